@@ -1,0 +1,114 @@
+//! The walls of the house, held as a test: which room may name which, and how every file begins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms it may name besides itself. `shell` may name all.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("sip", &["base"]),
+    ("sdp", &["base"]),
+    ("media", &["base"]),
+    ("flow", &["base"]),
+    ("dispatch", &["base"]),
+    ("promise", &["base"]),
+    ("call", &["base", "sip", "sdp", "media", "flow", "dispatch", "promise"]),
+    ("config", &["base", "sip", "sdp", "media", "flow", "dispatch", "promise", "call"]),
+    ("sim", &["base", "sip", "sdp", "media", "flow", "dispatch", "promise", "call", "config"]),
+];
+
+/// Lines a source file may have, its tests apart.
+const FILE_LINES_MAX: usize = 600;
+
+#[test]
+fn no_room_names_one_above_it() {
+    let mut fallen = Vec::new();
+    for (room, allowed) in MAY_NAME {
+        for file in rust_files(&source().join(room)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                for named in rooms_named(line) {
+                    if named != *room && !allowed.contains(&named.as_str()) {
+                        let at = number + 1;
+                        fallen.push(format!("{}:{at}: `{room}` names `{named}`", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(fallen.is_empty(), "walls that fell:\n{}", fallen.join("\n"));
+}
+
+#[test]
+fn no_room_below_shell_touches_the_world() {
+    let banned = [
+        "std::net::UdpSocket",
+        "std::net::Tcp",
+        "std::thread",
+        "std::fs",
+        "Instant::",
+        "tokio::",
+        "rustix::",
+    ];
+    let mut found = Vec::new();
+    for (room, _) in MAY_NAME {
+        for file in rust_files(&source().join(room)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
+                found.extend(banned.iter().filter(|word| line.contains(**word)).map(|word| {
+                    format!("{}:{}: `{word}` belongs to shell", file.display(), number + 1)
+                }));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for_on_line_one_and_stays_short() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&source()) {
+        let text = fs::read_to_string(&file).unwrap();
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{}: line one is not a `//!` sentence", file.display()));
+        }
+        let shipped = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let lines = shipped.lines().count();
+        if lines > FILE_LINES_MAX {
+            wrong.push(format!("{}: {lines} lines, at most {FILE_LINES_MAX}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn rooms_named(line: &str) -> Vec<String> {
+    if is_comment(line) {
+        return Vec::new();
+    }
+    let after = line.split("crate::").skip(1);
+    after
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+        .collect()
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
+}

@@ -1,0 +1,3 @@
+//! Calls, ladders and house rules: one binary, so that it links once.
+
+mod house;

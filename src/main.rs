@@ -1,0 +1,3 @@
+//! The program `ringback`; everything it does is in the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! SIP: messages, transactions, dialogs and one user agent over bytes and ticks; no sockets, no SDP, no calls.
