@@ -1,0 +1,134 @@
+//! A clip: a prompt or hold music, decoded once and kept ready to send in both laws of G.711.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::media::{CLOCK_RATE, Codec, duration_of, resample, samples_in, wav};
+
+/// The longest clip; ten minutes take 19 MB in all three forms.
+pub const CLIP_DURATION_MAX: Duration = Duration::from_secs(600);
+
+/// Sound at 8 kHz, mono: linear for mixing, and encoded for legs on which nothing else plays.
+/// Share it by `Arc` with every leg that plays it.
+pub struct Clip {
+    linear: Box<[i16]>,
+    pcmu: Box<[u8]>,
+    pcma: Box<[u8]>,
+}
+
+impl Clip {
+    /// Reads a WAV file: PCM of 8 to 32 bits, float, A-law or mu-law, at any rate from 4 to
+    /// 192 kHz and with any number of channels, which are averaged.
+    ///
+    /// This takes milliseconds to seconds: load before a call needs it, not on a media thread.
+    ///
+    /// # Errors
+    /// A [`ClipError`] says what is wrong with the file and what to do about it.
+    pub fn from_wav(bytes: &[u8]) -> Result<Self, ClipError> {
+        let sound = wav::read(bytes)?;
+        let samples = resample::resample(sound.samples, sound.rate, CLOCK_RATE);
+        // A float beyond full scale saturates in the cast.
+        let linear: Vec<i16> = samples.iter().map(|s| (s * 32_768.0).round() as i16).collect();
+        Self::from_samples(linear)
+    }
+
+    /// Takes sound that is already linear, 8 kHz and mono.
+    ///
+    /// # Errors
+    /// [`ClipError::Empty`] and [`ClipError::TooLong`].
+    pub fn from_samples(linear: impl Into<Box<[i16]>>) -> Result<Self, ClipError> {
+        let linear = linear.into();
+        if linear.is_empty() {
+            return Err(ClipError::Empty);
+        }
+        if linear.len() as u64 > samples_in(CLIP_DURATION_MAX) {
+            return Err(ClipError::TooLong);
+        }
+        let encoded = |codec: Codec| {
+            let mut bytes = vec![0; linear.len()];
+            codec.encode(&linear, &mut bytes);
+            bytes.into_boxed_slice()
+        };
+        Ok(Self { pcmu: encoded(Codec::Pcmu), pcma: encoded(Codec::Pcma), linear })
+    }
+
+    /// How long it plays.
+    pub const fn duration(&self) -> Duration {
+        duration_of(self.linear.len() as u64)
+    }
+
+    /// The sound, linear, 8 kHz, mono.
+    pub const fn samples(&self) -> &[i16] {
+        &self.linear
+    }
+
+    /// The sound as payload bytes of a codec, one a sample.
+    pub(super) const fn encoded(&self, codec: Codec) -> &[u8] {
+        match codec {
+            Codec::Pcmu => &self.pcmu,
+            Codec::Pcma => &self.pcma,
+        }
+    }
+}
+
+impl fmt::Debug for Clip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clip({:?})", self.duration())
+    }
+}
+
+/// Why a file is no clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClipError {
+    /// It does not begin with a RIFF header and the word WAVE.
+    NotWav,
+    /// A chunk is missing, cut short, or contradicts itself.
+    Damaged,
+    /// A format tag that is not read.
+    Format {
+        /// The tag in the file, for instance 0x55 for MP3.
+        tag: u16,
+    },
+    /// A sample size that is not read.
+    Bits {
+        /// Bits in a sample.
+        bits: u16,
+    },
+    /// A sample rate outside 4 to 192 kHz.
+    Rate {
+        /// Samples a second.
+        rate: u32,
+    },
+    /// There is no sound in it.
+    Empty,
+    /// It plays longer than [`CLIP_DURATION_MAX`].
+    TooLong,
+}
+
+impl fmt::Display for ClipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CONVERT: &str = "convert it to 16-bit PCM WAV, for instance with: \
+                               ffmpeg -i in.file -ac 1 -ar 8000 -c:a pcm_s16le out.wav";
+        match self {
+            Self::NotWav => write!(f, "this is not a WAV file; {CONVERT}"),
+            Self::Damaged => {
+                write!(f, "this WAV file is damaged or cut short; save it again, or {CONVERT}")
+            }
+            Self::Format { tag } => {
+                write!(f, "this WAV file holds sound of format {tag:#06x}; {CONVERT}")
+            }
+            Self::Bits { bits } => write!(f, "this WAV file has {bits}-bit samples; {CONVERT}"),
+            Self::Rate { rate } => {
+                write!(f, "this WAV file has {rate} samples a second; {CONVERT}")
+            }
+            Self::Empty => f.write_str("this WAV file holds no sound; record it again"),
+            Self::TooLong => write!(
+                f,
+                "this sound is longer than {} minutes; cut it, and let it repeat if it is music",
+                CLIP_DURATION_MAX.as_secs() / 60
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ClipError {}

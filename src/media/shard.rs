@@ -1,0 +1,189 @@
+//! A shard: the legs of one media thread, found by place, served in four phases of 5 ms.
+
+use std::net::SocketAddr;
+
+use crate::base::{Bounded, Rng, Tick};
+use crate::media::leg::Leg;
+use crate::media::player::Player;
+use crate::media::{
+    Channel, Command, Config, Gauges, LegId, Refusal, Report, Source, Stream, Wire, rtcp,
+};
+
+/// Phases in 20 ms, so that the legs do not all send at the same instant.
+const PHASES: usize = 4;
+
+/// What one media thread owns.
+#[derive(Debug)]
+pub struct Shard {
+    config: Config,
+    legs: Vec<Option<Box<Leg>>>,
+    legs_open: usize,
+    reports: Bounded<Report>,
+    rng: Rng,
+    packets_without_leg: u64,
+}
+
+impl Shard {
+    /// A shard without legs.
+    pub fn new(config: Config, rng: Rng) -> Self {
+        let reports = Bounded::with_max(config.reports_max);
+        Self { config, legs: Vec::new(), legs_open: 0, reports, rng, packets_without_leg: 0 }
+    }
+
+    /// Obeys a command, or reports why not.
+    pub fn handle_command(&mut self, command: Command, now: Tick) {
+        let (leg, done) = match command {
+            Command::Open { leg } => (leg, self.open(leg)),
+            Command::Configure { leg, stream } => (leg, self.configure(leg, stream, now)),
+            Command::Play { leg, player, source, repeat, ducking } => {
+                let clip = match source {
+                    Source::Clip(clip) => clip,
+                    Source::Tone(tone) => tone.period().clone(),
+                };
+                (leg, self.play(leg, Player::new(player, clip, repeat, ducking)))
+            }
+            Command::Stop { leg, player } => {
+                (leg, self.find(leg).map(|(leg, reports)| leg.stop(player, reports)))
+            }
+            Command::StopAll { leg } => {
+                (leg, self.find(leg).map(|(leg, reports)| leg.stop_all(reports)))
+            }
+            Command::SendDigits { leg, digits, duration, gap } => {
+                let found = self.find(leg);
+                (leg, found.and_then(|(leg, _)| leg.send_digits(digits, duration, gap)))
+            }
+            Command::Bridge { a, b } => (a, self.bridge(a, b)),
+            Command::Unbridge { leg } => (leg, self.unbridge(leg)),
+            Command::Close { leg } => (leg, self.close(leg)),
+        };
+        if let Err(why) = done {
+            // A full queue counts the drop.
+            let _ = self.reports.push(Report::Refused { leg, why });
+        }
+    }
+
+    /// Takes in a packet that arrived on one of a leg's two sockets; what a bridged leg should
+    /// hear of it goes out at once.
+    pub fn handle_packet(
+        &mut self,
+        leg: LegId,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &[u8],
+        wire: &mut impl Wire,
+        now: Tick,
+    ) {
+        let Some(speaker) = at(&mut self.legs, leg) else {
+            self.packets_without_leg += 1;
+            return;
+        };
+        if channel == Channel::Rtcp || rtcp::is_rtcp(packet) {
+            speaker.handle_rtcp(from, packet, now);
+            return;
+        }
+        let arrival = speaker.handle_rtp(from, packet, &mut self.reports, now);
+        if let (Some(arrival), Some(peer)) = (arrival, speaker.peer) {
+            speaker.count_relayed();
+            let listener = at(&mut self.legs, peer).expect("a bridge ends with either leg");
+            listener.hear(&arrival, wire, now);
+        }
+    }
+
+    /// Serves the legs of one phase: called every 5 ms with 0, 1, 2, 3, 0 and so on.
+    pub fn tick(&mut self, phase: u8, wire: &mut impl Wire, now: Tick) {
+        let (lost_after, reports) = (self.config.lost_after, &mut self.reports);
+        let places = self.legs.iter_mut().skip(usize::from(phase)).step_by(PHASES);
+        for leg in places.flatten() {
+            leg.tick(lost_after, wire, reports, &mut self.rng, now);
+        }
+    }
+
+    /// Takes the oldest report. Poll until there is none after every command, packet and tick.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop()
+    }
+
+    /// What the shard holds at this moment; it looks at every leg.
+    pub fn gauges(&self) -> Gauges {
+        let legs = || self.legs.iter().flatten();
+        Gauges {
+            legs: self.legs_open,
+            legs_bridged: legs().filter(|leg| leg.peer.is_some()).count(),
+            players: legs().map(|leg| leg.players()).sum(),
+            reports: self.reports.len(),
+            reports_dropped: self.reports.dropped(),
+            packets_without_leg: self.packets_without_leg,
+        }
+    }
+
+    fn open(&mut self, id: LegId) -> Result<(), Refusal> {
+        let index = id.index();
+        if index >= self.config.legs_max {
+            return Err(Refusal::LegBeyondMax);
+        }
+        if self.legs.len() <= index {
+            self.legs.resize_with(index + 1, || None);
+        }
+        let place = &mut self.legs[index];
+        if place.is_some() {
+            return Err(Refusal::LegExists);
+        }
+        *place = Some(Box::new(Leg::new(id, &mut self.rng)));
+        self.legs_open += 1;
+        Ok(())
+    }
+
+    fn configure(&mut self, id: LegId, stream: Stream, now: Tick) -> Result<(), Refusal> {
+        let leg = at(&mut self.legs, id).ok_or(Refusal::UnknownLeg)?;
+        leg.configure(stream, &self.config, &mut self.rng, now);
+        Ok(())
+    }
+
+    fn play(&mut self, id: LegId, player: Player) -> Result<(), Refusal> {
+        let (leg, reports) = self.find(id)?;
+        if leg.play(player, reports) { Ok(()) } else { Err(Refusal::TooManyPlayers) }
+    }
+
+    fn bridge(&mut self, a: LegId, b: LegId) -> Result<(), Refusal> {
+        if a == b {
+            return Err(Refusal::BridgeToItself);
+        }
+        self.find(a)?;
+        self.find(b)?;
+        for (leg, peer) in [(a, b), (b, a)] {
+            self.unbridge(leg)?;
+            self.find(leg)?.0.attach(Some(peer));
+        }
+        Ok(())
+    }
+
+    fn unbridge(&mut self, id: LegId) -> Result<(), Refusal> {
+        let (leg, _) = self.find(id)?;
+        if let Some(peer) = leg.peer {
+            leg.attach(None);
+            self.find(peer)?.0.attach(None);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, id: LegId) -> Result<(), Refusal> {
+        self.unbridge(id)?;
+        let (leg, reports) = self.find(id)?;
+        leg.stop_all(reports);
+        let _ = reports.push(Report::Closed { leg: id, statistics: leg.statistics() });
+        self.legs[id.index()] = None;
+        self.legs_open -= 1;
+        Ok(())
+    }
+
+    fn find(&mut self, id: LegId) -> Result<(&mut Leg, &mut Bounded<Report>), Refusal> {
+        let leg = at(&mut self.legs, id).ok_or(Refusal::UnknownLeg)?;
+        Ok((leg, &mut self.reports))
+    }
+}
+
+/// The leg at its place, if it is still this one.
+fn at(legs: &mut [Option<Box<Leg>>], id: LegId) -> Option<&mut Leg> {
+    let leg = legs.get_mut(id.index())?.as_deref_mut()?;
+    (leg.id() == id).then_some(leg)
+}
