@@ -75,3 +75,6 @@ const fn duration_of(samples: u64) -> Duration {
 const fn samples_in(duration: Duration) -> u64 {
     duration.as_micros() as u64 / 125
 }
+
+#[cfg(test)]
+mod tests;
