@@ -1,0 +1,116 @@
+//! Offers and answers as two phones would make them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn local() -> Local {
+    Local {
+        address: "192.0.2.1:4000".parse().unwrap(),
+        encodings: Encoding::ALL.to_vec(),
+        events: true,
+        direction: Direction::SendRecv,
+        session_id: 1,
+        version: 1,
+    }
+}
+
+fn offer_of(media: &str) -> String {
+    format!(
+        "v=0\r\no=- 5 7 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\n{media}"
+    )
+}
+
+fn answered(media: &str) -> (String, Negotiated) {
+    let (body, agreed) = answer(offer_of(media).as_bytes(), &local()).unwrap();
+    (String::from_utf8(body).unwrap(), agreed)
+}
+
+#[test]
+fn takes_the_callers_first_codec_and_his_number_for_digits() {
+    let (body, agreed) = answered(
+        "m=audio 5004 RTP/AVP 18 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=ptime:30\r\n",
+    );
+    assert_eq!(
+        body,
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\n\
+         a=rtpmap:96 telephone-event/8000\r\na=fmtp:96 0-15\r\na=ptime:30\r\na=sendrecv\r\n"
+    );
+    assert_eq!(agreed.remote, Some("198.51.100.9:5004".parse().unwrap()));
+    assert_eq!((agreed.encoding, agreed.event_payload_type), (Encoding::Pcma, Some(96)));
+    assert_eq!(agreed.ptime.millis(), 30);
+}
+
+#[test]
+fn a_hold_is_answered_recvonly_and_an_inactive_one_inactive() {
+    let ours = |attribute: &str| {
+        let (body, agreed) = answered(&format!("m=audio 5004 RTP/AVP 0\r\na={attribute}\r\n"));
+        assert!(body.ends_with(&format!("a={}\r\n", agreed.direction.name())));
+        agreed.direction
+    };
+    assert_eq!(ours("sendonly"), Direction::RecvOnly);
+    assert_eq!(ours("recvonly"), Direction::SendOnly);
+    assert_eq!(ours("inactive"), Direction::Inactive);
+    assert_eq!(ours("sendrecv"), Direction::SendRecv);
+}
+
+#[test]
+fn the_hold_of_rfc_2543_has_nowhere_to_send_to() {
+    let (_, agreed) = answered("m=audio 5004 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n");
+    assert_eq!((agreed.remote, agreed.direction), (None, Direction::RecvOnly));
+}
+
+#[test]
+fn other_media_is_refused_in_its_place() {
+    let (body, _) = answered("m=video 6000 RTP/AVP 96\r\nm=audio 5004 RTP/AVP 0\r\n");
+    let media = body.lines().filter(|line| line.starts_with("m=")).collect::<Vec<_>>();
+    assert_eq!(media, ["m=video 0 RTP/AVP 96", "m=audio 4000 RTP/AVP 0"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_488_and_what_cannot_be_read_400() {
+    let status = |media: &str| answer(offer_of(media).as_bytes(), &local()).unwrap_err().status();
+    assert_eq!(status("m=audio 5004 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n"), 488);
+    assert_eq!(status("m=audio 5004 RTP/SAVP 0\r\n"), 488);
+    assert_eq!(status("m=video 5004 RTP/AVP 0\r\n"), 488);
+    assert_eq!(status("m=audio 70000 RTP/AVP 0\r\n"), 400);
+    assert_eq!(status("m=audio 5004 RTP/AVP 0\r\nc=IN IP4 239.1.1.1\r\n"), 400);
+    assert_eq!(status(&"m=audio 5004 RTP/AVP 0\r\n".repeat(MEDIA_BOMB)), 400);
+    assert_eq!(answer(b"", &local()).unwrap_err().status(), 400);
+}
+
+const MEDIA_BOMB: usize = 1000;
+
+#[test]
+fn our_offer_is_settled_by_an_answer_of_ours() {
+    let body = offer(&local());
+    let (answer, seen_there) = answer(&body, &local()).unwrap();
+    let seen_here = settle(&answer, &local()).unwrap();
+    assert_eq!(seen_here, seen_there);
+    assert_eq!(seen_here.event_payload_type, Some(EVENT_PAYLOAD_TYPE));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = answer(&body, &local());
+    }
+
+    #[test]
+    fn arbitrary_lines_never_panic_and_an_answer_stays_within_the_offer(
+        lines in proptest::collection::vec("[vocsmat]=[ -~]{0,40}|m=audio [0-9]{1,6} RTP/AVP [0-9 ]{0,12}|a=rtpmap:[0-9]{1,3} (PCMU|pcma|telephone-event)/8000|c=IN IP4 [0-9.]{1,15}", 0..12)
+    ) {
+        let offer = offer_of(&lines.join("\r\n"));
+        if let Ok((body, agreed)) = answer(offer.as_bytes(), &local()) {
+            let theirs = Description::parse(offer.as_bytes()).unwrap();
+            let ours = Description::parse(&body).unwrap();
+            prop_assert_eq!(ours.sections.len(), theirs.sections.len());
+            let audio = theirs.audio().unwrap();
+            prop_assert!(audio.payload_types.contains(&agreed.payload_type));
+            if let Some(number) = agreed.event_payload_type {
+                prop_assert!(audio.payload_types.contains(&number));
+            }
+        }
+    }
+}
