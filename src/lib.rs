@@ -8,7 +8,11 @@
 //! The rooms, lowest first; the layer test in `sip-test` holds who may name whom.
 
 pub mod base;
-pub mod flow;
-pub mod media;
-pub mod sdp;
 pub mod sip;
+pub mod sdp;
+pub mod media;
+pub mod flow;
+pub mod call;
+pub mod config;
+pub mod sim;
+pub mod shell;

@@ -1,3 +1,5 @@
 //! The program `ringback`; everything it does is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ringback::shell::cli::run()
+}

@@ -25,6 +25,6 @@ pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Item, Lineage, Object};
 pub use memory::KEPT_RUNS_MAX;
 pub use node::{Branches, Catalogue, NodeType, Role, Work};
-pub use problem::{Finding, Findings, Problem, Severity};
+pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{Fault, Finished, ITEMS_MAX, STEPS_MAX, WAITING_MAX};
 pub use runner::{AskId, Config, Gauges, Input, Output, RunId, Runner};

@@ -145,7 +145,7 @@ impl fmt::Display for Problem {
 }
 
 /// The name among `known` that is most like `name`, if any is like it at all.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let reach = name.chars().count() / 3 + 1;
     known
         .map(|candidate| (distance(name, candidate), candidate))

@@ -1,1 +1,32 @@
-//! SIP: messages, transactions, dialogs and one user agent over bytes and ticks; no sockets, no SDP, no calls.
+//! SIP over bytes and ticks: messages read without copying, printed in one piece, framed, signed.
+mod limits;
+mod message;
+mod name;
+mod print;
+mod reason;
+mod text;
+mod typed;
+mod uri;
+mod validate;
+mod framing;
+mod ladder;
+
+pub use limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX, VIAS_MAX};
+pub use message::{Field, Message, ParseError, Start};
+pub use name::{Method, Name};
+pub use print::{PrintError, Printer};
+pub use reason::reason_phrase;
+pub use text::{Params, unquote};
+pub use typed::{CSeq, Contact, MediaType, NameAddr, Via};
+pub use uri::{Host, SipUri, Uri};
+pub use validate::Flaw;
+pub use framing::{Framed, Framer, FramingError};
+pub use ladder::{Ladder, ROWS_MAX};
+pub use endpoint::*;
+pub use transport::*;
+pub use transaction::Timing;
+
+pub mod dialog;
+pub mod endpoint;
+pub mod transaction;
+pub mod transport;

@@ -1,0 +1,198 @@
+//! A leg: our side of one dialog, with its media, its events and what keeps it alive.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::base::{Armed, Bounded, Id, Tick};
+use crate::call::switch::AskRef;
+use crate::sdp;
+use crate::sip::{DialogId, Flow};
+
+/// How long a leg lives that nothing retains (contract §3: free time-to-live).
+pub const FREE_TTL: Duration = Duration::from_secs(5);
+/// Events that a leg keeps for a wait to come (contract §3).
+pub const EVENTS_MAX: usize = 128;
+
+/// The id of a leg; flows see it as text, as `leg-3-0`.
+pub type LegRef = Id<Leg>;
+
+/// One call leg.
+#[derive(Debug)]
+pub struct Leg {
+    /// Its dialog.
+    pub dialog: DialogId,
+    /// The workflow that it belongs to.
+    pub workflow: usize,
+    /// Public name of the trunk or extensions group that it came by.
+    pub trigger_ref: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Ports, description and agreement of its audio.
+    pub audio: Audio,
+    /// Digits, interrupts and the end, until a wait consumes them.
+    pub events: Bounded<LegEvent>,
+    /// Operations that wait for something of this leg, oldest first.
+    pub waiting: Vec<AskRef>,
+    /// Playbacks of this leg.
+    pub players: Vec<u64>,
+    /// What keeps the leg: running operations, bridges, queue entries.
+    pub retained: u32,
+    /// Ends the leg when nothing has retained it for [`FREE_TTL`]; forgets an ended one.
+    pub free: Option<Armed>,
+    /// The way the call came; in-dialog requests are expected from there.
+    pub flow: Flow,
+    /// When the leg began.
+    pub started: Tick,
+    /// When it was answered.
+    pub answered: Option<Tick>,
+}
+
+/// Where a leg stands (contract §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Known, not yet ringing or answered.
+    Created,
+    /// Its caller was told that it rings.
+    Ringing,
+    /// Both sides talk.
+    Answered,
+    /// Gone; kept for one time-to-live so that late waits still resolve.
+    Ended(EndReason),
+}
+
+/// Why a leg ended, as flows see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The far side hung up.
+    RemoteHangup,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// A flow, or the end of the server, hung up.
+    LocalHangup,
+    /// Nothing retained the leg.
+    FreeTtl,
+    /// The other side never acknowledged, or its connection is gone.
+    Lost,
+    /// The other side refused with this status.
+    Rejected(u16),
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RemoteHangup => f.write_str("remote_hangup"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::LocalHangup => f.write_str("local_hangup"),
+            Self::FreeTtl => f.write_str("free_ttl"),
+            Self::Lost => f.write_str("lost"),
+            Self::Rejected(status) => write!(f, "rejected_{status}"),
+        }
+    }
+}
+
+/// What a leg keeps for a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegEvent {
+    /// A digit was pressed.
+    Digit(char),
+    /// Something happened to the leg that a wait may listen for (contract §4).
+    Interrupt(&'static str),
+}
+
+/// The audio of a leg: what we offer, what was agreed on.
+#[derive(Debug)]
+pub struct Audio {
+    /// Our side of offer and answer.
+    pub local: sdp::Local,
+    /// The offer that waits for our answer.
+    pub offer: Option<Arc<[u8]>>,
+    /// What both sides agreed on.
+    pub agreed: Option<sdp::Negotiated>,
+    /// Whether a media leg has been opened for it.
+    pub is_open: bool,
+}
+
+impl Leg {
+    /// A leg that has just come into being.
+    pub fn new(dialog: DialogId, flow: Flow, local: sdp::Local, now: Tick) -> Self {
+        Self {
+            dialog,
+            workflow: 0,
+            trigger_ref: String::new(),
+            status: Status::Created,
+            audio: Audio { local, offer: None, agreed: None, is_open: false },
+            events: Bounded::with_max(EVENTS_MAX),
+            waiting: Vec::new(),
+            players: Vec::new(),
+            retained: 0,
+            free: None,
+            flow,
+            started: now,
+            answered: None,
+        }
+    }
+
+    /// Why it ended, once it has.
+    pub const fn end(&self) -> Option<EndReason> {
+        match self.status {
+            Status::Ended(reason) => Some(reason),
+            Status::Created | Status::Ringing | Status::Answered => None,
+        }
+    }
+
+    /// Whether both sides talk.
+    pub const fn is_answered(&self) -> bool {
+        matches!(self.status, Status::Answered)
+    }
+
+    /// Takes the next queued digit, forgetting interrupts that nobody asked for.
+    pub fn take_digit(&mut self) -> Option<char> {
+        while let Some(event) = self.events.pop() {
+            if let LegEvent::Digit(digit) = event {
+                return Some(digit);
+            }
+        }
+        None
+    }
+}
+
+/// The text that flows carry for a leg.
+pub fn leg_text(leg: LegRef) -> String {
+    text("leg", leg.as_u64())
+}
+
+/// The leg that a text of a flow names.
+pub fn parse_leg(value: &Value) -> Option<LegRef> {
+    parse("leg", value.as_str()?).map(LegRef::from_u64)
+}
+
+/// The text for a number of this kind: place and generation, as `media-4-1`.
+pub fn text(kind: &str, number: u64) -> String {
+    format!("{kind}-{}-{}", number as u32, number >> 32)
+}
+
+fn parse(kind: &str, text: &str) -> Option<u64> {
+    let (index, generation) = text.strip_prefix(kind)?.strip_prefix('-')?.split_once('-')?;
+    let (index, generation) = (index.parse::<u32>().ok()?, generation.parse::<u32>().ok()?);
+    Some(u64::from(generation) << 32 | u64::from(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_leg_is_found_by_its_text() {
+        let leg = LegRef::from_u64(7 << 32 | 3);
+        assert_eq!(leg_text(leg), "leg-3-7");
+        assert_eq!(parse_leg(&json!("leg-3-7")), Some(leg));
+        for wrong in ["leg-3", "leg-3-x", "dial-3-7", "leg-3-99999999999", ""] {
+            assert_eq!(parse_leg(&json!(wrong)), None, "{wrong}");
+        }
+    }
+}

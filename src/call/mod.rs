@@ -1,0 +1,14 @@
+//! Call: where the vocabularies meet: legs, triggers and the telephony nodes; [`Switch`] routes.
+//!
+//! A call comes in as a SIP event, becomes a [`leg::Leg`], starts a run of a flow, and is from then
+//! on moved by what the run asks for. Signalling decides here; media and flow runs are told.
+
+pub mod digits;
+pub mod leg;
+pub mod node;
+pub mod payload;
+pub mod switch;
+pub mod trigger;
+
+pub use switch::{Config, Fact, Gauges, Output, Switch};
+pub use trigger::{Peer, TrunkSettings};

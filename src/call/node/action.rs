@@ -1,0 +1,222 @@
+//! `sipPbx`: every operation of the action node, checked against the table of operations.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::call::digits::is_digit;
+use crate::call::node::is_expression;
+use crate::call::node::operation::{Demand, Key, OPERATIONS, Operation, items};
+use crate::flow::{Findings, NodeType, Object, Role, nearest};
+
+/// The type's name in exports.
+pub const ACTION: &str = "n8n-nodes-sip-pbx.sipPbx";
+
+/// Keys that every operation may carry.
+const COMMON: [&str; 3] = ["resource", "operation", "options"];
+
+/// Collections of older exports that are now `options` (contract §1.1).
+const OLD_OPTIONS: [&str; 6] =
+    ["callOptions", "dialOptions", "mediaOptions", "queueOptions", "respondOptions", "recordingOptions"];
+
+/// Operations that older exports call otherwise (contract §1.1).
+const OLD_OPERATIONS: [(&str, &str); 3] = [
+    ("call.waitCallEvent", "call.wait"),
+    ("dial.waitDialEvent", "dial.wait"),
+    ("media.waitMedia", "media.wait"),
+];
+
+pub(super) struct Action;
+
+impl NodeType for Action {
+    fn name(&self) -> &'static str {
+        ACTION
+    }
+
+    fn versions(&self) -> &'static [f64] {
+        &[1.0]
+    }
+
+    fn role(&self) -> Role {
+        Role::World
+    }
+
+    fn fill(&self, _version: f64, parameters: &mut Object, report: &mut Findings) {
+        rename(parameters, report);
+        match operation(parameters) {
+            Some(operation) => operation.fill(parameters),
+            None => {
+                parameters.entry("options").or_insert_with(|| Value::Object(Object::new()));
+            }
+        }
+    }
+
+    fn outputs(&self, _version: f64, parameters: &Object) -> Vec<String> {
+        operation(parameters).map_or_else(Vec::new, |operation| operation.outputs(parameters))
+    }
+
+    fn check(&self, _version: f64, parameters: &Object, report: &mut Findings) {
+        let name = parameters.get("operation").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() {
+            let remedy = "choose one, such as call.answer";
+            return report.error("E-SIP-OPERATION", "operation", "Operation is required", remedy);
+        }
+        let Some(operation) = Operation::find(name) else {
+            let near = nearest(name, OPERATIONS.iter().map(|operation| operation.name));
+            let remedy = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            let message = format!("Unsupported operation: {name}");
+            return report.error("E-SIP-OPERATION", "operation", &message, &remedy);
+        };
+        if !operation.is_performed {
+            let message = format!("{name} is not performed by this server yet");
+            return report.error("E-SIP-UNSERVED", "operation", &message, "take the node out");
+        }
+        for key in operation.keys {
+            check_key(key, parameters, report);
+        }
+        report_unknown(operation, parameters, report);
+        if name == "media.playAudio" {
+            check_source(parameters, report);
+        }
+    }
+}
+
+fn operation(parameters: &Object) -> Option<&'static Operation> {
+    Operation::find(parameters.get("operation")?.as_str()?)
+}
+
+fn rename(parameters: &mut Object, report: &mut Findings) {
+    for old in OLD_OPTIONS {
+        if let Some(options) = parameters.remove(old) {
+            report.note("N-SIP-RENAMED", old, "read as `options`", "");
+            parameters.entry("options").or_insert(options);
+        }
+    }
+    let name = parameters.get("operation").and_then(Value::as_str).unwrap_or_default();
+    if let Some((old, new)) = OLD_OPERATIONS.iter().find(|(old, _)| *old == name) {
+        report.note("N-SIP-RENAMED", "operation", &format!("`{old}` read as `{new}`"), "");
+        parameters.insert("operation".to_owned(), (*new).into());
+    }
+    let mut interrupts = Vec::new();
+    for (old, new) in
+        [("interruptOnDtmf", "dtmf"), ("interruptOnVoice", "voice"), ("interruptOnSilence", "silence")]
+    {
+        if let Some(value) = parameters.remove(old) {
+            report.note("N-SIP-RENAMED", old, &format!("read as `{new}` of `interruptOn`"), "");
+            interrupts.extend((value == Value::Bool(true)).then(|| Value::from(new)));
+        }
+    }
+    if !interrupts.is_empty() {
+        parameters.entry("interruptOn").or_insert(Value::Array(interrupts));
+    }
+}
+
+fn check_key(key: &Key, parameters: &Object, report: &mut Findings) {
+    let value = parameters.get(key.name).unwrap_or(&Value::Null);
+    if is_expression(value) {
+        return;
+    }
+    let mut wrong = |message: String, remedy: &str| {
+        report.error("E-SIP-VALUE", key.name, &message, remedy);
+    };
+    match key.demand {
+        Demand::Optional => {}
+        Demand::Required if is_empty(value) => {
+            report.error("E-SIP-REQUIRED", key.name, &format!("{} is required", key.name), "fill it in");
+        }
+        Demand::RequiredIf(other, wanted) if is_empty(value) => {
+            if parameters.get(other).and_then(Value::as_str) == Some(wanted) {
+                let message = format!("{} is required where {other} is {wanted}", key.name);
+                report.error("E-SIP-REQUIRED", key.name, &message, "fill it in");
+            }
+        }
+        Demand::Required | Demand::RequiredIf(..) => {}
+        Demand::OneOf(words) => {
+            if !value.as_str().is_some_and(|text| words.contains(&text)) {
+                wrong(format!("{value} is none of {}", words.join(", ")), "choose one of these");
+            }
+        }
+        Demand::SomeOf(words) => {
+            let list = value.as_array().map_or(&[][..], Vec::as_slice);
+            let strange = list.iter().find(|item| !item.as_str().is_some_and(|i| words.contains(&i)));
+            if let Some(strange) = strange {
+                wrong(format!("{strange} is none of {}", words.join(", ")), "take it out");
+            }
+        }
+        Demand::Rules => check_rules(value, report),
+        Demand::Digit => {
+            let mut digits = value.as_str().unwrap_or_default().chars();
+            if !matches!((digits.next(), digits.next()), (Some(digit), None) if is_digit(digit)) {
+                wrong(format!("{value} is not exactly one DTMF digit"), "write one of 0-9 * # A-D");
+            }
+        }
+        Demand::Number => {
+            if value.as_f64().is_none_or(|number| number < 0.0) {
+                wrong(format!("{value} is no number from 0 on"), "write a number");
+            }
+        }
+        Demand::Flag => {
+            if !value.is_boolean() {
+                wrong(format!("{value} is neither true nor false"), "write true or false");
+            }
+        }
+    }
+}
+
+fn check_rules(value: &Value, report: &mut Findings) {
+    let mut labels = BTreeSet::new();
+    for (index, item) in items(Some(value)).iter().enumerate() {
+        let path = |key: &str| format!("rules.item[{index}].{key}");
+        let field = |key: &str| item.get(key).filter(|value| !is_empty(value));
+        let (Some(pattern), Some(label)) = (field("pattern"), field("label")) else {
+            let message = "a rule without pattern or label is dropped";
+            report.warning("W-SIP-RULE", &path("pattern"), message, "fill in both");
+            continue;
+        };
+        let digits = pattern.as_str().map_or_else(|| pattern.to_string(), str::to_owned);
+        if !is_expression(pattern) && !digits.chars().all(is_digit) {
+            let message = format!("`{digits}` holds something that is no DTMF digit");
+            report.error("E-SIP-VALUE", &path("pattern"), &message, "write digits 0-9 * # A-D");
+        }
+        if !labels.insert(label.to_string()) {
+            let message = format!("a second rule with the label {label}");
+            report.error("E-SIP-RULE", &path("label"), &message, "give each rule its own label");
+        }
+    }
+}
+
+fn check_source(parameters: &Object, report: &mut Findings) {
+    let source = parameters.get("sourceType").and_then(Value::as_str).unwrap_or_default();
+    if matches!(source, "binary" | "http") {
+        let message = format!("playing from `{source}` is not performed by this server yet");
+        report.error("E-SIP-UNSERVED", "sourceType", &message, "play a file");
+    }
+}
+
+fn report_unknown(operation: &Operation, parameters: &Object, report: &mut Findings) {
+    let is_known = |key: &str| {
+        COMMON.contains(&key) || operation.keys.iter().any(|known| known.name == key)
+    };
+    for key in parameters.keys().filter(|key| !is_known(key)) {
+        let message = format!("{} has no parameter `{key}`", operation.name);
+        report.warning("W-FLOW-PARAMETER", key, &message, "it has no effect here");
+    }
+    let options = parameters.get("options").and_then(Value::as_object);
+    for key in options.into_iter().flat_map(Object::keys) {
+        if !operation.options.contains(&key.as_str()) {
+            let message = format!("{} has no option `{key}`", operation.name);
+            let path = format!("options.{key}");
+            report.warning("W-FLOW-PARAMETER", &path, &message, "it has no effect here");
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}

@@ -1,0 +1,142 @@
+//! What a flow is given when a call comes in (contract §5.4), and how names become JSON keys.
+
+use serde_json::{Map, Value, json};
+
+use crate::call::leg::{LegRef, leg_text};
+use crate::sip::{Message, NameAddr, Start};
+
+/// Bytes of a body that the payload carries.
+const BODY_MAX: usize = 16 * 1024;
+
+/// The item of a trigger's `Call` branch.
+pub fn call(message: &Message<'_>, reference: &str, leg: LegRef) -> Map<String, Value> {
+    let from = message.from().ok();
+    let to = message.to().ok();
+    let caller_name = from.as_ref().map(display).unwrap_or_default();
+    let called_name = to.as_ref().map(display).unwrap_or_default();
+    let from = from.as_ref().map(uri_text).unwrap_or_default();
+    let to = to.as_ref().map(uri_text).unwrap_or_default();
+    let call_id = text(message.call_id().unwrap_or_default());
+    let leg = leg_text(leg);
+    let payload = json!({
+        "eventType": "invite",
+        "ref": reference,
+        "legId": leg,
+        "callId": call_id,
+        "direction": "inbound",
+        "from": from,
+        "callerNumber": user_of(&from),
+        "callerName": caller_name,
+        "to": to,
+        "calledNumber": user_of(&to),
+        "calledName": called_name,
+        "raw": raw(message, &from, &to, &call_id, &caller_name),
+        "sipPbx": { "ref": reference, "legId": leg },
+    });
+    match payload {
+        Value::Object(object) => object,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            unreachable!("an object literal is an object")
+        }
+    }
+}
+
+fn raw(message: &Message<'_>, from: &str, to: &str, call_id: &str, caller_name: &str) -> Value {
+    let (method, uri) = match &message.start {
+        Start::Request { method, uri } => (method.as_str().to_owned(), text(uri)),
+        Start::Response { .. } => (String::new(), String::new()),
+    };
+    let mut headers = Map::new();
+    for field in &message.fields {
+        let key = camel(&text(field.raw_name));
+        headers.entry(key).or_insert_with(|| Value::String(text(&field.value)));
+    }
+    json!({
+        "callId": call_id,
+        "from": from,
+        "callerName": caller_name,
+        "to": to,
+        "headers": headers,
+        "startLine": format!("{method} {uri} SIP/2.0"),
+        "method": method,
+        "requestUri": uri,
+        "body": text(&message.body[..message.body.len().min(BODY_MAX)]),
+    })
+}
+
+/// The user part of an address: of the URI in angle brackets first, decoded; else the text before
+/// `@`; else all of it.
+pub fn user_of(address: &str) -> String {
+    let inner = address.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    let uri = inner.map_or(address, |(uri, _)| uri).trim();
+    let rest = uri.strip_prefix("sips:").or_else(|| uri.strip_prefix("sip:")).unwrap_or(uri);
+    let user = rest.split_once('@').map_or(rest, |(user, _)| user);
+    decoded(user.split([';', ':']).next().unwrap_or_default())
+}
+
+/// A name in camel case: `X-Test-Header` becomes `xTestHeader`.
+pub fn camel(name: &str) -> String {
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut key = words.next().map(str::to_ascii_lowercase).unwrap_or_default();
+    for word in words {
+        let (head, tail) = word.split_at(1);
+        key.push_str(&head.to_ascii_uppercase());
+        key.push_str(&tail.to_ascii_lowercase());
+    }
+    key
+}
+
+fn display(address: &NameAddr<'_>) -> String {
+    address.display_decoded()
+}
+
+fn uri_text(address: &NameAddr<'_>) -> String {
+    text(address.uri)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Percent-escapes decoded (RFC 3261 §19.1.2); a broken escape stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escape = tail.get(..2).filter(|_| first == b'%');
+        let value = escape.and_then(|hex| std::str::from_utf8(hex).ok());
+        match value.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_parts_as_the_contract_reads_them() {
+        assert_eq!(user_of("\"A\" <sip:+4930%20123@example.org;user=phone>"), "+4930 123");
+        assert_eq!(user_of("sips:200@example.org"), "200");
+        assert_eq!(user_of("300@example.org"), "300");
+        assert_eq!(user_of("anonymous"), "anonymous");
+        assert_eq!(user_of("<sip:a%zz:secret@h>"), "a%zz");
+    }
+
+    #[test]
+    fn header_names_become_keys() {
+        assert_eq!(camel("X-Test-Header"), "xTestHeader");
+        assert_eq!(camel("call-id"), "callId");
+        assert_eq!(camel("CSeq"), "cseq");
+        assert_eq!(camel("--"), "");
+    }
+}

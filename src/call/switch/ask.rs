@@ -1,0 +1,207 @@
+//! What runs ask of the switch: which operation, on which leg, and how the answer goes back.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::Tick;
+use crate::call::leg::{Leg, LegRef, leg_text, parse_leg, text};
+use crate::call::node::operation::Operation;
+use crate::call::switch::{Output, Pending, Switch};
+use crate::flow::{AskId, Fault, Input, Item, RunId};
+
+/// Names one question of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskRef {
+    /// The run.
+    pub run: RunId,
+    /// Its question.
+    pub ask: AskId,
+}
+
+/// One operation that a run waits for.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) key: AskRef,
+    pub(super) node: String,
+    pub(super) parameters: Map<String, Value>,
+    pub(super) item: Item,
+}
+
+impl Ask {
+    /// A top-level parameter.
+    pub(super) fn parameter(&self, key: &str) -> Option<&Value> {
+        self.parameters.get(key)
+    }
+
+    /// An entry of the collection `options`.
+    pub(super) fn option(&self, key: &str) -> Option<&Value> {
+        self.parameters.get("options").and_then(|options| options.get(key))
+    }
+
+    /// Text of a top-level parameter; numbers become text, as expressions often give numbers.
+    pub(super) fn text(&self, key: &str) -> String {
+        match self.parameter(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(_) | None => String::new(),
+        }
+    }
+
+    /// Seconds of a top-level parameter.
+    pub(super) fn seconds(&self, key: &str, default: f64) -> std::time::Duration {
+        seconds(self.parameter(key), default)
+    }
+
+    /// The branch with this label; for fixed branches, which come after those of rules.
+    pub(super) fn branch(&self, label: &str) -> usize {
+        let operation = Operation::find(&self.text("operation"));
+        let labels = operation.map(|operation| operation.outputs(&self.parameters));
+        labels.and_then(|labels| labels.iter().rposition(|l| l == label)).unwrap_or(0)
+    }
+
+    /// The leg that the operation is about: named, of the item, or of its context (contract §2).
+    fn leg_value(&self) -> Option<&Value> {
+        let named = |value: Option<&'_ Value>| {
+            value.and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+        };
+        let context = self.item.json.get("sipPbx").and_then(|context| context.get("legId"));
+        [self.option("legId"), self.item.json.get("legId"), context]
+            .into_iter()
+            .find(|value| named(*value))
+            .flatten()
+    }
+}
+
+/// Why an operation failed: what the node's error says (contract §14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// No leg is named, nor in the item.
+    LegMissing,
+    /// The named leg does not exist, or no longer.
+    LegUnknown,
+    /// The leg has ended.
+    LegEnded,
+    /// The operation is not one of this server's.
+    Unsupported,
+    /// The offer and answer of the leg cannot be brought together.
+    NoMedia,
+}
+
+impl Failed {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::LegMissing | Self::Unsupported => "invalid_request",
+            Self::LegUnknown => "not_found",
+            Self::LegEnded => "invalid_leg",
+            Self::NoMedia => "transport_error",
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LegMissing => "legId is required: neither the options nor the item name a leg",
+            Self::LegUnknown => "no such leg: it ended more than five seconds ago, or never was",
+            Self::LegEnded => "the leg has ended",
+            Self::Unsupported => "Unsupported operation",
+            Self::NoMedia => "the caller's audio offer could not be answered",
+        })
+    }
+}
+
+impl Switch {
+    /// Performs what a run asks; the answer goes back at once or when it is known.
+    pub(super) fn perform(&mut self, ask: Ask, now: Tick) {
+        let operation = ask.text("operation");
+        let outcome = match operation.as_str() {
+            "call.answer" => self.answer_call(&ask, now),
+            "call.hangup" => self.hangup_call(&ask, now),
+            "call.wait" => return self.start_wait(ask, now),
+            "media.playAudio" => return self.start_play(ask, now),
+            _ => Err(Failed::Unsupported),
+        };
+        match outcome {
+            Ok(leg) => {
+                let payload = json!({ "legId": leg_text(leg) });
+                self.answer(&ask, 0, payload, None);
+            }
+            Err(failed) => self.fail(&ask, failed),
+        }
+    }
+
+    /// The live or just ended leg of an operation.
+    pub(super) fn leg_of(&self, ask: &Ask) -> Result<LegRef, Failed> {
+        self.known_leg(ask.leg_value().ok_or(Failed::LegMissing)?)
+    }
+
+    /// The live or just ended leg with this text.
+    pub(super) fn known_leg(&self, value: &Value) -> Result<LegRef, Failed> {
+        let leg = parse_leg(value).ok_or(Failed::LegUnknown)?;
+        self.legs.get(leg).map(|_| leg).ok_or(Failed::LegUnknown)
+    }
+
+    /// The leg of an operation that needs it alive.
+    pub(super) fn live_leg_of(&mut self, ask: &Ask) -> Result<(LegRef, &mut Leg), Failed> {
+        let id = self.leg_of(ask)?;
+        let leg = self.legs.get_mut(id).ok_or(Failed::LegUnknown)?;
+        if leg.end().is_some() {
+            return Err(Failed::LegEnded);
+        }
+        Ok((id, leg))
+    }
+
+    /// Notes what a run waits for.
+    pub(super) fn suspend(&mut self, ask: Ask, pending: Pending) {
+        self.pending.insert(ask.key, (ask, pending));
+    }
+
+    /// Answers a run: one item with this payload on this branch.
+    ///
+    /// The payload replaces the input; only `sipPbx` is inherited, and the hidden response handle
+    /// (contract §1).
+    pub(super) fn answer(&mut self, ask: &Ask, branch: usize, payload: Value, media: Option<u64>) {
+        let mut object = payload.as_object().cloned().unwrap_or_default();
+        let inherited = ask.item.json.get("sipPbx").and_then(Value::as_object);
+        let mut context = inherited.cloned().unwrap_or_default();
+        if let Some(media) = media {
+            object.insert("mediaId".to_owned(), text("media", media).into());
+        }
+        for key in ["legId", "dialId", "mediaId"] {
+            if let Some(value) = object.get(key) {
+                context.insert(key.to_owned(), value.clone());
+            }
+        }
+        object.insert("sipPbx".to_owned(), Value::Object(context));
+        let mut item = Item::new(object);
+        item.extra.clone_from(&ask.item.extra);
+        self.reply(ask.key, Ok(vec![(branch, item)]));
+    }
+
+    /// Tells a run that its operation failed.
+    pub(super) fn fail(&mut self, ask: &Ask, failed: Failed) {
+        let operation = ask.text("operation");
+        let message = format!("{operation} at node {}: {failed}", ask.node);
+        self.reply(ask.key, Err(Fault { code: failed.code().to_owned(), message }));
+    }
+
+    fn reply(&mut self, key: AskRef, answer: Result<Vec<(usize, Item)>, Fault>) {
+        let AskRef { run, ask } = key;
+        self.outputs.push_back(Output::Flow(Input::Answer { run, ask, answer }));
+    }
+}
+
+/// Seconds as a duration; what is no number, or negative, is the default.
+pub(super) fn seconds(value: Option<&Value>, default: f64) -> std::time::Duration {
+    let given = match value {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(_) | None => None,
+    };
+    let seconds = given.filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
+    std::time::Duration::from_secs_f64(seconds.unwrap_or(default).min(SECONDS_MAX))
+}
+
+/// The longest wait that a node may ask for: thirty days.
+const SECONDS_MAX: f64 = 30.0 * 86_400.0;

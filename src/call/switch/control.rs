@@ -1,0 +1,135 @@
+//! Answering and hanging up, and what offer and answer mean for the media leg.
+
+use std::sync::Arc;
+
+use crate::base::Tick;
+use crate::call::leg::{EndReason, LegRef, Status};
+use crate::call::switch::ask::{Ask, Failed};
+use crate::call::switch::{Fact, Output, Switch};
+use crate::media::{self, Codec, Command, Stream};
+use crate::sdp::{self, Encoding, Negotiated};
+
+impl Switch {
+    /// `call.answer`. Answering an answered leg changes nothing.
+    pub(super) fn answer_call(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
+        let (id, leg) = self.live_leg_of(ask)?;
+        if leg.is_answered() {
+            self.touch(id, now);
+            return Ok(id);
+        }
+        let dialog = leg.dialog;
+        let body = match leg.audio.offer.take() {
+            Some(offer) => {
+                let (body, agreed) =
+                    sdp::answer(&offer, &leg.audio.local).map_err(|_| Failed::NoMedia)?;
+                leg.audio.agreed = Some(agreed);
+                body
+            }
+            // The caller leaves the offer to us; his answer comes with the ACK (RFC 3261 §13.2.1).
+            None => sdp::offer(&leg.audio.local),
+        };
+        leg.status = Status::Answered;
+        leg.answered = Some(now);
+        self.open_media(id);
+        self.configure_media(id);
+        self.endpoint.accept(dialog, &body, now);
+        self.tell(Fact::Answered { leg: id });
+        self.touch(id, now);
+        Ok(id)
+    }
+
+    /// `call.hangup`. A leg that has just ended is as hung up as it can be.
+    pub(super) fn hangup_call(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
+        let leg = self.leg_of(ask)?;
+        self.hangup_leg(leg, EndReason::LocalHangup, now);
+        Ok(leg)
+    }
+
+    /// Hangs up a leg in whatever state it is.
+    pub(super) fn hangup_leg(&mut self, id: LegRef, reason: EndReason, now: Tick) {
+        let Some(leg) = self.legs.get(id) else { return };
+        if leg.end().is_none() {
+            self.endpoint.hangup(leg.dialog, None, now);
+            self.end_leg(id, reason, now);
+        }
+    }
+
+    /// The far side's answer to our offer is there.
+    pub(super) fn on_answer(&mut self, id: LegRef, body: &[u8], now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        match sdp::settle(body, &leg.audio.local) {
+            Ok(agreed) => {
+                leg.audio.agreed = Some(agreed);
+                self.configure_media(id);
+            }
+            Err(_) => self.hangup_leg(id, EndReason::Rejected(488), now),
+        }
+    }
+
+    /// The far side changes the session: hold, resume, another address or codec.
+    pub(super) fn on_offer(&mut self, id: LegRef, body: &[u8], now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let mut local = leg.audio.local.clone();
+        local.version += 1;
+        let dialog = leg.dialog;
+        let answer = if body.is_empty() {
+            Ok((sdp::offer(&local), None))
+        } else {
+            sdp::answer(body, &local).map(|(body, agreed)| (body, Some(agreed)))
+        };
+        match answer {
+            Ok((body, agreed)) => {
+                leg.audio.local = local;
+                leg.audio.agreed = agreed.or(leg.audio.agreed);
+                self.configure_media(id);
+                self.endpoint.answer_offer(dialog, Ok(&body), now);
+            }
+            Err(unacceptable) => {
+                self.endpoint.answer_offer(dialog, Err(unacceptable.status()), now);
+            }
+        }
+    }
+
+    fn open_media(&mut self, id: LegRef) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if !std::mem::replace(&mut leg.audio.is_open, true) {
+            let port = leg.audio.local.address.port();
+            self.outputs.push_back(Output::OpenMedia { leg: media_leg(id), port });
+        }
+    }
+
+    fn configure_media(&mut self, id: LegRef) {
+        let Some(leg) = self.legs.get(id) else { return };
+        if let (true, Some(agreed)) = (leg.audio.is_open, leg.audio.agreed) {
+            let command = Command::Configure { leg: media_leg(id), stream: stream(&agreed) };
+            self.outputs.push_back(Output::Media(command));
+        }
+    }
+}
+
+/// The media thread's name for a leg.
+pub(super) const fn media_leg(id: LegRef) -> media::LegId {
+    media::LegId(id.as_u64())
+}
+
+/// What was negotiated, in the words of the media room.
+fn stream(agreed: &Negotiated) -> Stream {
+    let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    Stream {
+        remote: agreed.remote.unwrap_or(nowhere),
+        codec: match agreed.encoding {
+            Encoding::Pcmu => Codec::Pcmu,
+            Encoding::Pcma => Codec::Pcma,
+        },
+        payload_type: agreed.payload_type,
+        event_payload_type: agreed.event_payload_type,
+        sending: agreed.direction.sends() && agreed.remote.is_some(),
+        receiving: agreed.direction.receives(),
+    }
+}
+
+/// The body of a message, shared.
+pub(super) fn body_of(message: &[u8]) -> Arc<[u8]> {
+    let parsed = crate::sip::Message::parse(message);
+    parsed.map(|message| Arc::from(message.body)).unwrap_or_default()
+}

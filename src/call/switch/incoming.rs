@@ -1,0 +1,162 @@
+//! A call comes in: whose it is, whether it can be had, and the start of its flow.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::Tick;
+use crate::call::leg::Leg;
+use crate::call::payload;
+use crate::call::switch::{Fact, Output, Switch};
+use crate::call::trigger::Trigger;
+use crate::flow::{Input, Item, RunId};
+use crate::sdp::{self, Direction, Encoding};
+use crate::sip::{DialogId, Flow, Message, Name};
+
+/// Runs of flows at a time for each leg that there may be.
+const RUNS_PER_LEG: usize = 2;
+
+/// Why a call is not taken, and what its caller is told.
+enum Refusal {
+    /// The server is on its way out.
+    Draining,
+    /// No leg, run or port is left.
+    Full,
+    /// No trigger listens to this source.
+    Nobody,
+    /// The body is not SDP.
+    BodyType,
+    /// The offer cannot be had.
+    Offer(sdp::Unacceptable),
+}
+
+impl Refusal {
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Draining | Self::Full => 503,
+            Self::Nobody => 403,
+            Self::BodyType => 415,
+            Self::Offer(unacceptable) => unacceptable.status(),
+        }
+    }
+
+    fn why(&self) -> String {
+        match self {
+            Self::Draining => "the server is shutting down".to_owned(),
+            Self::Full => "no leg, run or media port is left".to_owned(),
+            Self::Nobody => "no trunk or extension is known at this address".to_owned(),
+            Self::BodyType => "the body is not application/sdp".to_owned(),
+            Self::Offer(unacceptable) => unacceptable.to_string(),
+        }
+    }
+}
+
+impl Switch {
+    pub(super) fn on_invite(
+        &mut self,
+        dialog: DialogId,
+        bytes: &[u8],
+        flow: Flow,
+        now: Tick,
+    ) {
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
+        if let Err(refusal) = self.take_call(dialog, &message, flow, now) {
+            self.refuse(dialog, flow.remote, &refusal, now);
+        }
+    }
+
+    fn take_call(
+        &mut self,
+        dialog: DialogId,
+        message: &Message<'_>,
+        flow: Flow,
+        now: Tick,
+    ) -> Result<(), Refusal> {
+        if self.is_draining {
+            return Err(Refusal::Draining);
+        }
+        let trigger = self.triggers.iter().find(|trigger| trigger.takes(flow.remote));
+        let trigger = trigger.cloned().ok_or(Refusal::Nobody)?;
+        let offer = offer_of(message)?;
+        let mut local = self.local_description();
+        if let Some(offer) = &offer {
+            sdp::answer(offer, &local).map_err(Refusal::Offer)?;
+        }
+        if self.runs.len() >= self.config.legs_max * RUNS_PER_LEG {
+            return Err(Refusal::Full);
+        }
+        let port = self.ports.allocate(now).ok_or(Refusal::Full)?;
+        local.address.set_port(port);
+        let mut leg = Leg::new(dialog, flow, local, now);
+        leg.workflow = trigger.workflow;
+        leg.trigger_ref.clone_from(&trigger.reference);
+        leg.audio.offer = offer;
+        let Some(id) = self.legs.insert(leg) else {
+            self.ports.release(port, now);
+            return Err(Refusal::Full);
+        };
+        self.by_dialog.insert(dialog, id);
+        self.touch(id, now);
+        let payload = payload::call(message, &trigger.reference, id);
+        let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();
+        self.accepted += 1;
+        self.tell(Fact::Arrived {
+            leg: id,
+            from: text("callerNumber"),
+            to: text("calledNumber"),
+            source: flow.remote,
+            flow: trigger.graph.name().to_owned(),
+        });
+        self.start_run(&trigger, vec![vec![Item::new(payload)]]);
+        Ok(())
+    }
+
+    fn start_run(&mut self, trigger: &Trigger, outputs: Vec<Vec<Item>>) {
+        self.runs_begun += 1;
+        let run = RunId(self.runs_begun);
+        self.runs.insert(run, trigger.workflow);
+        let (graph, trigger) = (trigger.graph.clone(), trigger.node);
+        self.outputs.push_back(Output::Flow(Input::Start { run, graph, trigger, outputs }));
+    }
+
+    fn refuse(&mut self, dialog: DialogId, source: SocketAddr, refusal: &Refusal, now: Tick) {
+        let (status, why) = (refusal.status(), refusal.why());
+        let mut headers = Vec::new();
+        if status == 503 {
+            // Small and random, so that callers do not come back together (RFC 6357).
+            headers.push(("Retry-After".to_owned(), (1 + self.rng.below(8)).to_string()));
+        }
+        if status == 488 {
+            // 399 with the reason in words for an engineer (RFC 3261 §20.43).
+            headers.push(("Warning".to_owned(), format!("399 ringback \"{why}\"")));
+        }
+        self.endpoint.reject(dialog, status, None, &headers, now);
+        self.refused += 1;
+        self.tell(Fact::Refused { source, status, why });
+    }
+
+    /// Our side of a new leg; the port is set when one is taken.
+    fn local_description(&mut self) -> sdp::Local {
+        sdp::Local {
+            address: SocketAddr::new(self.config.media_address, 9),
+            encodings: Encoding::ALL.to_vec(),
+            events: true,
+            direction: Direction::SendRecv,
+            // Within 2^63, which some peers read as signed.
+            session_id: self.rng.next_u64() >> 1,
+            version: 1,
+        }
+    }
+}
+
+fn offer_of(message: &Message<'_>) -> Result<Option<Arc<[u8]>>, Refusal> {
+    if message.body.is_empty() {
+        return Ok(None);
+    }
+    let kind = message.field(Name::ContentType).map(|field| field.value.to_ascii_lowercase());
+    if kind.is_some_and(|kind| kind.starts_with(b"application/sdp")) {
+        return Ok(Some(Arc::from(message.body)));
+    }
+    Err(Refusal::BodyType)
+}

@@ -1,0 +1,104 @@
+//! How long a leg lives: what retains it, what ends it, and when it is forgotten (contract §3).
+
+use serde_json::json;
+
+use crate::base::Tick;
+use crate::call::leg::{EndReason, FREE_TTL, LegRef, Status, leg_text};
+use crate::call::switch::ask::Ask;
+use crate::call::switch::control::media_leg;
+use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
+use crate::media::Command;
+
+impl Switch {
+    /// An operation has touched the leg: its free time begins anew.
+    pub(super) fn touch(&mut self, id: LegRef, now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if leg.end().is_none() {
+            self.timers.clear_slot(&mut leg.free);
+            if leg.retained == 0 {
+                leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
+            }
+        }
+    }
+
+    /// Something keeps the leg from now on.
+    pub(super) fn retain(&mut self, id: LegRef, now: Tick) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.retained += 1;
+        }
+        self.touch(id, now);
+    }
+
+    /// Something keeps the leg no longer.
+    pub(super) fn release(&mut self, id: LegRef, now: Tick) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.retained = leg.retained.checked_sub(1).expect("released as often as retained");
+        }
+        self.touch(id, now);
+    }
+
+    /// The free time of a leg is over: a live one ends, an ended one is forgotten.
+    pub(super) fn on_free(&mut self, id: LegRef, now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.free = None;
+        if leg.end().is_some() {
+            self.legs.remove(id);
+        } else {
+            self.hangup_leg(id, EndReason::FreeTtl, now);
+        }
+    }
+
+    /// The one place where a leg ends: audio closes, whoever waits is told, the port may rest.
+    pub(super) fn end_leg(&mut self, id: LegRef, reason: EndReason, now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if leg.end().is_some() {
+            return;
+        }
+        leg.status = Status::Ended(reason);
+        self.by_dialog.remove(&leg.dialog);
+        self.timers.clear_slot(&mut leg.free);
+        leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
+        let lasted_ms = leg.started.as_millis();
+        let lasted_ms = now.as_millis() - lasted_ms;
+        let waiting = std::mem::take(&mut leg.waiting);
+        let players = std::mem::take(&mut leg.players);
+        self.ports.release(leg.audio.local.address.port(), now);
+        if leg.audio.is_open {
+            self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
+        }
+        for player in players {
+            self.players.remove(&player);
+        }
+        for key in waiting {
+            self.on_waited_leg_ended(key, id, reason, now);
+        }
+        self.tell(Fact::Ended { leg: id, reason, lasted_ms });
+    }
+
+    fn on_waited_leg_ended(&mut self, key: AskRef, id: LegRef, reason: EndReason, now: Tick) {
+        match self.pending.remove(&key) {
+            Some((ask, Pending::Wait(wait))) => {
+                self.leave_wait(&wait, key, now);
+                self.answer_ended(&ask, id, reason);
+            }
+            Some((ask, Pending::Play { player, .. })) => {
+                let branch = ask.branch("Interrupted");
+                let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
+                self.answer(&ask, branch, payload, Some(player));
+            }
+            Some((ask, Pending::Clip { .. })) => {
+                let branch = ask.branch("Interrupted");
+                let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
+                self.answer(&ask, branch, payload, None);
+            }
+            None => {}
+        }
+    }
+
+    /// The `Ended` branch of a wait.
+    pub(super) fn answer_ended(&mut self, ask: &Ask, id: LegRef, reason: EndReason) {
+        let payload =
+            json!({ "legId": leg_text(id), "eventType": "ended", "reason": reason.to_string() });
+        self.answer(ask, ask.branch("Ended"), payload, None);
+    }
+}

@@ -1,0 +1,359 @@
+//! The switch: every input of the signalling thread comes in here, and is routed to its part.
+//!
+//! It owns the SIP endpoint, every leg, and what runs of flows wait for. The owner hands in one
+//! input, then takes every output, then hands in the next (contract sentence 2).
+
+mod ask;
+mod control;
+mod incoming;
+mod life;
+mod play;
+mod signals;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::base::{Rng, Slab, Tick, Timers};
+use crate::call::leg::{EndReason, Leg, LegRef};
+use crate::call::trigger::{Trigger, TrunkSettings};
+use crate::flow::{self, Graph, RunId};
+use crate::media::{self, Clip, Ports, Report};
+use crate::sip::{self, DialogId, Endpoint};
+
+pub use ask::AskRef;
+
+use ask::Ask;
+use play::{Clips, Player};
+use wait::Wait;
+
+/// What the switch is told at the start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The SIP endpoint's own settings.
+    pub sip: sip::Config,
+    /// The address that phones send their audio to.
+    pub media_address: IpAddr,
+    /// Ports for audio; a leg takes an even one and the next.
+    pub media_ports: RangeInclusive<u16>,
+    /// Legs at a time; the next caller is told 503.
+    pub legs_max: usize,
+    /// What flows do not say about their trunks, by public name.
+    pub trunks: BTreeMap<String, TrunkSettings>,
+}
+
+/// What the switch asks of its owner.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a SIP message.
+    Transmit(sip::Transmit),
+    /// Open the sockets of a media leg at this port and the next, and the leg itself.
+    OpenMedia {
+        /// The leg.
+        leg: media::LegId,
+        /// Its RTP port.
+        port: u16,
+    },
+    /// Hand a command to the media thread; `Close` also closes the sockets.
+    Media(media::Command),
+    /// Hand an input to the flow worker.
+    Flow(flow::Input),
+    /// Load this sound file and call [`Switch::handle_clip`].
+    Load(String),
+    /// Something that an operator wants to know.
+    Fact(Fact),
+}
+
+/// Something that happened, for logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A call came in and a flow has it.
+    Arrived {
+        /// The leg.
+        leg: LegRef,
+        /// User part of the caller's address.
+        from: String,
+        /// User part of the called address.
+        to: String,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Name of the flow.
+        flow: String,
+    },
+    /// A call came in and was refused.
+    Refused {
+        /// Where it came from.
+        source: SocketAddr,
+        /// What the caller was told.
+        status: u16,
+        /// Why.
+        why: String,
+    },
+    /// A leg was answered.
+    Answered {
+        /// The leg.
+        leg: LegRef,
+    },
+    /// A leg ended.
+    Ended {
+        /// The leg.
+        leg: LegRef,
+        /// Why.
+        reason: EndReason,
+        /// From its beginning, in milliseconds.
+        lasted_ms: u64,
+    },
+    /// A run of a flow ended in an error.
+    RunFailed {
+        /// Name of the flow.
+        flow: String,
+        /// Node, code and message.
+        error: String,
+    },
+    /// A sound file could not be loaded.
+    ClipFailed {
+        /// The file, as the flow names it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Audio could not do what was asked of it.
+    MediaRefused {
+        /// The leg.
+        leg: LegRef,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What is in use at this moment; everything but the counters is zero when all calls are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Legs, with those that have just ended.
+    pub legs: usize,
+    /// Operations that flows wait for.
+    pub asks: usize,
+    /// Playbacks.
+    pub players: usize,
+    /// Timers of the switch itself.
+    pub timers: usize,
+    /// Media ports in use.
+    pub ports: usize,
+    /// Runs of flows.
+    pub runs: usize,
+    /// The SIP endpoint's own.
+    pub sip: sip::Gauges,
+    /// Counter: calls that a flow got.
+    pub calls_accepted: u64,
+    /// Counter: calls that were refused.
+    pub calls_refused: u64,
+}
+
+impl Gauges {
+    /// Whether nothing is left over (A9, I10).
+    pub const fn is_idle(&self) -> bool {
+        let own = self.legs + self.asks + self.players + self.timers + self.ports + self.runs;
+        own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0
+    }
+}
+
+/// Why the switch wakes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// Nothing has retained the leg for its time-to-live, or it ended that long ago.
+    Free(LegRef),
+    /// A wait has reached its deadline.
+    Wait(AskRef),
+}
+
+/// What a run waits for.
+#[derive(Debug)]
+enum Pending {
+    /// `call.wait`.
+    Wait(Wait),
+    /// Blocking playback.
+    Play { leg: LegRef, player: u64, digits_interrupt: bool },
+    /// A sound file that is being loaded.
+    Clip { leg: LegRef },
+}
+
+/// The switch.
+#[derive(Debug)]
+pub struct Switch {
+    config: Config,
+    endpoint: Endpoint,
+    legs: Slab<Leg>,
+    by_dialog: HashMap<DialogId, LegRef>,
+    pending: BTreeMap<AskRef, (Ask, Pending)>,
+    players: BTreeMap<u64, Player>,
+    players_begun: u64,
+    timers: Timers<Wake>,
+    ports: Ports,
+    clips: Clips,
+    triggers: Vec<Trigger>,
+    workflows: Vec<Arc<Graph>>,
+    runs: BTreeMap<RunId, usize>,
+    runs_begun: u64,
+    outputs: VecDeque<Output>,
+    is_draining: bool,
+    accepted: u64,
+    refused: u64,
+    rng: Rng,
+}
+
+impl Switch {
+    /// A switch without flows; randomness for tags, branches and sessions comes from `rng`.
+    pub fn new(config: Config, mut rng: Rng) -> Self {
+        let endpoint = Endpoint::new(config.sip.clone(), Rng::new(rng.next_u64()));
+        Self {
+            endpoint,
+            legs: Slab::with_max(config.legs_max),
+            by_dialog: HashMap::new(),
+            pending: BTreeMap::new(),
+            players: BTreeMap::new(),
+            players_begun: 0,
+            timers: Timers::new(),
+            ports: Ports::new(config.media_ports.clone()),
+            clips: Clips::default(),
+            triggers: Vec::new(),
+            workflows: Vec::new(),
+            runs: BTreeMap::new(),
+            runs_begun: 0,
+            outputs: VecDeque::new(),
+            is_draining: false,
+            accepted: 0,
+            refused: 0,
+            rng,
+            config,
+        }
+    }
+
+    /// Adds a checked workflow; its triggers answer calls from now on.
+    pub fn add_workflow(&mut self, graph: Graph) {
+        let (graph, workflow) = (Arc::new(graph), self.workflows.len());
+        self.triggers.extend(Trigger::of(&graph, workflow, &self.config.trunks));
+        self.workflows.push(graph);
+    }
+
+    /// Active triggers, in the order in which they are asked.
+    pub fn triggers(&self) -> &[Trigger] {
+        &self.triggers
+    }
+
+    /// A whole SIP message has arrived.
+    pub fn handle_message(&mut self, flow: sip::Flow, bytes: &[u8], now: Tick) {
+        self.endpoint.handle_message(flow, bytes, now);
+        self.drain_endpoint(now);
+    }
+
+    /// A connection is gone.
+    pub fn handle_flow_closed(&mut self, connection: u64, now: Tick) {
+        self.endpoint.handle_flow_closed(connection, now);
+        self.drain_endpoint(now);
+    }
+
+    /// The media thread reports.
+    pub fn handle_media(&mut self, report: Report, now: Tick) {
+        match report {
+            Report::Digit { leg, digit, .. } => self.on_digit(LegRef::from_u64(leg.0), digit, now),
+            Report::PlayerDone { player, end, .. } => self.on_player_done(player, end, now),
+            Report::Refused { leg, why } => {
+                let leg = LegRef::from_u64(leg.0);
+                self.tell(Fact::MediaRefused { leg, why: why.to_string() });
+            }
+            Report::DigitsSent { .. } | Report::Lost { .. } | Report::Closed { .. } => {}
+        }
+        self.drain_endpoint(now);
+    }
+
+    /// A flow worker speaks.
+    pub fn handle_flow(&mut self, output: flow::Output, now: Tick) {
+        match output {
+            flow::Output::Ask { run, ask, node, parameters, item, .. } => {
+                let ask = Ask { key: AskRef { run, ask }, node, parameters, item };
+                self.perform(ask, now);
+            }
+            flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome),
+        }
+        self.drain_endpoint(now);
+    }
+
+    /// A sound file that [`Output::Load`] asked for is there, or is not; also before any call.
+    pub fn handle_clip(&mut self, path: &str, clip: Result<Arc<Clip>, String>, now: Tick) {
+        self.on_clip(path, clip, now);
+        self.drain_endpoint(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        self.endpoint.handle_timeout(now);
+        self.drain_endpoint(now);
+        while let Some(wake) = self.timers.take_due(now) {
+            match wake {
+                Wake::Free(leg) => self.on_free(leg, now),
+                Wake::Wait(key) => self.on_wait_expired(key, now),
+            }
+            self.drain_endpoint(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        [self.endpoint.poll_timeout(), self.timers.next()].into_iter().flatten().min()
+    }
+
+    /// The next thing that the owner has to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        // What SIP says goes first: a 200 leaves before the prompt that it announces.
+        self.endpoint.poll_transmit().map(Output::Transmit).or_else(|| self.outputs.pop_front())
+    }
+
+    /// Takes no new calls from now on; those that are there go on.
+    pub const fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Ends every leg now.
+    pub fn hangup_all(&mut self, now: Tick) {
+        let live = self.legs.iter().filter(|(_, leg)| leg.end().is_none());
+        for leg in live.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.hangup_leg(leg, EndReason::LocalHangup, now);
+        }
+        self.drain_endpoint(now);
+    }
+
+    /// Live legs: those that have not ended.
+    pub fn live_legs(&self) -> usize {
+        self.legs.iter().filter(|(_, leg)| leg.end().is_none()).count()
+    }
+
+    /// What is in use.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            legs: self.legs.len(),
+            asks: self.pending.len(),
+            players: self.players.len(),
+            timers: self.timers.len(),
+            ports: self.ports.gauges().in_use,
+            runs: self.runs.len(),
+            sip: self.endpoint.gauges(),
+            calls_accepted: self.accepted,
+            calls_refused: self.refused,
+        }
+    }
+
+    fn on_finished(&mut self, run: RunId, outcome: &flow::Finished) {
+        let Some(workflow) = self.runs.remove(&run) else { return };
+        if let flow::Finished::Failed { node, code, message } = outcome {
+            let flow = self.workflows[workflow].name().to_owned();
+            let error = format!("node {node}: {code}: {message}");
+            self.tell(Fact::RunFailed { flow, error });
+        }
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        self.outputs.push_back(Output::Fact(fact));
+    }
+}

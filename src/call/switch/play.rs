@@ -1,0 +1,238 @@
+//! Playing sound files: loading them once, blocking and in background, and what interrupts them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::base::Tick;
+use crate::call::leg::{LegRef, leg_text};
+use crate::call::node::operation::words;
+use crate::call::switch::ask::Ask;
+use crate::call::switch::control::media_leg;
+use crate::call::switch::{AskRef, Fact, Output, Pending, Switch};
+use crate::media::{Clip, Command, PlayerEnd, Source};
+
+/// Sound files that are kept; one more is loaded for each use and not kept.
+const CLIPS_MAX: usize = 1000;
+
+/// A playback that runs.
+#[derive(Debug)]
+pub(super) struct Player {
+    leg: LegRef,
+    /// The run that waits for its end; nobody does for one in background.
+    ask: Option<AskRef>,
+}
+
+/// Sound files by the name that flows give them.
+#[derive(Debug, Default)]
+pub(super) struct Clips {
+    known: BTreeMap<String, Known>,
+}
+
+#[derive(Debug)]
+enum Known {
+    Ready(Arc<Clip>),
+    Loading(Vec<AskRef>),
+}
+
+impl Switch {
+    /// `media.playAudio`.
+    pub(super) fn start_play(&mut self, ask: Ask, now: Tick) {
+        let (leg, ended) = match self.leg_of(&ask) {
+            Ok(id) => (id, self.legs.get(id).is_none_or(|leg| leg.end().is_some())),
+            Err(failed) => return self.fail(&ask, failed),
+        };
+        if ended {
+            let payload = json!({ "legId": leg_text(leg), "interruptReason": "call_ended" });
+            return self.answer(&ask, ask.branch("Interrupted"), payload, None);
+        }
+        let path = ask.text("filePath");
+        if ask.text("sourceType") != "file" || path.is_empty() {
+            return self.answer_unplayable(&ask, leg);
+        }
+        match self.clips.known.get_mut(&path) {
+            Some(Known::Ready(clip)) => {
+                let clip = clip.clone();
+                self.play(ask, leg, clip, now);
+            }
+            Some(Known::Loading(waiting)) => {
+                waiting.push(ask.key);
+                self.wait_for_clip(ask, leg, now);
+            }
+            None => {
+                self.clips.known.insert(path.clone(), Known::Loading(vec![ask.key]));
+                self.outputs.push_back(Output::Load(path));
+                self.wait_for_clip(ask, leg, now);
+            }
+        }
+    }
+
+    /// A file is there, or is not.
+    pub(super) fn on_clip(&mut self, path: &str, clip: Result<Arc<Clip>, String>, now: Tick) {
+        let waiting = match self.clips.known.remove(path) {
+            Some(Known::Loading(waiting)) => waiting,
+            Some(Known::Ready(_)) | None => Vec::new(),
+        };
+        match &clip {
+            Ok(clip) if self.clips.known.len() < CLIPS_MAX => {
+                self.clips.known.insert(path.to_owned(), Known::Ready(clip.clone()));
+            }
+            Ok(_) => {}
+            Err(why) => {
+                let (path, why) = (path.to_owned(), why.clone());
+                self.tell(Fact::ClipFailed { path, why });
+            }
+        }
+        for key in waiting {
+            let Some((ask, pending)) = self.pending.remove(&key) else { continue };
+            let Pending::Clip { leg } = pending else {
+                unreachable!("only playbacks wait for files");
+            };
+            self.leave_leg(leg, key);
+            match &clip {
+                Ok(clip) => self.play(ask, leg, clip.clone(), now),
+                Err(_) => self.answer_unplayable(&ask, leg),
+            }
+            self.release(leg, now);
+        }
+    }
+
+    /// A player has come to its end, or was stopped by the media thread.
+    pub(super) fn on_player_done(&mut self, player: u64, end: PlayerEnd, now: Tick) {
+        let Some(leg) = self.forget_player(player) else { return };
+        let Player { leg, ask } = leg;
+        let Some(key) = ask else { return };
+        let Some((ask, _)) = self.pending.remove(&key) else { return };
+        self.leave_leg(leg, key);
+        let branch = match end {
+            PlayerEnd::Completed => ask.branch("Completed"),
+            PlayerEnd::Stopped => ask.branch("Interrupted"),
+        };
+        let mut payload = json!({ "legId": leg_text(leg) });
+        if end == PlayerEnd::Stopped {
+            payload["interruptReason"] = "media_stopped".into();
+        }
+        self.answer(&ask, branch, payload, Some(player));
+        self.release(leg, now);
+    }
+
+    /// A digit interrupts the oldest blocking playback of the leg that listens for digits, and
+    /// stays queued for the next wait; where one plays that does not listen, the digit is lost
+    /// (contract §3). Says whether the digit may be queued.
+    pub(super) fn digit_meets_playback(&mut self, id: LegRef, digit: char, now: Tick) -> bool {
+        let Some(leg) = self.legs.get(id) else { return false };
+        let mut is_swallowed = false;
+        for key in leg.waiting.clone() {
+            let Some((_, Pending::Play { player, digits_interrupt, .. })) = self.pending.get(&key)
+            else {
+                continue;
+            };
+            if *digits_interrupt {
+                let player = *player;
+                self.interrupt_play(key, player, digit, now);
+                return true;
+            }
+            is_swallowed = true;
+        }
+        !is_swallowed
+    }
+
+    fn interrupt_play(&mut self, key: AskRef, player: u64, digit: char, now: Tick) {
+        let Some((ask, _)) = self.pending.remove(&key) else { return };
+        let Some(Player { leg, .. }) = self.forget_player(player) else { return };
+        self.leave_leg(leg, key);
+        let command = Command::Stop { leg: media_leg(leg), player };
+        self.outputs.push_back(Output::Media(command));
+        let payload = json!({
+            "legId": leg_text(leg), "interruptReason": "call_dtmf", "digit": digit.to_string(),
+        });
+        self.answer(&ask, ask.branch("Interrupted"), payload, Some(player));
+        self.release(leg, now);
+    }
+
+    fn play(&mut self, ask: Ask, id: LegRef, clip: Arc<Clip>, now: Tick) {
+        let digits_interrupt = words(ask.parameter("interruptOn")).iter().any(|on| on == "dtmf");
+        let is_blocking =
+            ask.option("mediaExecutionMode").and_then(Value::as_str) != Some("background");
+        if ask.option("stopOtherMedia") == Some(&Value::Bool(true)) {
+            self.stop_players(id, now);
+        }
+        let ducking = ask.option("duckingFactor").and_then(Value::as_f64).unwrap_or(1.0) as f32;
+        self.players_begun += 1;
+        let player = self.players_begun;
+        let waiting = is_blocking.then_some(ask.key);
+        self.players.insert(player, Player { leg: id, ask: waiting });
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.players.push(player);
+        let queued_digit = leg.events.iter().any(|event| {
+            matches!(event, crate::call::leg::LegEvent::Digit(_))
+        });
+        let source = Source::Clip(clip);
+        let command =
+            Command::Play { leg: media_leg(id), player, source, repeat: false, ducking };
+        self.outputs.push_back(Output::Media(command));
+        if !is_blocking {
+            self.touch(id, now);
+            return self.answer(&ask, 0, json!({ "legId": leg_text(id) }), Some(player));
+        }
+        leg_waits(leg, ask.key);
+        let key = ask.key;
+        self.retain(id, now);
+        self.suspend(ask, Pending::Play { leg: id, player, digits_interrupt });
+        if digits_interrupt && queued_digit {
+            // Dialled ahead: the caller knows what the prompt would say.
+            let digit = self.legs.get(id).and_then(first_digit);
+            self.interrupt_play(key, player, digit.unwrap_or('0'), now);
+        }
+    }
+
+    fn stop_players(&mut self, id: LegRef, now: Tick) {
+        let Some(leg) = self.legs.get(id) else { return };
+        for player in leg.players.clone() {
+            let command = Command::Stop { leg: media_leg(id), player };
+            self.outputs.push_back(Output::Media(command));
+            self.on_player_done(player, PlayerEnd::Stopped, now);
+        }
+    }
+
+    fn wait_for_clip(&mut self, ask: Ask, id: LegRef, now: Tick) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg_waits(leg, ask.key);
+        }
+        self.retain(id, now);
+        self.suspend(ask, Pending::Clip { leg: id });
+    }
+
+    /// A source that cannot be played leaves by the regular branch and says so (contract §8.4).
+    fn answer_unplayable(&mut self, ask: &Ask, leg: LegRef) {
+        let payload = json!({ "legId": leg_text(leg), "failed": true });
+        self.answer(ask, ask.branch("Completed"), payload, None);
+    }
+
+    fn forget_player(&mut self, player: u64) -> Option<Player> {
+        let known = self.players.remove(&player)?;
+        if let Some(leg) = self.legs.get_mut(known.leg) {
+            leg.players.retain(|other| *other != player);
+        }
+        Some(known)
+    }
+
+    /// The operation no longer waits for this leg.
+    pub(super) fn leave_leg(&mut self, id: LegRef, key: AskRef) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.waiting.retain(|other| *other != key);
+        }
+    }
+}
+
+fn leg_waits(leg: &mut crate::call::leg::Leg, key: AskRef) {
+    leg.waiting.push(key);
+}
+
+fn first_digit(leg: &crate::call::leg::Leg) -> Option<char> {
+    leg.events.iter().find_map(|event| match event {
+        crate::call::leg::LegEvent::Digit(digit) => Some(*digit),
+        crate::call::leg::LegEvent::Interrupt(_) => None,
+    })
+}

@@ -1,0 +1,62 @@
+//! What the SIP endpoint says, as events of legs.
+
+use crate::base::Tick;
+use crate::call::leg::{EndReason, LegRef};
+use crate::call::switch::Switch;
+use crate::call::switch::control::body_of;
+use crate::sip::{Cause, DialogId, Event};
+
+impl Switch {
+    /// Takes everything that the endpoint has to say.
+    pub(super) fn drain_endpoint(&mut self, now: Tick) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_event(event, now);
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Tick) {
+        match event {
+            Event::Invite { dialog, request, flow } => self.on_invite(dialog, &request, flow, now),
+            Event::Acknowledged { dialog, message } => {
+                let body = body_of(&message);
+                if let (Some(leg), false) = (self.leg_by(dialog), body.is_empty()) {
+                    self.on_answer(leg, &body, now);
+                }
+            }
+            Event::Offer { dialog, message } => {
+                if let Some(leg) = self.leg_by(dialog) {
+                    self.on_offer(leg, &body_of(&message), now);
+                }
+            }
+            Event::Ended { dialog, cause, .. } => {
+                if let Some(leg) = self.leg_by(dialog) {
+                    self.end_leg(leg, reason(cause), now);
+                }
+            }
+            Event::Request { request, .. } => {
+                // Nothing here registers phones or takes messages yet; the endpoint has answered
+                // OPTIONS itself.
+                self.endpoint.respond(request, 405, &[], None, now);
+            }
+            Event::Info { .. }
+            | Event::Provisional { .. }
+            | Event::Answered { .. }
+            | Event::OfferAnswered { .. }
+            | Event::Response { .. } => {}
+        }
+    }
+
+    fn leg_by(&self, dialog: DialogId) -> Option<LegRef> {
+        self.by_dialog.get(&dialog).copied()
+    }
+}
+
+const fn reason(cause: Cause) -> EndReason {
+    match cause {
+        Cause::Bye => EndReason::RemoteHangup,
+        Cause::Cancelled => EndReason::Cancelled,
+        Cause::Local => EndReason::LocalHangup,
+        Cause::Rejected { status } => EndReason::Rejected(status),
+        Cause::NoAck | Cause::Timeout | Cause::Transport => EndReason::Lost,
+    }
+}

@@ -1,0 +1,182 @@
+//! `call.wait`: digits by rule, interrupts, time-out and end, on one leg or the first of several.
+
+use serde_json::{Value, json};
+
+use crate::base::{Armed, Tick};
+use crate::call::digits::{Collected, Collector, Fallback, Rules, is_digit};
+use crate::call::leg::{LegEvent, LegRef, leg_text};
+use crate::call::node::operation::{items, wait_rules, words};
+use crate::call::switch::ask::{Ask, Failed, seconds};
+use crate::call::switch::{AskRef, Pending, Switch, Wake};
+
+/// Legs that one wait may name.
+const LEGS_MAX: usize = 16;
+
+/// A `call.wait` that is going on.
+#[derive(Debug)]
+pub(super) struct Wait {
+    legs: Vec<(LegRef, Collector)>,
+    interrupts: Vec<String>,
+    timer: Armed,
+}
+
+impl Switch {
+    /// `call.wait`.
+    pub(super) fn start_wait(&mut self, ask: Ask, now: Tick) {
+        let legs = match self.legs_of_wait(&ask) {
+            Ok(legs) => legs,
+            Err(failed) => return self.fail(&ask, failed),
+        };
+        let ended = legs.iter().find_map(|id| Some((*id, self.legs.get(*id)?.end()?)));
+        if let Some((id, reason)) = ended {
+            return self.answer_ended(&ask, id, reason);
+        }
+        if ask.option("clearDtmfBuffer") == Some(&Value::Bool(true)) {
+            for id in &legs {
+                self.clear_digits(*id);
+            }
+        }
+        let deadline = now + ask.seconds("timeoutSeconds", 30.0);
+        let rules = rules(&ask);
+        let key = ask.key;
+        let collectors =
+            legs.iter().map(|id| (*id, Collector::new(rules.clone(), deadline))).collect();
+        let options = words(ask.option("interruptReasons"));
+        let timer = self.timers.arm(deadline, Wake::Wait(key));
+        for id in &legs {
+            if let Some(leg) = self.legs.get_mut(*id) {
+                leg.waiting.push(key);
+            }
+            self.retain(*id, now);
+        }
+        let wait = Wait { legs: collectors, interrupts: options, timer };
+        self.suspend(ask, Pending::Wait(wait));
+        for id in legs {
+            self.feed_queued_events(id, key, now);
+        }
+    }
+
+    /// A digit has come in on a leg: a wait has it, or a playback, or it is kept.
+    pub(super) fn on_digit(&mut self, id: LegRef, digit: char, now: Tick) {
+        let Some(leg) = self.legs.get(id) else { return };
+        if !is_digit(digit) || leg.end().is_some() {
+            return;
+        }
+        let waiting = leg.waiting.iter().copied();
+        let wait = waiting
+            .filter(|key| matches!(self.pending.get(key), Some((_, Pending::Wait(_)))))
+            .min();
+        if let Some(key) = wait {
+            return self.feed_digit(id, key, digit, now);
+        }
+        if self.digit_meets_playback(id, digit, now)
+            && let Some(leg) = self.legs.get_mut(id)
+        {
+            // A caller who leans on the keys loses the digits beyond the limit, nothing else.
+            let _ = leg.events.push(LegEvent::Digit(digit));
+        }
+    }
+
+    /// The deadline of a wait, or of the digits in it, has passed.
+    pub(super) fn on_wait_expired(&mut self, key: AskRef, now: Tick) {
+        let Some((_, Pending::Wait(wait))) = self.pending.get_mut(&key) else { return };
+        // The leg whose caller is in the middle of dialling decides, not the first of the list.
+        let due = wait.legs.iter_mut().filter(|(_, collector)| collector.deadline() <= now);
+        let ends = due.map(|(id, collector)| (*id, collector.expire())).collect::<Vec<_>>();
+        let dialled = ends.iter().find(|(_, end)| *end != Collected::Timeout);
+        if let Some((id, end)) = dialled.or(ends.first()).cloned() {
+            self.finish_wait(key, id, &end, now);
+        }
+    }
+
+    /// Takes a wait off its legs and its timer.
+    pub(super) fn leave_wait(&mut self, wait: &Wait, key: AskRef, now: Tick) {
+        self.timers.clear(wait.timer);
+        for (id, _) in &wait.legs {
+            self.leave_leg(*id, key);
+            self.release(*id, now);
+        }
+    }
+
+    fn feed_queued_events(&mut self, id: LegRef, key: AskRef, now: Tick) {
+        while self.pending.contains_key(&key) {
+            let Some(event) = self.legs.get_mut(id).and_then(|leg| leg.events.pop()) else { return };
+            match event {
+                LegEvent::Digit(digit) => self.feed_digit(id, key, digit, now),
+                LegEvent::Interrupt(reason) => self.feed_interrupt(id, key, reason, now),
+            }
+        }
+    }
+
+    fn feed_digit(&mut self, id: LegRef, key: AskRef, digit: char, now: Tick) {
+        let Some((_, Pending::Wait(wait))) = self.pending.get_mut(&key) else { return };
+        let Some((_, collector)) = wait.legs.iter_mut().find(|(leg, _)| *leg == id) else { return };
+        if let Some(end) = collector.push(digit, now) {
+            return self.finish_wait(key, id, &end, now);
+        }
+        let deadline = wait.legs.iter().map(|(_, collector)| collector.deadline()).min();
+        self.timers.clear(wait.timer);
+        wait.timer = self.timers.arm(deadline.unwrap_or(now), Wake::Wait(key));
+    }
+
+    fn feed_interrupt(&mut self, id: LegRef, key: AskRef, reason: &str, now: Tick) {
+        let Some((_, Pending::Wait(wait))) = self.pending.get(&key) else { return };
+        if !wait.interrupts.iter().any(|wanted| wanted == reason) {
+            return;
+        }
+        let Some((ask, Pending::Wait(wait))) = self.pending.remove(&key) else { return };
+        self.leave_wait(&wait, key, now);
+        let payload = json!({ "legId": leg_text(id), "eventType": "interrupt", "reason": reason });
+        self.answer(&ask, ask.branch("Interrupted"), payload, None);
+    }
+
+    fn finish_wait(&mut self, key: AskRef, id: LegRef, end: &Collected, now: Tick) {
+        let Some((ask, Pending::Wait(wait))) = self.pending.remove(&key) else { return };
+        self.leave_wait(&wait, key, now);
+        let leg = leg_text(id);
+        let (branch, payload) = match end {
+            Collected::Rule(rule) => (*rule, json!({ "legId": leg, "eventType": "dtmf" })),
+            Collected::Fallback(digits) => (
+                ask.branch("DTMF Fallback"),
+                json!({ "legId": leg, "eventType": "dtmf", "digits": digits }),
+            ),
+            Collected::Timeout => {
+                let first = wait.legs.first().map_or(id, |(leg, _)| *leg);
+                let payload = json!({ "legId": leg_text(first), "eventType": "timeout" });
+                (ask.branch("Timeout"), payload)
+            }
+        };
+        self.answer(&ask, branch, payload, None);
+    }
+
+    fn legs_of_wait(&self, ask: &Ask) -> Result<Vec<LegRef>, Failed> {
+        let listed = items(ask.parameter("legIds")).iter().filter_map(|item| item.get("legId"));
+        let listed = listed.take(LEGS_MAX).collect::<Vec<_>>();
+        if listed.is_empty() {
+            return Ok(vec![self.leg_of(ask)?]);
+        }
+        listed.into_iter().map(|value| self.known_leg(value)).collect()
+    }
+
+    fn clear_digits(&mut self, id: LegRef) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.events.retain(|event| !matches!(event, LegEvent::Digit(_)));
+        }
+    }
+}
+
+fn rules(ask: &Ask) -> Rules {
+    let is_on = |key: &str| ask.parameter(key) == Some(&Value::Bool(true));
+    let terminator = ask.text("dtmfTerminatorDigit").chars().next().unwrap_or('#');
+    let fallback =
+        match (is_on("waitDtmfFallbackEnabled"), is_on("waitDtmfMultiDigitFallbackEnabled")) {
+            (false, _) => Fallback::Forget,
+            (true, false) => Fallback::AtOnce,
+            (true, true) => Fallback::Until(terminator),
+        };
+    Rules {
+        patterns: wait_rules(&ask.parameters).into_iter().map(|(pattern, _)| pattern).collect(),
+        fallback,
+        interdigit: seconds(ask.option("interdigitTimeoutSeconds"), 1.0),
+    }
+}

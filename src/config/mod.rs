@@ -1,0 +1,239 @@
+//! Config: `ringback.toml` as written, checked into settings that cannot be wrong.
+//!
+//! Reading has two stages: [`raw`] is the file's own shape and refuses unknown keys; [`check`]
+//! gives [`Settings`] or every problem at once, each with its path and what is allowed.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::call::{Peer, TrunkSettings};
+
+pub use raw::Raw;
+
+/// Checked settings of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where SIP is listened to, over UDP and TCP.
+    pub sip: SocketAddr,
+    /// Host, or host and port, that peers are told to use instead of the local address.
+    pub advertised: Option<String>,
+    /// Where audio is received.
+    pub rtp: RtpRange,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
+    /// Where the server keeps what must outlive it.
+    pub data: PathBuf,
+    /// Where sound files of flows are looked for.
+    pub prompts: PathBuf,
+    /// Legs at a time.
+    pub legs_max: usize,
+    /// How long calls may go on after SIGTERM.
+    pub drain: Duration,
+    /// Trunks by public name.
+    pub trunks: BTreeMap<String, TrunkSettings>,
+}
+
+/// Address and ports for audio, as `127.0.0.1:20000-29999`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpRange {
+    /// The address.
+    pub address: IpAddr,
+    /// Ports; a leg takes an even one and the next.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the option, as `trunk.main.peers[0]`; empty for the file as a whole.
+    pub path: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl Default for Settings {
+    /// Loopback only: what `ringback serve` does without a file.
+    fn default() -> Self {
+        Self {
+            sip: SocketAddr::from(([127, 0, 0, 1], 5060)),
+            advertised: None,
+            rtp: RtpRange { address: IpAddr::from([127, 0, 0, 1]), ports: 20_000..=29_999 },
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("data"),
+            prompts: PathBuf::from("prompts"),
+            legs_max: 2000,
+            drain: Duration::from_secs(30),
+            trunks: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads and checks a settings file; all problems at once.
+pub fn read(text: &str) -> Result<Settings, Vec<Problem>> {
+    let raw = toml::from_str::<Raw>(text).map_err(|error| {
+        vec![Problem { path: String::new(), message: error.to_string().trim_end().to_owned() }]
+    })?;
+    check(raw)
+}
+
+/// Checks settings as written.
+pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let defaults = Settings::default();
+    let mut checked = Checker { problems: &mut problems };
+    let settings = Settings {
+        sip: checked.parse("sip.listen", raw.sip.listen, defaults.sip),
+        advertised: raw.sip.advertised.filter(|host| checked.host("sip.advertised", host)),
+        rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
+        http: checked.parse("http.listen", raw.http.listen, defaults.http),
+        data: raw.data.unwrap_or(defaults.data),
+        prompts: raw.prompts.unwrap_or(defaults.prompts),
+        legs_max: checked.within("limits.legs", raw.limits.legs, 1..=100_000, 2000) as usize,
+        drain: Duration::from_secs(checked.within("limits.drain_s", raw.limits.drain_s, 0..=86_400, 30)),
+        trunks: raw.trunk.into_iter().map(|(name, trunk)| checked.trunk(name, &trunk)).collect(),
+    };
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+struct Checker<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, path: &str, text: Option<String>, default: T) -> T {
+        let Some(text) = text else { return default };
+        text.parse().unwrap_or_else(|error| {
+            self.problem(path, format!("`{text}`: {error}"));
+            default
+        })
+    }
+
+    fn within(&mut self, path: &str, value: Option<u64>, allowed: RangeInclusive<u64>, default: u64) -> u64 {
+        let value = value.unwrap_or(default);
+        if !allowed.contains(&value) {
+            let message = format!("{value} is not within {} to {}", allowed.start(), allowed.end());
+            self.problem(path, message);
+        }
+        value
+    }
+
+    fn host(&mut self, path: &str, host: &str) -> bool {
+        let is_sound = !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+        if !is_sound {
+            self.problem(path, format!("`{host}` is no host or host:port"));
+        }
+        is_sound
+    }
+
+    fn trunk(&mut self, name: String, trunk: &raw::Trunk) -> (String, TrunkSettings) {
+        let mut peers = Vec::new();
+        for (index, text) in trunk.peers.iter().enumerate() {
+            match text.parse::<Peer>() {
+                Ok(peer) => peers.push(peer),
+                Err(error) => self.problem(
+                    &format!("trunk.{name}.peers[{index}]"),
+                    format!("`{text}`: {error}; write an address, or address:port"),
+                ),
+            }
+        }
+        (name, TrunkSettings { peers })
+    }
+
+    fn problem(&mut self, path: &str, message: String) {
+        self.problems.push(Problem { path: path.to_owned(), message });
+    }
+}
+
+impl FromStr for RtpRange {
+    type Err = RtpRangeError;
+
+    fn from_str(text: &str) -> Result<Self, RtpRangeError> {
+        let (address, ports) = text.rsplit_once(':').ok_or(RtpRangeError::Shape)?;
+        let (first, last) = ports.split_once('-').ok_or(RtpRangeError::Shape)?;
+        let address = address.trim_matches(['[', ']']).parse().map_err(|_| RtpRangeError::Shape)?;
+        let port = |text: &str| text.parse::<u16>().map_err(|_| RtpRangeError::Shape);
+        let (first, last) = (port(first)?, port(last)?);
+        if first < 1024 || last <= first {
+            return Err(RtpRangeError::Ports);
+        }
+        Ok(Self { address, ports: first..=last })
+    }
+}
+
+impl fmt::Display for RtpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bracketed = SocketAddr::new(self.address, 0).to_string();
+        let host = bracketed.trim_end_matches('0');
+        write!(f, "{host}{}-{}", self.ports.start(), self.ports.end())
+    }
+}
+
+/// Why a text is no address with a range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtpRangeError {
+    /// It does not look like one.
+    Shape,
+    /// Its ports are not a range above 1023.
+    Ports,
+}
+
+impl fmt::Display for RtpRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shape => "write address:first-last, as 127.0.0.1:20000-29999",
+            Self::Ports => "the first port must be at least 1024 and below the last",
+        })
+    }
+}
+
+impl std::error::Error for RtpRangeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_loopback() {
+        let settings = read("").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert!(settings.sip.ip().is_loopback() && settings.http.ip().is_loopback());
+        assert_eq!(settings.rtp.to_string(), "127.0.0.1:20000-29999");
+    }
+
+    #[test]
+    fn every_problem_is_found_at_once_and_named_by_its_path() {
+        let text = "
+            sip.listen = 'here'
+            rtp.listen = '127.0.0.1:80-70'
+            limits.legs = 0
+            [trunk.main]
+            peers = ['192.0.2.1', 'nonsense']
+        ";
+        let paths = read(text).unwrap_err().into_iter().map(|problem| problem.path);
+        let paths = paths.collect::<Vec<_>>();
+        assert_eq!(paths, ["sip.listen", "rtp.listen", "limits.legs", "trunk.main.peers[1]"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let problem = &read("[sip]\nlisten_on = 'x'\n").unwrap_err()[0];
+        assert!(problem.message.contains("listen_on") && problem.message.contains("line 2"));
+    }
+}

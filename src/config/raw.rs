@@ -1,0 +1,71 @@
+//! `ringback.toml` as it is written: every option with its documentation, nothing checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    /// Signalling.
+    pub sip: Sip,
+    /// Audio.
+    pub rtp: Rtp,
+    /// Health and metrics.
+    pub http: Http,
+    /// Directory for what must outlive the server; `data`.
+    pub data: Option<PathBuf>,
+    /// Directory of the sound files that flows name; `prompts`.
+    pub prompts: Option<PathBuf>,
+    /// Limits.
+    pub limits: Limits,
+    /// What flows do not say about their trunks, by `ref`.
+    pub trunk: BTreeMap<String, Trunk>,
+}
+
+/// `[sip]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sip {
+    /// Address and port for SIP over UDP and TCP; `127.0.0.1:5060`.
+    pub listen: Option<String>,
+    /// Host or host:port that peers are told to use; the local address.
+    pub advertised: Option<String>,
+}
+
+/// `[rtp]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rtp {
+    /// Address and port range for audio; `127.0.0.1:20000-29999`.
+    pub listen: Option<String>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port for `/healthz`, `/readyz` and `/metrics`; `127.0.0.1:8080`.
+    pub listen: Option<String>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Call legs at a time, 1 to 100000; 2000.
+    pub legs: Option<u64>,
+    /// Seconds that calls may go on after SIGTERM, 0 to 86400; 30.
+    pub drain_s: Option<u64>,
+}
+
+/// `[trunk.REF]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trunk {
+    /// Addresses, with or without port, that are this trunk without further proof; none: only
+    /// this machine may call.
+    pub peers: Vec<String>,
+}

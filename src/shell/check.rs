@@ -1,0 +1,120 @@
+//! `ringback check`: every problem of every flow, shown like a compiler's.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::call::node::{self, ACTION};
+use crate::flow::{self, Catalogue, Graph, Problem, Severity};
+use crate::shell::files;
+
+/// A checked file: its flows if it can be run, and all its problems.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// The flows; none when there is an error.
+    pub graphs: Vec<Graph>,
+    /// Errors, warnings and notes.
+    pub problems: Vec<Problem>,
+}
+
+impl Checked {
+    /// Whether something prevents the flows from running.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// How many problems of this severity there are.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == severity).count()
+    }
+}
+
+/// Reads and checks flow files against the prompts that they name.
+pub fn check_files(paths: &[PathBuf], prompts: &Path) -> Checked {
+    let catalogue = node::catalogue();
+    let mut checked = Checked::default();
+    let mut references = BTreeSet::new();
+    for path in paths {
+        check_file(path, prompts, &catalogue, &mut checked);
+    }
+    for graph in &checked.graphs {
+        for (_, trigger) in graph.triggers() {
+            let reference = trigger.parameters.get("ref").and_then(Value::as_str);
+            let Some(reference) = reference else { continue };
+            if !references.insert(format!("{}/{reference}", graph.name())) {
+                let message = format!("Active trigger for ref {reference} already exists");
+                let remedy = "give each trigger of a workflow its own ref";
+                checked.problems.push(Problem {
+                    workflow: Some(graph.name().to_owned()),
+                    node: Some(trigger.name.to_string()),
+                    parameter: Some("ref".to_owned()),
+                    ..problem(Path::new(""), "E-SIP-REF", message, remedy)
+                });
+            }
+        }
+    }
+    if checked.has_errors() {
+        checked.graphs.clear();
+    }
+    checked
+}
+
+fn check_file(path: &Path, prompts: &Path, catalogue: &Catalogue, checked: &mut Checked) {
+    let file = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let remedy = "name a workflow file that n8n has exported";
+            checked.problems.push(problem(path, "E-FLOW-FILE", error.to_string(), remedy));
+            return;
+        }
+    };
+    let documents = match flow::read(&text, &file) {
+        Ok(documents) => documents,
+        Err(problem) => return checked.problems.push(problem),
+    };
+    for document in documents {
+        let (graph, problems) = flow::check(&document, catalogue);
+        checked.problems.extend(problems);
+        if let Some(graph) = graph {
+            check_prompts(path, &graph, prompts, &mut checked.problems);
+            checked.graphs.push(graph);
+        }
+    }
+}
+
+/// A sound file that a flow names in so many words has to be there and be playable.
+fn check_prompts(path: &Path, graph: &Graph, prompts: &Path, problems: &mut Vec<Problem>) {
+    for (_, node) in graph.nodes().filter(|(_, node)| node.kind.name() == ACTION) {
+        let text = |key: &str| node.parameters.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (operation, name) = (text("operation"), text("filePath"));
+        if operation != "media.playAudio" || text("sourceType") != "file" || name.starts_with('=') {
+            continue;
+        }
+        if let Err(why) = files::load(prompts, name) {
+            let remedy = format!("put the file into {}, or name another", prompts.display());
+            problems.push(Problem {
+                workflow: Some(graph.name().to_owned()),
+                node: Some(node.name.to_string()),
+                parameter: Some("filePath".to_owned()),
+                ..problem(path, "E-SIP-PROMPT", why, &remedy)
+            });
+        }
+    }
+}
+
+fn problem(path: &Path, code: &'static str, message: String, remedy: &str) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        code,
+        file: path.display().to_string(),
+        line: None,
+        column: None,
+        workflow: None,
+        node: None,
+        parameter: None,
+        message,
+        remedy: remedy.to_owned(),
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: what can be said, and what each word does.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, RtpRange, Settings};
+use crate::flow::Severity;
+use crate::shell::check::{Checked, check_files};
+use crate::shell::{demo, serve};
+
+/// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
+/// RTP media server.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Examples:
+  ringback demo                          one call through everything, on loopback
+  ringback check flows/hello.json        is this flow sound?
+  ringback serve flows/hello.json        answer calls with it, on 127.0.0.1:5060")]
+struct Cli {
+    #[command(subcommand)]
+    command: Word,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    /// Answers calls with flows until SIGTERM or Ctrl-C.
+    #[command(after_help = "Everything listens on loopback unless told otherwise.
+On SIGTERM no new calls are taken; those that are there may go on for limits.drain_s seconds
+(30), then they get a BYE. A second signal ends them at once.
+
+Examples:
+  ringback serve                                        flows/hello.json
+  ringback serve flows/hello.json --sip 127.0.0.1:5070
+  ringback serve my.json --config ringback.toml --data /var/lib/ringback")]
+    Serve(ServeArgs),
+    /// Finds everything that is wrong with flows; exit code 1 when there is an error.
+    #[command(after_help = "Examples:
+  ringback check flows/*.json
+  ringback check export.json --format json | jq '.[].code'")]
+    Check(CheckArgs),
+    /// Starts a server and a phone on loopback, and shows what one call did.
+    #[command(after_help = "Exit code 0 only if every step happened as it should.
+
+Example:
+  ringback demo --prompts prompts")]
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Workflow exports; flows/hello.json when none is given.
+    flows: Vec<PathBuf>,
+    /// Address and port for SIP over UDP and TCP.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    sip: Option<SocketAddr>,
+    /// Address and ports for audio.
+    #[arg(long, value_name = "ADDRESS:FIRST-LAST")]
+    rtp: Option<RtpRange>,
+    /// Address and port for health and metrics.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Directory for what must outlive the server.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Directory of the sound files that flows name.
+    #[arg(long, value_name = "DIR")]
+    prompts: Option<PathBuf>,
+    /// Settings file; options given here win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Workflow exports.
+    #[arg(required = true)]
+    flows: Vec<PathBuf>,
+    /// How problems are shown.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Directory of the sound files that flows name.
+    #[arg(long, value_name = "DIR", default_value = "prompts")]
+    prompts: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Like a compiler's, for people.
+    Text,
+    /// A JSON array, for programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Directory of the sound files that flows name.
+    #[arg(long, value_name = "DIR", default_value = "prompts")]
+    prompts: PathBuf,
+    /// The flow that is called.
+    #[arg(long, value_name = "FILE", default_value = "flows/hello.json")]
+    flow: PathBuf,
+}
+
+/// Runs the program with the arguments it was given.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Word::Serve(arguments) => {
+            start_log("info");
+            match settings(&arguments) {
+                Ok(settings) => run_serve(&arguments.flows, &settings),
+                Err(problem) => complain(&problem),
+            }
+        }
+        Word::Check(arguments) => run_check(&arguments),
+        Word::Demo(arguments) => {
+            start_log("warn");
+            demo::run(&arguments.flow, &arguments.prompts)
+        }
+    }
+}
+
+fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
+    let standard = [PathBuf::from("flows/hello.json")];
+    let flows = if flows.is_empty() { &standard } else { flows };
+    let checked = check_files(flows, &settings.prompts);
+    for problem in &checked.problems {
+        say(&format!("{problem}\n"));
+    }
+    if checked.has_errors() {
+        return complain(&summary(&checked));
+    }
+    serve::run(settings, checked.graphs)
+}
+
+fn run_check(arguments: &CheckArgs) -> ExitCode {
+    let checked = check_files(&arguments.flows, &arguments.prompts);
+    match arguments.format {
+        Format::Text => {
+            for problem in &checked.problems {
+                say(&format!("{problem}\n"));
+            }
+            say(&summary(&checked));
+        }
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&checked.problems);
+            say(&text.expect("problems are plain values"));
+        }
+    }
+    if checked.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn summary(checked: &Checked) -> String {
+    let errors = checked.count(Severity::Error);
+    let warnings = checked.count(Severity::Warning);
+    let flows = checked.graphs.len();
+    match errors {
+        0 => format!("{flows} flow(s) sound, {warnings} warning(s)"),
+        _ => format!("{errors} error(s), {warnings} warning(s)"),
+    }
+}
+
+fn settings(arguments: &ServeArgs) -> Result<Settings, String> {
+    let mut settings = match &arguments.config {
+        None => Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            config::read(&text).map_err(|problems| {
+                let lines = problems.iter().map(|problem| format!("{}: {problem}", path.display()));
+                lines.collect::<Vec<_>>().join("\n")
+            })?
+        }
+    };
+    if let Some(sip) = arguments.sip {
+        settings.sip = sip;
+    }
+    if let Some(rtp) = &arguments.rtp {
+        settings.rtp = rtp.clone();
+    }
+    if let Some(http) = arguments.http {
+        settings.http = http;
+    }
+    if let Some(data) = &arguments.data {
+        settings.data.clone_from(data);
+    }
+    if let Some(prompts) = &arguments.prompts {
+        settings.prompts.clone_from(prompts);
+    }
+    Ok(settings)
+}
+
+/// Starts the log on standard error; `RINGBACK_LOG` chooses what it holds.
+fn start_log(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RINGBACK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Says something on standard output; a reader that went away is no error of ours.
+pub(super) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+    let _ = out.flush();
+}
+
+/// Says what is wrong on standard error.
+pub(super) fn complain(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr().lock(), "error: {text}");
+    ExitCode::FAILURE
+}

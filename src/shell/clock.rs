@@ -1,0 +1,49 @@
+//! The one place where a clock is read, and where entropy comes from.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::base::{Rng, Tick};
+
+/// A monotonic clock that begins at [`Tick::ZERO`]; all threads of a server share one beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    began: Instant,
+    epoch: Duration,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    #[expect(clippy::disallowed_methods, reason = "shell owns the clock")]
+    pub fn start() -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { began: Instant::now(), epoch }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Tick {
+        Tick::ZERO + self.began.elapsed()
+    }
+
+    /// How long until `due`; zero when it has passed.
+    pub fn until(&self, due: Tick) -> Duration {
+        due.since(self.now())
+    }
+
+    /// Milliseconds from the Unix epoch to [`Tick::ZERO`].
+    pub fn epoch_ms(&self) -> i64 {
+        i64::try_from(self.epoch.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// A generator seeded by the system.
+pub fn system_rng() -> Rng {
+    let mut bytes = [0_u8; 32];
+    // Fewer bytes than asked for leave zeros, and the generator still differs by the rest.
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    filled.expect("Linux has getrandom since 3.17");
+    let mut entropy = [0_u64; 4];
+    for (word, chunk) in entropy.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+    }
+    Rng::from_entropy(entropy)
+}

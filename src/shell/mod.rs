@@ -1,0 +1,25 @@
+//! Shell: the only room with sockets, threads, files and clocks; it moves the others and decides
+//! nothing about telephony.
+//!
+//! Threads: `signalling` owns the switch; `media` owns the audio legs; `flows` owns the runs;
+//! `files` loads sound; `http` serves health and metrics. They share bounded channels of values.
+
+pub mod check;
+pub mod cli;
+pub mod demo;
+pub mod serve;
+
+mod clock;
+mod files;
+mod flows;
+mod http;
+mod media;
+mod phone;
+mod poller;
+mod server;
+mod signalling;
+mod stream;
+mod wake;
+
+pub use clock::Clock;
+pub use server::{Server, StartError, Summary};

@@ -1,0 +1,232 @@
+//! A running server: its threads, how they are started, drained and ended.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::base::Rng;
+use crate::call::{self, Switch};
+use crate::config::Settings;
+use crate::flow::{self, Graph, Runner};
+use crate::shell::clock::system_rng;
+use crate::shell::http::Http;
+use crate::shell::media::MediaThread;
+use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
+use crate::shell::wake::{self, Sender};
+use crate::shell::{Clock, files, flows, media};
+use crate::sip;
+
+/// Values that a channel between two threads may hold.
+const CHANNEL_MAX: usize = 65_536;
+/// Sound files that may wait to be loaded.
+const FILES_MAX: usize = 256;
+/// How long a thread may take to say what is in use.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A socket could not be bound.
+    Bind {
+        /// What for: `SIP`, `HTTP`.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A directory could not be made or read.
+    Directory {
+        /// What for.
+        what: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system refused a thread or a descriptor.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { what, address, error } => {
+                write!(f, "cannot listen for {what} on {address}: {error}")?;
+                if error.kind() == io::ErrorKind::AddrInUse {
+                    let option = what.to_ascii_lowercase();
+                    write!(
+                        f,
+                        "\n  = help: another program has this port; `ss -lpn 'sport = :{}'` shows \
+                         which. End it, or choose another with --{option}",
+                        address.port()
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Directory { what, path, error } => {
+                write!(f, "{what} directory {}: {error}", path.display())
+            }
+            Self::System(error) => write!(f, "the system refused a thread or descriptor: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Calls that a flow got.
+    pub accepted: u64,
+    /// Calls that were refused.
+    pub refused: u64,
+    /// Legs that were cut at the end.
+    pub cut: usize,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    sip: SocketAddr,
+    http: Http,
+    triggers: Vec<String>,
+    signalling: Sender<Input>,
+    media: Sender<media::MediaInput>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts every thread; when this returns, calls are answered.
+    pub fn start(settings: &Settings, graphs: Vec<Graph>) -> Result<Self, StartError> {
+        let directory = |what, path: &PathBuf, error| {
+            StartError::Directory { what, path: path.clone(), error }
+        };
+        std::fs::create_dir_all(&settings.data)
+            .map_err(|error| directory("data", &settings.data, error))?;
+        std::fs::read_dir(&settings.prompts)
+            .map_err(|error| directory("prompts", &settings.prompts, error))?;
+        let (clock, mut rng) = (Clock::start(), system_rng());
+        let mut switch = Switch::new(switch_config(settings), Rng::new(rng.next_u64()));
+        for graph in graphs {
+            switch.add_workflow(graph);
+        }
+        let triggers = switch.triggers().iter().map(ToString::to_string).collect();
+        let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
+        let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
+        let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
+        let (to_files, paths) = sync_channel(FILES_MAX);
+        let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
+        let bound = Signalling::bind(settings.sip, switch, inbox, outlets, clock);
+        let signalling = bound.map_err(|error| {
+            StartError::Bind { what: "SIP", address: settings.sip, error }
+        })?;
+        let sip = signalling.local();
+        let http = Http::start(settings.http, to_signalling.clone()).map_err(|error| {
+            StartError::Bind { what: "HTTP", address: settings.http, error }
+        })?;
+        let (address, legs_max) = (settings.rtp.address, settings.legs_max);
+        let seed = Rng::new(rng.next_u64());
+        let media =
+            MediaThread::new(media_inbox, to_signalling.clone(), address, legs_max, clock, seed)?;
+        let runs_max = legs_max * 2;
+        let flow_config = flow::Config { runs_max, epoch_ms: clock.epoch_ms() };
+        let (outputs, prompts) = (to_signalling.clone(), settings.prompts.clone());
+        let threads = vec![
+            spawn("signalling", move || signalling.run())?,
+            spawn("media", move || {
+                if let Err(error) = media.run() {
+                    tracing::error!(%error, "the media thread ended");
+                }
+            })?,
+            spawn("flows", move || {
+                // A runner is built where it is used: script engines do not move between threads.
+                flows::run(&flow_inputs, &outputs, Runner::new(flow_config, rng), clock);
+            })?,
+            spawn("files", {
+                let outputs = to_signalling.clone();
+                move || files::run(&paths, &outputs, &prompts)
+            })?,
+        ];
+        let (signalling, media) = (to_signalling, to_media);
+        Ok(Self { sip, http, triggers, signalling, media, threads })
+    }
+
+    /// Where SIP is answered.
+    pub const fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// Where HTTP is answered.
+    pub const fn http(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// Which flow answers what, a line each.
+    pub fn triggers(&self) -> &[String] {
+        &self.triggers
+    }
+
+    /// What is in use; `None` when the signalling thread does not answer.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        snapshot(&self.signalling)
+    }
+
+    /// Takes no new calls from now on.
+    pub fn drain(&self) {
+        self.http.set_draining();
+        self.signalling.send(Input::Drain);
+    }
+
+    /// Ends every call and every thread. `grace` is how long BYEs may take.
+    pub fn stop(self, mut grace: impl FnMut() -> bool) -> Summary {
+        let cut = self.snapshot().map_or(0, |snapshot| snapshot.live_legs);
+        self.signalling.send(Input::HangUp);
+        while self.snapshot().is_some_and(|snapshot| snapshot.gauges.sip.dialogs > 0) && grace() {}
+        let gauges = self.snapshot().unwrap_or_default().gauges;
+        self.signalling.send(Input::Stop);
+        self.media.send(media::MediaInput::Stop);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        self.http.stop();
+        Summary { accepted: gauges.calls_accepted, refused: gauges.calls_refused, cut }
+    }
+}
+
+/// Asks the signalling thread what is in use.
+pub(super) fn snapshot(signalling: &Sender<Input>) -> Option<Snapshot> {
+    let (reply, answer) = sync_channel(1);
+    signalling.send(Input::Gauges(reply));
+    answer.recv_timeout(SNAPSHOT_WAIT).ok()
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+fn switch_config(settings: &Settings) -> call::Config {
+    call::Config {
+        sip: sip::Config {
+            user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).to_owned(),
+            advertised: settings.advertised.clone(),
+            dialogs_max: settings.legs_max * 2,
+            transactions_max: settings.legs_max * 16,
+            timing: sip::Timing::STANDARD,
+        },
+        media_address: settings.rtp.address,
+        media_ports: settings.rtp.ports.clone(),
+        legs_max: settings.legs_max,
+        trunks: settings.trunks.clone(),
+    }
+}

@@ -1,0 +1,286 @@
+//! The signalling thread: sockets and channels in, the switch in the middle, everything it says out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use crate::base::Tick;
+use crate::call::{Fact, Gauges, Output, Switch};
+use crate::flow;
+use crate::media::{Clip, Report};
+use crate::shell::Clock;
+use crate::shell::media::MediaInput;
+use crate::shell::poller::{Poller, Ready};
+use crate::shell::stream::{Given, Streams};
+use crate::shell::wake::{Inbox, Sender};
+use crate::sip::{Flow, Transport};
+
+/// Datagrams handled before the channels have their turn.
+const BURST_MAX: usize = 64;
+/// The largest datagram there is.
+const DATAGRAM_MAX: usize = 65_535;
+
+const INBOX: u64 = 0;
+const UDP: u64 = 1;
+const TCP: u64 = 2;
+/// Connections are numbered from here on.
+const FIRST_CONNECTION: u64 = 16;
+
+/// What other threads tell the signalling thread.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The media thread reports.
+    Media(Report),
+    /// A flow worker speaks.
+    Flow(flow::Output),
+    /// A sound file is there, or is not.
+    Clip(String, Result<Arc<Clip>, String>),
+    /// Take no new calls.
+    Drain,
+    /// End every call.
+    HangUp,
+    /// Say what is in use.
+    Gauges(SyncSender<Snapshot>),
+    /// End the thread.
+    Stop,
+}
+
+/// What is in use, and what has been counted.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The switch's own.
+    pub gauges: Gauges,
+    /// Legs that have not ended.
+    pub live_legs: usize,
+    /// Values that full channels have dropped.
+    pub dropped: u64,
+    /// Inputs that made the switch panic; each is a bug.
+    pub panics: u64,
+    /// Legs by the reason of their end.
+    pub ended: BTreeMap<String, u64>,
+}
+
+/// The channels to the other threads.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub(super) media: Sender<MediaInput>,
+    pub(super) flows: SyncSender<flow::Input>,
+    pub(super) files: SyncSender<String>,
+}
+
+pub(super) struct Signalling {
+    switch: Switch,
+    udp: UdpSocket,
+    local: SocketAddr,
+    streams: Streams,
+    poller: Poller,
+    inbox: Inbox<Input>,
+    outlets: Outlets,
+    clock: Clock,
+    dropped: u64,
+    panics: u64,
+    ended: BTreeMap<String, u64>,
+}
+
+impl Signalling {
+    /// Binds the sockets; an error names the address.
+    pub(super) fn bind(
+        address: SocketAddr,
+        switch: Switch,
+        inbox: Inbox<Input>,
+        outlets: Outlets,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let udp = UdpSocket::bind(address)?;
+        udp.set_nonblocking(true)?;
+        // A burst of calls waits in the kernel rather than being lost and sent again.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, 4 * 1024 * 1024);
+        let local = udp.local_addr()?;
+        let streams = Streams::listen(local, FIRST_CONNECTION)?;
+        let poller = Poller::new()?;
+        poller.add(&inbox, INBOX)?;
+        poller.add(&udp, UDP)?;
+        poller.add(streams.listener(), TCP)?;
+        let (dropped, panics, ended) = (0, 0, BTreeMap::new());
+        Ok(Self {
+            switch, udp, local, streams, poller, inbox, outlets, clock, dropped, panics, ended,
+        })
+    }
+
+    /// The address that was bound.
+    pub(super) const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        let (mut ready, mut buffer) = (Vec::new(), vec![0_u8; DATAGRAM_MAX]);
+        loop {
+            let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
+            let wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
+            self.poller.wait(wait, &mut ready);
+            for source in &ready {
+                match source.number {
+                    INBOX if !self.take_inputs() => return,
+                    INBOX => {}
+                    UDP => self.receive(&mut buffer),
+                    TCP => self.streams.accept(&self.poller, self.clock.now()),
+                    _ => self.serve_stream(*source),
+                }
+            }
+            let now = self.clock.now();
+            self.streams.expire(&self.poller, now);
+            self.take_given();
+            if self.switch.poll_timeout().is_some_and(|due| due <= now) {
+                self.guarded(|switch| switch.handle_timeout(now));
+            }
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BURST_MAX {
+            let Ok((length, remote)) = self.udp.recv_from(buffer) else { return };
+            let (transport, local) = (Transport::Udp, self.local);
+            let flow = Flow { transport, local, remote, connection: 0 };
+            let now = self.clock.now();
+            self.guarded(|switch| switch.handle_message(flow, &buffer[..length], now));
+        }
+    }
+
+    fn serve_stream(&mut self, source: Ready) {
+        self.streams.serve(source, &self.poller, self.clock.now());
+        self.take_given();
+    }
+
+    fn take_given(&mut self) {
+        while let Some(given) = self.streams.poll() {
+            let now = self.clock.now();
+            match given {
+                Given::Message(flow, bytes) => {
+                    self.guarded(|switch| switch.handle_message(flow, &bytes, now));
+                }
+                Given::Closed(number) => {
+                    self.guarded(|switch| switch.handle_flow_closed(number, now));
+                }
+            }
+        }
+    }
+
+    fn take_inputs(&mut self) -> bool {
+        self.inbox.clear();
+        while let Some(input) = self.inbox.take() {
+            let now = self.clock.now();
+            match input {
+                Input::Media(report) => self.guarded(|switch| switch.handle_media(report, now)),
+                Input::Flow(output) => self.guarded(|switch| switch.handle_flow(output, now)),
+                Input::Clip(path, clip) => {
+                    self.guarded(|switch| switch.handle_clip(&path, clip, now));
+                }
+                Input::Drain => self.guarded(Switch::drain),
+                Input::HangUp => self.guarded(|switch| switch.hangup_all(now)),
+                Input::Gauges(reply) => {
+                    // Whoever asked and went away does not want to know any more.
+                    let _ = reply.try_send(self.snapshot(now));
+                }
+                Input::Stop => return false,
+            }
+        }
+        true
+    }
+
+    /// Hands one input to the switch and takes everything that comes out.
+    ///
+    /// A panic is a bug of ours: it is counted and logged, and the other calls go on.
+    fn guarded(&mut self, input: impl FnOnce(&mut Switch)) {
+        if catch_unwind(AssertUnwindSafe(|| input(&mut self.switch))).is_err() {
+            self.panics += 1;
+            tracing::error!("an input made the switch panic; the calls that it did not touch go on");
+        }
+        while let Some(output) = self.switch.poll_output() {
+            self.route(output);
+        }
+    }
+
+    fn route(&mut self, output: Output) {
+        match output {
+            Output::Transmit(transmit) => self.transmit(transmit.flow, &transmit.bytes),
+            Output::OpenMedia { leg, port } => {
+                self.outlets.media.send(MediaInput::Open { leg, port });
+            }
+            Output::Media(command) => self.outlets.media.send(MediaInput::Command(command)),
+            Output::Flow(input) => {
+                if let Err(TrySendError::Full(_)) = self.outlets.flows.try_send(input) {
+                    self.dropped += 1;
+                    tracing::error!("the flow worker does not keep up: an input was dropped");
+                }
+            }
+            Output::Load(path) => {
+                if let Err(TrySendError::Full(path)) = self.outlets.files.try_send(path) {
+                    self.dropped += 1;
+                    let now = self.clock.now();
+                    let why = Err("too many sound files wait to be loaded".to_owned());
+                    self.switch.handle_clip(&path, why, now);
+                }
+            }
+            Output::Fact(fact) => self.note(&fact),
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
+        match flow.transport {
+            Transport::Udp => {
+                // What the kernel does not take is sent again by its transaction.
+                let _ = self.udp.send_to(bytes, flow.remote);
+            }
+            Transport::Tcp => self.streams.send(flow, bytes, &self.poller, self.clock.now()),
+            Transport::Tls | Transport::Ws => {
+                tracing::error!(remote = %flow.remote, "this transport is not served");
+            }
+        }
+    }
+
+    fn snapshot(&self, _now: Tick) -> Snapshot {
+        Snapshot {
+            gauges: self.switch.gauges(),
+            live_legs: self.switch.live_legs(),
+            dropped: self.dropped + self.inbox.dropped(),
+            panics: self.panics,
+            ended: self.ended.clone(),
+        }
+    }
+
+    /// The log's side of a fact: one line a customer would notice.
+    fn note(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Arrived { leg, from, to, source, flow } => {
+                let (from, to) = (masked(from), masked(to));
+                tracing::info!(?leg, from, to, %source, flow, "call arrived");
+            }
+            Fact::Refused { source, status, why } => {
+                tracing::info!(%source, status, why, "call refused");
+            }
+            Fact::Answered { leg } => tracing::info!(?leg, "answered"),
+            Fact::Ended { leg, reason, lasted_ms } => {
+                let count = self.ended.entry(reason.to_string()).or_default();
+                *count += 1;
+                tracing::info!(?leg, %reason, lasted_ms, "ended");
+            }
+            Fact::RunFailed { flow, error } => tracing::warn!(flow, error, "the flow failed"),
+            Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),
+            Fact::MediaRefused { leg, why } => tracing::warn!(?leg, why, "audio refused"),
+        }
+    }
+}
+
+/// A number as logs show it: the last two digits only, and nothing that could pass for a line.
+fn masked(number: &str) -> String {
+    let count = number.chars().count();
+    if count <= 4 || !number.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
+        return number.chars().filter(|c| !c.is_control()).take(32).collect();
+    }
+    let tail = number.chars().skip(count - 2).collect::<String>();
+    format!("{}{tail}", "*".repeat(count - 2))
+}

@@ -1,0 +1,84 @@
+//! A bounded channel whose receiver waits on a descriptor, beside its sockets.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// The sending end; cheap to clone.
+#[derive(Debug)]
+pub(super) struct Sender<T> {
+    values: SyncSender<T>,
+    shared: Arc<Shared>,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub(super) struct Inbox<T> {
+    values: Receiver<T>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    event: OwnedFd,
+    is_signalled: AtomicBool,
+    dropped: AtomicU64,
+}
+
+/// A channel for at most `values_max` values.
+pub(super) fn channel<T>(values_max: usize) -> io::Result<(Sender<T>, Inbox<T>)> {
+    let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+    let shared = Shared { event, is_signalled: AtomicBool::new(false), dropped: AtomicU64::new(0) };
+    let shared = Arc::new(shared);
+    let (sender, receiver) = sync_channel(values_max);
+    Ok((Sender { values: sender, shared: shared.clone() }, Inbox { values: receiver, shared }))
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self { values: self.values.clone(), shared: self.shared.clone() }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends a value and wakes the receiver; a full channel drops and counts it.
+    pub(super) fn send(&self, value: T) {
+        if self.values.try_send(value).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // One write wakes for any number of values sent before the receiver looks.
+        if !self.shared.is_signalled.swap(true, Ordering::AcqRel) {
+            let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Clears the signal; values are then taken until there is none.
+    pub(super) fn clear(&self) {
+        let mut count = [0_u8; 8];
+        let _ = rustix::io::read(&self.shared.event, &mut count);
+        self.shared.is_signalled.store(false, Ordering::Release);
+    }
+
+    /// The next value.
+    pub(super) fn take(&self) -> Option<T> {
+        self.values.try_recv().ok()
+    }
+
+    /// Values that a full channel has dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl<T> AsFd for Inbox<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.event.as_fd()
+    }
+}

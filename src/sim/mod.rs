@@ -1,0 +1,14 @@
+//! Sim: a simulated world: the server, phones, the link between them, a seed and a clock at zero.
+//!
+//! The parties run the very code that real calls run; only sockets, threads and clocks are
+//! replaced. Equal seeds and equal stories give equal ladders, byte for byte.
+
+mod link;
+mod phone;
+mod server;
+mod world;
+
+pub use link::{Link, Meddling, Packet, Payload};
+pub use phone::{Answering, HEARD_MAX, Phone, PhoneEvent};
+pub use server::{Server, standard_config};
+pub use world::{Party, PartyIndex, STEPS_MAX, World};

@@ -1,0 +1,483 @@
+//! A phone: one user agent and one media leg, which can hum a tone and remembers what it heard.
+//!
+//! It is made of the same endpoint and shard as the server. A simulated world moves it on
+//! simulated time; `ringback demo` moves it on real sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtp_rs::RtpReader;
+
+use crate::base::{Armed, Rng, Tick, Timers};
+use crate::media::{self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone, Wire};
+use crate::sdp::{self, Direction, Encoding, Negotiated};
+use crate::sim::{Packet, Payload};
+use crate::sip::{
+    self, Body, Cause, DialogId, Endpoint, Event, Flow, Message, Outgoing, Party, Transport,
+};
+
+/// Samples a phone remembers: ten minutes.
+pub const HEARD_MAX: usize = 10 * 60 * 8000;
+/// Four of these make a packet duration.
+const PHASE: Duration = Duration::from_millis(5);
+/// A silence longer than this between two packets is kept as this much.
+const GAP_MAX: usize = 8000;
+/// The phone's one media leg and the player that hums.
+const LEG: LegId = LegId(0);
+const HUM: u64 = 1;
+
+/// What a phone does when it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// Rings at once, and answers after this long.
+    After(Duration),
+    /// Refuses with this status.
+    Refuse(u16),
+    /// Rings for ever.
+    Never,
+}
+
+/// What happened to a phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PhoneEvent {
+    /// The other side rings, or said something else before an answer.
+    Provisional(u16),
+    /// Both sides talk.
+    Talking,
+    /// The call is over.
+    Ended(Cause),
+}
+
+/// A phone with one line.
+#[derive(Debug)]
+pub struct Phone {
+    name: String,
+    sip: SocketAddr,
+    audio: SocketAddr,
+    endpoint: Endpoint,
+    shard: Shard,
+    answering: Answering,
+    encodings: Vec<Encoding>,
+    hum: Option<String>,
+    call: Option<Call>,
+    timers: Timers<Wake>,
+    next_tick: Option<Tick>,
+    phase: u8,
+    packets: VecDeque<Packet>,
+    events: Vec<(Tick, PhoneEvent)>,
+    digits: String,
+    heard: Vec<i16>,
+    next_timestamp: Option<u32>,
+    rng: Rng,
+}
+
+#[derive(Debug)]
+struct Call {
+    dialog: DialogId,
+    local: sdp::Local,
+    agreed: Option<Negotiated>,
+    offer: Option<Arc<[u8]>>,
+    answer_timer: Option<Armed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wake {
+    Answer(DialogId),
+}
+
+impl Phone {
+    /// A phone at this SIP address that receives audio at the other.
+    pub fn new(name: &str, sip: SocketAddr, audio: SocketAddr, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let config = sip::Config {
+            user_agent: format!("ringback-phone/{name}"),
+            advertised: None,
+            dialogs_max: 100,
+            transactions_max: 1000,
+            timing: sip::Timing::STANDARD,
+        };
+        let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
+        let mut shard = Shard::new(media, Rng::new(rng.next_u64()));
+        shard.handle_command(Command::Open { leg: LEG }, Tick::ZERO);
+        Self {
+            name: name.to_owned(),
+            sip,
+            audio,
+            endpoint: Endpoint::new(config, Rng::new(rng.next_u64())),
+            shard,
+            answering: Answering::After(Duration::from_secs(1)),
+            encodings: Encoding::ALL.to_vec(),
+            hum: None,
+            call: None,
+            timers: Timers::new(),
+            next_tick: None,
+            phase: 0,
+            packets: VecDeque::new(),
+            events: Vec::new(),
+            digits: String::new(),
+            heard: Vec::new(),
+            next_timestamp: None,
+            rng,
+        }
+    }
+
+    /// Hums this frequency, in hertz, whenever it talks.
+    #[must_use]
+    pub fn humming(mut self, hertz: u32) -> Self {
+        self.hum = Some(format!("{hertz}/1000"));
+        self
+    }
+
+    /// Does this when it is called.
+    #[must_use]
+    pub const fn answering(mut self, answering: Answering) -> Self {
+        self.answering = answering;
+        self
+    }
+
+    /// Speaks only these codecs.
+    #[must_use]
+    pub fn speaking(mut self, encodings: &[Encoding]) -> Self {
+        self.encodings = encodings.to_vec();
+        self
+    }
+
+    /// Its name, as the ladder shows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its SIP address.
+    pub const fn address(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// What happened to it.
+    pub fn events(&self) -> &[(Tick, PhoneEvent)] {
+        &self.events
+    }
+
+    /// The digits that the other side pressed.
+    pub fn digits(&self) -> &str {
+        &self.digits
+    }
+
+    /// What it has heard since the call began, 8 kHz mono; silence where nothing came.
+    pub fn heard(&self) -> &[i16] {
+        &self.heard
+    }
+
+    /// Whether it is in a call that both sides have confirmed.
+    pub fn is_talking(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.agreed.is_some())
+    }
+
+    /// What its endpoint holds.
+    pub fn gauges(&self) -> sip::Gauges {
+        self.endpoint.gauges()
+    }
+
+    /// Calls a user at a server. A phone that is in a call does not.
+    pub fn call(&mut self, user: &str, server: SocketAddr, now: Tick) {
+        if self.call.is_some() {
+            return;
+        }
+        let local = self.local();
+        let outgoing = Outgoing {
+            flow: Flow {
+                transport: Transport::Udp,
+                local: self.sip,
+                remote: server,
+                connection: 0,
+            },
+            request_uri: format!("sip:{user}@{server}"),
+            from: Party {
+                display: String::new(),
+                user: self.name.clone(),
+                host: self.sip.to_string(),
+            },
+            to: Party {
+                display: String::new(),
+                user: user.to_owned(),
+                host: server.to_string(),
+            },
+            headers: Vec::new(),
+            body: Some(Body::sdp(sdp::offer(&local))),
+            credentials: None,
+            derived: None,
+        };
+        if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
+            self.begin(Call { dialog, local, agreed: None, offer: None, answer_timer: None });
+        }
+        self.drain(now);
+    }
+
+    /// Presses digits, 100 ms each with as much between.
+    pub fn press(&mut self, digits: &str, now: Tick) {
+        if let Some(digits) = Digits::parse(digits) {
+            let (duration, gap) = (Duration::from_millis(100), Duration::from_millis(100));
+            let command = Command::SendDigits { leg: LEG, digits, duration, gap };
+            self.shard.handle_command(command, now);
+        }
+        self.drain(now);
+    }
+
+    /// Hangs up, or gives up calling.
+    pub fn hangup(&mut self, now: Tick) {
+        if let Some(call) = &self.call {
+            self.endpoint.hangup(call.dialog, None, now);
+        }
+        self.drain(now);
+    }
+
+    /// A packet has arrived.
+    pub fn handle_packet(&mut self, packet: Packet, now: Tick) {
+        match packet.payload {
+            Payload::Sip(bytes) => {
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local: self.sip,
+                    remote: packet.from,
+                    connection: 0,
+                };
+                self.endpoint.handle_message(flow, &bytes, now);
+            }
+            Payload::Media(bytes) => {
+                let is_rtp = packet.to.port() == self.audio.port();
+                let channel = if is_rtp { Channel::Rtp } else { Channel::Rtcp };
+                if is_rtp {
+                    self.listen(&bytes);
+                }
+                let mut wire = PhoneWire { audio: self.audio, packets: &mut self.packets };
+                self.shard.handle_packet(LEG, channel, packet.from, &bytes, &mut wire, now);
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        if self.next_tick.is_some_and(|due| due <= now) {
+            let mut wire = PhoneWire { audio: self.audio, packets: &mut self.packets };
+            self.shard.tick(self.phase, &mut wire, now);
+            self.phase = (self.phase + 1) % 4;
+            self.next_tick = self.call.is_some().then_some(now + PHASE);
+        }
+        self.endpoint.handle_timeout(now);
+        while let Some(Wake::Answer(dialog)) = self.timers.take_due(now) {
+            self.answer(dialog, now);
+        }
+        self.drain(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        let due = [self.next_tick, self.endpoint.poll_timeout(), self.timers.next()];
+        due.into_iter().flatten().min()
+    }
+
+    /// The next packet to send.
+    pub fn poll_packet(&mut self) -> Option<Packet> {
+        self.packets.pop_front()
+    }
+
+    fn drain(&mut self, now: Tick) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_event(event, now);
+        }
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.packets.push_back(Packet {
+                from: self.sip,
+                to: transmit.flow.remote,
+                payload: Payload::Sip(transmit.bytes),
+            });
+        }
+        while let Some(report) = self.shard.poll_report() {
+            if let media::Report::Digit { digit, .. } = report {
+                self.digits.push(digit);
+            }
+        }
+        if self.call.is_some() && self.next_tick.is_none() {
+            self.next_tick = Some(now + PHASE);
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Tick) {
+        match event {
+            Event::Invite { dialog, request, .. } => self.on_called(dialog, &request, now),
+            Event::Provisional { status, .. } => {
+                self.events.push((now, PhoneEvent::Provisional(status)));
+            }
+            Event::Answered { message, .. } | Event::OfferAnswered { message: Some(message), .. } => {
+                self.on_answered(&message, now);
+            }
+            Event::Offer { dialog, message } => self.on_offer(dialog, &message, now),
+            Event::Ended { dialog, cause, .. } => self.on_ended(dialog, cause, now),
+            Event::Request { request, .. } => {
+                self.endpoint.respond(request, 405, None, &[], None, now);
+            }
+            Event::Acknowledged { .. }
+            | Event::OfferAnswered { message: None, .. }
+            | Event::Info { .. }
+            | Event::Response { .. } => {}
+        }
+    }
+
+    fn on_called(&mut self, dialog: DialogId, request: &[u8], now: Tick) {
+        if self.call.is_some() {
+            return self.endpoint.reject(dialog, 486, None, &[], now);
+        }
+        let offer = Message::parse(request).map(|message| Arc::from(message.body)).ok();
+        let mut call =
+            Call { dialog, local: self.local(), agreed: None, offer, answer_timer: None };
+        match self.answering {
+            Answering::Refuse(status) => {
+                return self.endpoint.reject(dialog, status, None, &[], now);
+            }
+            Answering::Never => self.endpoint.provisional(dialog, 180, None, now),
+            Answering::After(wait) => {
+                self.endpoint.provisional(dialog, 180, None, now);
+                call.answer_timer = Some(self.timers.arm(now + wait, Wake::Answer(dialog)));
+            }
+        }
+        self.begin(call);
+    }
+
+    fn answer(&mut self, dialog: DialogId, now: Tick) {
+        let Some(call) = self.call.as_mut().filter(|call| call.dialog == dialog) else { return };
+        call.answer_timer = None;
+        let answer = match call.offer.take().filter(|offer| !offer.is_empty()) {
+            Some(offer) => sdp::answer(&offer, &call.local).map(|(body, agreed)| (body, Some(agreed))),
+            None => Ok((sdp::offer(&call.local), None)),
+        };
+        match answer {
+            Ok((body, agreed)) => {
+                self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
+                self.agree(agreed, now);
+            }
+            Err(unacceptable) => {
+                self.endpoint.reject(dialog, unacceptable.status(), None, &[], now);
+            }
+        }
+    }
+
+    fn on_answered(&mut self, message: &[u8], now: Tick) {
+        let Some(call) = &self.call else { return };
+        let Ok(message) = Message::parse(message) else { return };
+        if let Ok(agreed) = sdp::settle(message.body, &call.local) {
+            self.agree(Some(agreed), now);
+        }
+    }
+
+    fn on_offer(&mut self, dialog: DialogId, message: &[u8], now: Tick) {
+        let Some(call) = &mut self.call else { return };
+        let Ok(message) = Message::parse(message) else { return };
+        call.local.version += 1;
+        match sdp::answer(message.body, &call.local) {
+            Ok((body, agreed)) => {
+                self.endpoint.answer_offer(dialog, Ok(Body::sdp(body)), now);
+                self.agree(Some(agreed), now);
+            }
+            Err(unacceptable) => {
+                self.endpoint.answer_offer(dialog, Err(unacceptable.status()), now);
+            }
+        }
+    }
+
+    fn on_ended(&mut self, dialog: DialogId, cause: Cause, now: Tick) {
+        let Some(mut call) = self.call.take_if(|call| call.dialog == dialog) else { return };
+        self.timers.clear_slot(&mut call.answer_timer);
+        self.shard.handle_command(Command::Close { leg: LEG }, now);
+        self.shard.handle_command(Command::Open { leg: LEG }, now);
+        self.events.push((now, PhoneEvent::Ended(cause)));
+    }
+
+    fn agree(&mut self, agreed: Option<Negotiated>, now: Tick) {
+        let (Some(call), Some(agreed)) = (&mut self.call, agreed) else { return };
+        let is_first = call.agreed.replace(agreed).is_none();
+        let Some(remote) = agreed.remote else { return };
+        let stream = Stream {
+            remote,
+            codec: codec(agreed.encoding),
+            payload_type: agreed.payload_type,
+            event_payload_type: agreed.event_payload_type,
+            sending: agreed.direction.sends(),
+            receiving: agreed.direction.receives(),
+        };
+        self.shard.handle_command(Command::Configure { leg: LEG, stream }, now);
+        if !is_first {
+            return;
+        }
+        self.events.push((now, PhoneEvent::Talking));
+        if let Some(tone) = self.hum.as_deref().and_then(|hum| Tone::parse(hum).ok()) {
+            let source = Source::Tone(tone);
+            let play = Command::Play { leg: LEG, player: HUM, source, repeat: true, ducking: 1.0 };
+            self.shard.handle_command(play, now);
+        }
+    }
+
+    fn begin(&mut self, call: Call) {
+        self.call = Some(call);
+        self.heard.clear();
+        self.next_timestamp = None;
+        self.digits.clear();
+    }
+
+    /// Hears one RTP packet; its place follows from the timestamp.
+    fn listen(&mut self, bytes: &[u8]) {
+        let Some(agreed) = self.call.as_ref().and_then(|call| call.agreed) else { return };
+        let Ok(packet) = RtpReader::new(bytes) else { return };
+        if packet.payload_type() != agreed.payload_type {
+            return;
+        }
+        let payload = packet.payload();
+        let timestamp = packet.timestamp();
+        let gap = self.next_timestamp.map_or(0, |next| timestamp.wrapping_sub(next) as i32);
+        if gap < 0 || self.heard.len() + payload.len() + GAP_MAX > HEARD_MAX {
+            return; // Too late to be heard, or more than a phone remembers.
+        }
+        let silence = usize::try_from(gap).unwrap_or(0).min(GAP_MAX);
+        self.heard.resize(self.heard.len() + silence, 0);
+        let begin = self.heard.len();
+        self.heard.resize(begin + payload.len(), 0);
+        codec(agreed.encoding).decode(payload, &mut self.heard[begin..]);
+        self.next_timestamp = Some(timestamp.wrapping_add(payload.len() as u32));
+    }
+
+    fn local(&mut self) -> sdp::Local {
+        sdp::Local {
+            address: self.audio,
+            encodings: self.encodings.clone(),
+            events: true,
+            direction: Direction::SendRecv,
+            session_id: self.rng.next_u64() >> 1,
+            version: 1,
+        }
+    }
+}
+
+const fn codec(encoding: Encoding) -> Codec {
+    match encoding {
+        Encoding::Pcmu => Codec::Pcmu,
+        Encoding::Pcma => Codec::Pcma,
+    }
+}
+
+/// Sends the phone's audio from its two ports.
+struct PhoneWire<'a> {
+    audio: SocketAddr,
+    packets: &'a mut VecDeque<Packet>,
+}
+
+impl Wire for PhoneWire<'_> {
+    fn send(&mut self, _leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
+        let port = match channel {
+            Channel::Rtp => self.audio.port(),
+            Channel::Rtcp => self.audio.port() + 1,
+        };
+        let from = SocketAddr::new(self.audio.ip(), port);
+        self.packets.push_back(Packet { from, to, payload: Payload::Media(packet.to_vec()) });
+    }
+}

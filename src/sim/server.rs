@@ -1,0 +1,224 @@
+//! The server of a simulated world: switch, flow runner and media shard stepped inline.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Rng, Tick};
+use crate::call::{Config, Fact, Gauges, Output, Switch};
+use crate::flow::{self, Graph, Runner};
+use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
+use crate::sim::{Packet, Payload};
+use crate::sip::{Flow, Transport};
+
+/// Four of these make a packet duration: each serves a quarter of the legs.
+const PHASE: Duration = Duration::from_millis(5);
+
+/// The server as one machine: the same rooms that `shell` spreads over threads.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    switch: Switch,
+    runner: Runner,
+    shard: Shard,
+    clips: BTreeMap<String, Arc<Clip>>,
+    /// Legs by RTP port; the port above is their RTCP.
+    ports: BTreeMap<u16, LegId>,
+    next_tick: Option<Tick>,
+    phase: u8,
+    packets: VecDeque<Packet>,
+    facts: Vec<(Tick, Fact)>,
+}
+
+/// A configuration for simulated worlds: phones on other loopback addresses are let in.
+pub fn standard_config(address: SocketAddr) -> Config {
+    Config {
+        sip: crate::sip::Config {
+            user_agent: "ringback".to_owned(),
+            advertised: None,
+            dialogs_max: 10_000,
+            transactions_max: 40_000,
+            timing: crate::sip::Timing::STANDARD,
+        },
+        media_address: address.ip(),
+        media_ports: 20_000..=29_999,
+        legs_max: 4000,
+        trunks: BTreeMap::new(),
+    }
+}
+
+impl Server {
+    /// A server at this address that runs these flows, and knows these sound files by name.
+    pub fn new(
+        address: SocketAddr,
+        config: Config,
+        flows: Vec<Graph>,
+        clips: BTreeMap<String, Arc<Clip>>,
+        seed: u64,
+    ) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut switch = Switch::new(config, Rng::new(rng.next_u64()));
+        for graph in flows {
+            switch.add_workflow(graph);
+        }
+        let runner = Runner::new(
+            flow::Config { runs_max: 20_000, epoch_ms: 0 },
+            Rng::new(rng.next_u64()),
+        );
+        Self {
+            address,
+            switch,
+            runner,
+            shard: Shard::new(media::Config::STANDARD, rng),
+            clips,
+            ports: BTreeMap::new(),
+            next_tick: None,
+            phase: 0,
+            packets: VecDeque::new(),
+            facts: Vec::new(),
+        }
+    }
+
+    /// Its SIP address.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What has happened.
+    pub fn facts(&self) -> &[(Tick, Fact)] {
+        &self.facts
+    }
+
+    /// What is in use.
+    pub fn gauges(&self) -> Gauges {
+        self.switch.gauges()
+    }
+
+    /// What the media shard holds.
+    pub fn media_gauges(&self) -> media::Gauges {
+        self.shard.gauges()
+    }
+
+    /// The switch, to drain or to hang up everything; the outputs leave at the next step.
+    pub const fn switch(&mut self) -> &mut Switch {
+        &mut self.switch
+    }
+
+    /// A packet has arrived.
+    pub fn handle_packet(&mut self, packet: Packet, now: Tick) {
+        match packet.payload {
+            Payload::Sip(bytes) => {
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local: self.address,
+                    remote: packet.from,
+                    connection: 0,
+                };
+                self.switch.handle_message(flow, &bytes, now);
+            }
+            Payload::Media(bytes) => {
+                let port = packet.to.port();
+                let channel = if port.is_multiple_of(2) { Channel::Rtp } else { Channel::Rtcp };
+                if let Some(leg) = self.ports.get(&(port & !1)) {
+                    let mut wire = PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+                    self.shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
+                }
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        if self.next_tick.is_some_and(|due| due <= now) {
+            let mut wire = PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+            self.shard.tick(self.phase, &mut wire, now);
+            self.phase = (self.phase + 1) % 4;
+            self.next_tick = Some(now + PHASE);
+        }
+        if self.runner.poll_timeout().is_some_and(|due| due <= now) {
+            self.runner.handle_timeout(now);
+        }
+        if self.switch.poll_timeout().is_some_and(|due| due <= now) {
+            self.switch.handle_timeout(now);
+        }
+        self.drain(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        let due = [self.next_tick, self.runner.poll_timeout(), self.switch.poll_timeout()];
+        due.into_iter().flatten().min()
+    }
+
+    /// The next packet to send.
+    pub fn poll_packet(&mut self) -> Option<Packet> {
+        self.packets.pop_front()
+    }
+
+    fn drain(&mut self, now: Tick) {
+        loop {
+            if let Some(output) = self.switch.poll_output() {
+                self.route(output, now);
+            } else if let Some(output) = self.runner.poll_output() {
+                self.switch.handle_flow(output, now);
+            } else if let Some(report) = self.shard.poll_report() {
+                self.switch.handle_media(report, now);
+            } else {
+                break;
+            }
+        }
+        match (self.ports.is_empty(), self.next_tick) {
+            (false, None) => self.next_tick = Some(now + PHASE),
+            (true, Some(_)) => self.next_tick = None,
+            (false, Some(_)) | (true, None) => {}
+        }
+    }
+
+    fn route(&mut self, output: Output, now: Tick) {
+        match output {
+            Output::Transmit(transmit) => self.packets.push_back(Packet {
+                from: self.address,
+                to: transmit.flow.remote,
+                payload: Payload::Sip(transmit.bytes),
+            }),
+            Output::OpenMedia { leg, port } => {
+                self.ports.insert(port, leg);
+                self.shard.handle_command(Command::Open { leg }, now);
+            }
+            Output::Media(command) => {
+                if let Command::Close { leg } = &command {
+                    self.ports.retain(|_, open| open != leg);
+                }
+                self.shard.handle_command(command, now);
+            }
+            Output::Flow(input) => self.runner.handle_input(input, now),
+            Output::Load(path) => {
+                let clip = self.clips.get(&path).cloned();
+                let clip = clip.ok_or_else(|| format!("no sound file {path}"));
+                self.switch.handle_clip(&path, clip, now);
+            }
+            Output::Fact(fact) => self.facts.push((now, fact)),
+        }
+    }
+}
+
+/// Sends a leg's packets from the port that was opened for it.
+struct PortWire<'a> {
+    ports: &'a BTreeMap<u16, LegId>,
+    out: &'a mut VecDeque<Packet>,
+    ip: SocketAddr,
+}
+
+impl Wire for PortWire<'_> {
+    fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
+        let Some((port, _)) = self.ports.iter().find(|(_, open)| **open == leg) else { return };
+        let port = match channel {
+            Channel::Rtp => *port,
+            Channel::Rtcp => port + 1,
+        };
+        let from = SocketAddr::new(self.ip.ip(), port);
+        self.out.push_back(Packet { from, to, payload: Payload::Media(packet.to_vec()) });
+    }
+}

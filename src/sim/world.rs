@@ -1,0 +1,270 @@
+//! The world: parties, the packets in flight, and a clock that jumps to whatever is due next.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::base::{Rng, Tick};
+use crate::sim::link::Rule;
+use crate::sim::{Link, Meddling, Packet, Payload, Phone, Server};
+use crate::sip::{Ladder, Message, Start};
+
+/// Steps that one story may take; more is a loop without progress.
+pub const STEPS_MAX: u64 = 50_000_000;
+
+/// A party's place in its world.
+pub type PartyIndex = usize;
+
+/// Somebody who takes part.
+#[derive(Debug)]
+pub enum Party {
+    /// The server.
+    Server(Box<Server>),
+    /// A phone.
+    Phone(Box<Phone>),
+}
+
+impl Party {
+    fn handle(&mut self, packet: Packet, now: Tick) {
+        match self {
+            Self::Server(server) => server.handle_packet(packet, now),
+            Self::Phone(phone) => phone.handle_packet(packet, now),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Tick) {
+        match self {
+            Self::Server(server) => server.handle_timeout(now),
+            Self::Phone(phone) => phone.handle_timeout(now),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Tick> {
+        match self {
+            Self::Server(server) => server.poll_timeout(),
+            Self::Phone(phone) => phone.poll_timeout(),
+        }
+    }
+
+    fn poll_packet(&mut self) -> Option<Packet> {
+        match self {
+            Self::Server(server) => server.poll_packet(),
+            Self::Phone(phone) => phone.poll_packet(),
+        }
+    }
+
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Server(server) => server.address().ip(),
+            Self::Phone(phone) => phone.address().ip(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Server(_) => "ringback",
+            Self::Phone(phone) => phone.name(),
+        }
+    }
+}
+
+/// The simulated world.
+#[derive(Debug)]
+pub struct World {
+    now: Tick,
+    rng: Rng,
+    link: Link,
+    rules: Vec<Rule>,
+    parties: Vec<Party>,
+    flying: BTreeMap<(Tick, u64), (PartyIndex, Packet)>,
+    sent: u64,
+    ladder: Ladder,
+}
+
+impl World {
+    /// A world of these parties, from left to right as the ladder draws them; it begins at zero.
+    pub fn new(seed: u64, parties: Vec<Party>) -> Self {
+        let names = parties.iter().map(Party::name).collect::<Vec<_>>();
+        let ladder = Ladder::new(&names);
+        Self {
+            now: Tick::ZERO,
+            rng: Rng::new(seed),
+            link: Link::CLEAN,
+            rules: Vec::new(),
+            parties,
+            flying: BTreeMap::new(),
+            sent: 0,
+            ladder,
+        }
+    }
+
+    /// Makes the link this good from now on.
+    pub const fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// Meddles with the next `times` messages of this method or status that a party sends.
+    pub fn meddle(&mut self, from: PartyIndex, what: &str, times: u32, meddling: Meddling) {
+        self.rules.push(Rule { from, what: what.to_owned(), left: times, meddling });
+    }
+
+    /// What time it is.
+    pub const fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// A phone, to look at.
+    pub fn phone(&self, index: PartyIndex) -> &Phone {
+        match &self.parties[index] {
+            Party::Phone(phone) => phone,
+            Party::Server(_) => panic!("party {index} is the server"),
+        }
+    }
+
+    /// A phone, to use: dial, press, hang up. What it sends leaves at the next step.
+    pub fn with_phone<T>(&mut self, index: PartyIndex, act: impl FnOnce(&mut Phone, Tick) -> T) -> T {
+        let now = self.now;
+        let done = match &mut self.parties[index] {
+            Party::Phone(phone) => act(phone, now),
+            Party::Server(_) => panic!("party {index} is the server"),
+        };
+        self.collect(index);
+        done
+    }
+
+    /// The server.
+    pub fn server(&mut self) -> &mut Server {
+        let found = self.parties.iter_mut().find_map(|party| match party {
+            Party::Server(server) => Some(server),
+            Party::Phone(_) => None,
+        });
+        found.expect("the story has a server")
+    }
+
+    /// Lets this much time pass.
+    pub fn run_for(&mut self, span: Duration) {
+        let until = self.now + span;
+        self.run_until(until, |_| false);
+        self.now = until;
+    }
+
+    /// Lets time pass until `done` or until `until`; says whether it was done.
+    pub fn run_until(&mut self, until: Tick, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let mut steps = 0;
+        loop {
+            if done(self) {
+                return true;
+            }
+            let Some(next) = self.next_due().filter(|next| *next <= until) else { return false };
+            self.now = self.now.max(next);
+            self.step();
+            steps += 1;
+            assert!(steps < STEPS_MAX, "the story takes too many steps: a loop without progress");
+        }
+    }
+
+    /// A remark in the ladder.
+    pub fn note(&mut self, text: &str) {
+        self.ladder.note(self.now, text);
+    }
+
+    /// The ladder so far.
+    pub fn ladder(&self) -> String {
+        self.ladder.render()
+    }
+
+    fn next_due(&self) -> Option<Tick> {
+        let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
+        let flying = self.flying.first_key_value().map(|((at, _), _)| *at);
+        [parties, flying].into_iter().flatten().min()
+    }
+
+    fn step(&mut self) {
+        while let Some(((at, _), _)) = self.flying.first_key_value() {
+            if *at > self.now {
+                break;
+            }
+            let Some((_, (to, packet))) = self.flying.pop_first() else { break };
+            self.parties[to].handle(packet, self.now);
+            self.collect(to);
+        }
+        for index in 0..self.parties.len() {
+            if self.parties[index].poll_timeout().is_some_and(|due| due <= self.now) {
+                self.parties[index].handle_timeout(self.now);
+                self.collect(index);
+            }
+        }
+    }
+
+    fn collect(&mut self, from: PartyIndex) {
+        while let Some(packet) = self.parties[from].poll_packet() {
+            let to = packet.to.ip();
+            let Some(to) = self.parties.iter().position(|party| party.address() == to) else {
+                continue;
+            };
+            match &packet.payload {
+                Payload::Sip(bytes) => {
+                    let arrivals = self.sip_arrivals(from, bytes);
+                    self.ladder.message(self.now, arrivals.first().copied(), from, to, bytes);
+                    for at in arrivals {
+                        self.fly(at, to, packet.clone());
+                    }
+                }
+                Payload::Media(_) => {
+                    if let Some(at) = self.chance_arrival() {
+                        self.fly(at, to, packet);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fly(&mut self, at: Tick, to: PartyIndex, packet: Packet) {
+        self.sent += 1;
+        self.flying.insert((at, self.sent), (to, packet));
+    }
+
+    fn sip_arrivals(&mut self, from: PartyIndex, bytes: &[u8]) -> Vec<Tick> {
+        let names = names_of(bytes);
+        let fits = |rule: &&mut Rule| {
+            rule.left > 0 && rule.from == from && names.contains(&rule.what)
+        };
+        let usual = self.now + self.link.delay;
+        if let Some(rule) = self.rules.iter_mut().find(fits) {
+            rule.left -= 1;
+            return match rule.meddling {
+                Meddling::Lose => Vec::new(),
+                Meddling::Take(delay) => vec![self.now + delay],
+                Meddling::Double(later) => vec![usual, usual + later],
+            };
+        }
+        let mut arrivals = self.chance_arrival().into_iter().collect::<Vec<_>>();
+        if self.link.duplicate_percent > 0 && self.rng.percent(self.link.duplicate_percent) {
+            arrivals.extend(self.chance_arrival());
+        }
+        arrivals
+    }
+
+    /// When a packet arrives that is left to chance; `None` when it is lost. A clean link draws
+    /// nothing from the seed, so that adding a packet does not change an unrelated story.
+    fn chance_arrival(&mut self) -> Option<Tick> {
+        let Link { delay, jitter, loss_percent, .. } = self.link;
+        if loss_percent > 0 && self.rng.percent(loss_percent) {
+            return None;
+        }
+        let extra = if jitter.is_zero() { Duration::ZERO } else { self.rng.between(Duration::ZERO, jitter) };
+        Some(self.now + delay + extra)
+    }
+}
+
+/// What a message may be called in a story: `INVITE`; `200` and `200 INVITE`.
+fn names_of(bytes: &[u8]) -> Vec<String> {
+    let Ok(message) = Message::parse(bytes) else { return Vec::new() };
+    match &message.start {
+        Start::Request { method, .. } => vec![method.as_str().to_owned()],
+        Start::Response { status, .. } => {
+            let method = message.cseq().map(|cseq| cseq.method.as_str().to_owned());
+            vec![status.to_string(), format!("{status} {}", method.unwrap_or_default())]
+        }
+    }
+}
