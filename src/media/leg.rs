@@ -97,8 +97,15 @@ impl Leg {
         self.id
     }
 
-    /// Sets or changes the stream.
-    pub(super) fn configure(&mut self, stream: Stream, config: &Config, rng: &mut Rng, now: Tick) {
+    /// Sets or changes the stream. To no address nothing can be sent: that is how RFC 2543 held.
+    pub(super) fn configure(
+        &mut self,
+        mut stream: Stream,
+        config: &Config,
+        rng: &mut Rng,
+        now: Tick,
+    ) {
+        stream.sending &= !stream.remote.ip().is_unspecified() && stream.remote.port() != 0;
         match &mut self.line {
             Some(line) => {
                 line.latch.signal(stream.remote);

@@ -41,12 +41,17 @@ fn address(shard: usize, leg: LegId) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, shard as u8], 10_000 + 2 * leg.index() as u16))
 }
 
-fn stream(remote: SocketAddr, codec: Codec) -> Stream {
+/// Differs between legs, so that a relay must map it.
+const fn event_type(leg: LegId) -> u8 {
+    96 + leg.index() as u8
+}
+
+fn stream(side: usize, leg: LegId, codec: Codec) -> Stream {
     Stream {
-        remote,
+        remote: address(1 - side, leg),
         codec,
         payload_type: codec.static_payload_type(),
-        event_payload_type: Some(101),
+        event_payload_type: Some(event_type(leg)),
         sending: true,
         receiving: true,
     }
@@ -68,7 +73,7 @@ impl World {
         for (leg, codec) in phones.iter().copied() {
             for side in [SERVER, PHONES] {
                 world.tell(side, Command::Open { leg });
-                let stream = stream(address(1 - side, leg), codec);
+                let stream = stream(side, leg, codec);
                 world.tell(side, Command::Configure { leg, stream });
             }
         }
@@ -163,7 +168,7 @@ impl World {
             let context = format!("{last:?} at {then}, {header:?} at {at}");
             assert_eq!(header.ssrc, last.ssrc, "{context}");
             assert_eq!(header.sequence, last.sequence.wrapping_add(1), "{context}");
-            if header.payload_type == 101 || last.payload_type == 101 {
+            if [header, last].iter().any(|header| header.payload_type == event_type(leg)) {
                 continue;
             }
             let passed = header.timestamp.wrapping_sub(last.timestamp) as i32;
@@ -251,7 +256,7 @@ fn a_held_phone_is_sent_nothing_and_its_time_goes_on() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     world.play(SERVER, ANN, 1, Source::Clip(prompt()), false);
     world.run(200);
-    let active = stream(address(PHONES, ANN), Codec::Pcmu);
+    let active = stream(SERVER, ANN, Codec::Pcmu);
     let held = Stream { sending: false, ..active };
     world.tell(SERVER, Command::Configure { leg: ANN, stream: held });
     world.run(800);
@@ -324,7 +329,7 @@ fn strangers_and_rubbish_are_counted_and_a_silent_leg_is_lost() {
     world.hum(ANN, 400);
     world.run(200);
     let stranger = SocketAddr::from(([203, 0, 113, 9], 666));
-    let digit = [0x80, 101, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5, 10, 0, 160];
+    let digit = [0x80, event_type(ANN), 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5, 10, 0, 160];
     for packet in [digit.as_slice(), &digit[..11], &[0x40; 20]] {
         let wire = &mut world.sent;
         world.shards[SERVER].handle_packet(ANN, Channel::Rtp, stranger, packet, wire, world.now);
@@ -353,7 +358,7 @@ fn what_cannot_be_done_is_refused() {
     refused(next_tenant, Command::Open { leg: next_tenant })(Refusal::LegExists);
     refused(next_tenant, Command::Close { leg: next_tenant })(Refusal::UnknownLeg);
     refused(ANN, Command::Bridge { a: ANN, b: ANN })(Refusal::BridgeToItself);
-    let no_event = Stream { event_payload_type: None, ..stream(address(PHONES, ANN), Codec::Pcmu) };
+    let no_event = Stream { event_payload_type: None, ..stream(SERVER, ANN, Codec::Pcmu) };
     world.tell(SERVER, Command::Configure { leg: ANN, stream: no_event });
     world.tell(SERVER, digits(ANN, "1"));
     for player in 0..=PLAYERS_MAX as u64 {
@@ -378,7 +383,7 @@ proptest! {
         for (is_ann, is_sound, bytes) in packets {
             let leg = if is_ann { ANN } else { BOB };
             // Half of the packets get past the header, so that the rooms behind it are tried too.
-            let head = [0x80, [0, 8, 101, 200][bytes.len() % 4]];
+            let head = [0x80, [0, 8, event_type(leg), 200][bytes.len() % 4]];
             let packet = if is_sound { [&head, bytes.as_slice()].concat() } else { bytes };
             world.deliver(leg, Channel::Rtp, address(SERVER, leg), &packet);
             world.deliver(leg, Channel::Rtcp, address(SERVER, leg), &packet);
