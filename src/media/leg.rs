@@ -351,11 +351,21 @@ impl Leg {
             let to = line.remote_rtcp.unwrap_or(beside);
             wire.send(self.id, Channel::Rtcp, to, report.as_bytes());
         }
+        let mut is_audible = stream.sending;
         if self.dialler.is_busy() {
+            // The tick that ends a press belongs to it as well.
+            is_audible &= !self.dialler.is_pressing();
             self.tick_dialler(&stream, to, wire, reports, now);
+            is_audible &= !self.dialler.is_pressing();
         }
-        if !self.players.is_empty() {
-            self.tick_players(&stream, to, wire, reports, now);
+        if is_audible {
+            self.tick_players(&stream, to, wire, now);
+        } else {
+            // A player that nobody can hear advances too: its end must come.
+            self.players.skip();
+        }
+        while let Some(player) = self.players.take_done() {
+            self.report_player(&player, PlayerEnd::Completed, reports);
         }
     }
 
@@ -385,29 +395,16 @@ impl Leg {
         }
     }
 
-    /// A player advances also when nobody can hear it, on hold or under a pressed key: its end
-    /// must come.
-    fn tick_players(
-        &mut self,
-        stream: &Stream,
-        to: SocketAddr,
-        wire: &mut impl Wire,
-        reports: &mut Bounded<Report>,
-        now: Tick,
-    ) {
+    fn tick_players(&mut self, stream: &Stream, to: SocketAddr, wire: &mut impl Wire, now: Tick) {
+        if self.players.is_empty() {
+            return;
+        }
         let peer = if self.peer.is_some() { self.backlog.take() } else { None };
-        if stream.sending && !self.dialler.is_pressing() {
-            let mut packet = [0; HEADER + FRAME];
-            let payload = packet.last_chunk_mut().expect("a packet is longer than its payload");
-            self.players.frame(stream.codec, peer.as_ref(), payload);
-            let stamp = self.outbound.begin(FRAME as u32, now);
-            self.send(&mut packet, stream.payload_type, stamp, to, wire);
-        } else {
-            self.players.skip();
-        }
-        while let Some(player) = self.players.take_done() {
-            self.report_player(&player, PlayerEnd::Completed, reports);
-        }
+        let mut packet = [0; HEADER + FRAME];
+        let payload = packet.last_chunk_mut().expect("a packet is longer than its payload");
+        self.players.frame(stream.codec, peer.as_ref(), payload);
+        let stamp = self.outbound.begin(FRAME as u32, now);
+        self.send(&mut packet, stream.payload_type, stamp, to, wire);
     }
 
     fn send(

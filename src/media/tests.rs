@@ -156,25 +156,27 @@ impl World {
         [400, 500, 600, 700].into_iter().filter(is_heard).collect()
     }
 
-    /// One SSRC, no gap in the sequence, and timestamps that follow the time of arrival.
+    /// One SSRC, no gap in the sequence, timestamps that follow the time of arrival, and a marker
+    /// after each silence.
     fn check_continuity(&self, leg: LegId) {
-        let mut before: Option<(Tick, rtp::Header)> = None;
+        let (mut first, mut before) = (None, None);
         for (at, packet) in &self.heard[&leg] {
             let (header, _) = rtp::parse(packet).unwrap();
-            let Some((then, last)) = before.replace((*at, header)) else {
-                assert!(header.marker, "the first packet begins a talkspurt");
-                continue;
-            };
-            let context = format!("{last:?} at {then}, {header:?} at {at}");
-            assert_eq!(header.ssrc, last.ssrc, "{context}");
-            assert_eq!(header.sequence, last.sequence.wrapping_add(1), "{context}");
-            if [header, last].iter().any(|header| header.payload_type == event_type(leg)) {
+            let context = format!("{header:?} at {at} after {before:?}");
+            let (begin, begun) = *first.get_or_insert((*at, header));
+            let last = before.replace(header).unwrap_or(header);
+            let step = header.sequence.wrapping_sub(last.sequence);
+            assert_eq!(step, u16::from(header != begun), "{context}");
+            assert_eq!(header.ssrc, begun.ssrc, "{context}");
+            if header.payload_type == event_type(leg) {
                 continue;
             }
-            let passed = header.timestamp.wrapping_sub(last.timestamp) as i32;
-            let elapsed = (at.since(then).as_micros() / 125) as i32;
-            assert!(passed > 0 && (passed - elapsed).abs() <= 480, "{context}");
-            assert_eq!(header.marker, passed > 160 * 3 || header.marker, "{context}");
+            let passed = header.timestamp.wrapping_sub(begun.timestamp) as i32;
+            let elapsed = (at.since(begin).as_micros() / 125) as i32;
+            assert!((passed - elapsed).abs() <= 480, "{context}");
+            let is_after_sound = last.payload_type != event_type(leg);
+            let paused = is_after_sound && header.timestamp.wrapping_sub(last.timestamp) > 480;
+            assert!(header.marker || !(paused || header == begun), "{context}");
         }
     }
 }
