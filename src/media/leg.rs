@@ -255,11 +255,13 @@ impl Leg {
     /// Sends what the bridged leg took in: at once, or, while this leg is played to, in the ticks.
     pub(super) fn hear(&mut self, arrival: &Arrival<'_>, wire: &mut impl Wire, now: Tick) {
         let Some(line) = &self.line else { return };
-        if !line.stream.sending || self.dialler.is_pressing() {
+        if !line.stream.sending {
             return;
         }
         let Arrival { header, payload, content } = arrival;
         match *content {
+            // RFC 4733 §2.5.1: the event of a pressed key takes the place of the sound.
+            Content::Sound(_) if self.dialler.is_pressing() => {}
             Content::Sound(codec) if !self.players.is_empty() => self.backlog.push(codec, payload),
             Content::Sound(codec) => {
                 let stream = line.stream;
@@ -348,7 +350,7 @@ impl Leg {
         }
         if let Some(report) = line.control.poll(&self.outbound, &mut self.reception, rng, now) {
             let beside = SocketAddr::new(to.ip(), to.port().saturating_add(1));
-            let to = line.remote_rtcp.unwrap_or(beside);
+            let to = line.remote_rtcp.filter(|rtcp| rtcp.ip() == to.ip()).unwrap_or(beside);
             wire.send(self.id, Channel::Rtcp, to, report.as_bytes());
         }
         let mut is_audible = stream.sending;

@@ -305,6 +305,18 @@ fn digits_are_relayed_over_a_bridge_also_under_music() {
 }
 
 #[test]
+fn a_digit_pressed_while_we_press_one_is_relayed_after_it() {
+    let mut world = World::new(&[(ANN, Codec::Pcmu), (BOB, Codec::Pcmu)]);
+    world.tell(SERVER, Command::Bridge { a: ANN, b: BOB });
+    world.tell(SERVER, digits(BOB, "1"));
+    world.run(40);
+    world.tell(PHONES, digits(ANN, "2"));
+    world.run(1000);
+    assert_eq!(digits_of(&world.reports[PHONES], BOB), "12");
+    world.check_continuity(BOB);
+}
+
+#[test]
 fn both_sides_learn_loss_and_round_trip_from_rtcp() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     world.hum(ANN, 400);
