@@ -7,28 +7,36 @@ pub const DIGITS_MAX: usize = 64;
 const KEYS: [char; 16] =
     ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
 
-/// One to [`DIGITS_MAX`] digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digits(Box<[u8]>);
+/// One to [`DIGITS_MAX`] digits, in place: a digit relayed from a packet must not allocate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digits {
+    codes: [u8; DIGITS_MAX],
+    length: usize,
+}
 
 impl Digits {
     /// Reads `0-9`, `*`, `#` and `A-D` in either case; `None` for anything else, for no digit and
     /// for too many.
     pub fn parse(text: &str) -> Option<Self> {
-        let code = |key: char| KEYS.iter().position(|other| *other == key.to_ascii_uppercase());
-        let codes: Option<Vec<u8>> = text.chars().map(|key| Some(code(key)? as u8)).collect();
-        let codes = codes.filter(|codes| (1..=DIGITS_MAX).contains(&codes.len()))?;
-        Some(Self(codes.into()))
+        let mut digits = Self { codes: [0; DIGITS_MAX], length: 0 };
+        for key in text.chars() {
+            let code = KEYS.iter().position(|other| *other == key.to_ascii_uppercase())?;
+            *digits.codes.get_mut(digits.length)? = code as u8;
+            digits.length += 1;
+        }
+        (digits.length > 0).then_some(digits)
     }
 
     /// One digit by its event code.
-    pub(super) fn one(code: u8) -> Self {
-        Self([code].into())
+    pub(super) const fn one(code: u8) -> Self {
+        let mut codes = [0; DIGITS_MAX];
+        codes[0] = code;
+        Self { codes, length: 1 }
     }
 
     /// The event codes.
-    pub(super) const fn codes(&self) -> &[u8] {
-        &self.0
+    pub(super) fn codes(&self) -> &[u8] {
+        &self.codes[..self.length]
     }
 }
 

@@ -97,8 +97,15 @@ impl Leg {
         self.id
     }
 
-    /// Sets or changes the stream.
-    pub(super) fn configure(&mut self, stream: Stream, config: &Config, rng: &mut Rng, now: Tick) {
+    /// Sets or changes the stream. To no address nothing can be sent: that is how RFC 2543 held.
+    pub(super) fn configure(
+        &mut self,
+        mut stream: Stream,
+        config: &Config,
+        rng: &mut Rng,
+        now: Tick,
+    ) {
+        stream.sending &= !stream.remote.ip().is_unspecified() && stream.remote.port() != 0;
         match &mut self.line {
             Some(line) => {
                 line.latch.signal(stream.remote);
@@ -248,11 +255,13 @@ impl Leg {
     /// Sends what the bridged leg took in: at once, or, while this leg is played to, in the ticks.
     pub(super) fn hear(&mut self, arrival: &Arrival<'_>, wire: &mut impl Wire, now: Tick) {
         let Some(line) = &self.line else { return };
-        if !line.stream.sending || self.dialler.is_pressing() {
+        if !line.stream.sending {
             return;
         }
         let Arrival { header, payload, content } = arrival;
         match *content {
+            // RFC 4733 §2.5.1: the event of a pressed key takes the place of the sound.
+            Content::Sound(_) if self.dialler.is_pressing() => {}
             Content::Sound(codec) if !self.players.is_empty() => self.backlog.push(codec, payload),
             Content::Sound(codec) => {
                 let stream = line.stream;
@@ -341,14 +350,24 @@ impl Leg {
         }
         if let Some(report) = line.control.poll(&self.outbound, &mut self.reception, rng, now) {
             let beside = SocketAddr::new(to.ip(), to.port().saturating_add(1));
-            let to = line.remote_rtcp.unwrap_or(beside);
+            let to = line.remote_rtcp.filter(|rtcp| rtcp.ip() == to.ip()).unwrap_or(beside);
             wire.send(self.id, Channel::Rtcp, to, report.as_bytes());
         }
+        let mut is_audible = stream.sending;
         if self.dialler.is_busy() {
+            // The tick that ends a press belongs to it as well.
+            is_audible &= !self.dialler.is_pressing();
             self.tick_dialler(&stream, to, wire, reports, now);
+            is_audible &= !self.dialler.is_pressing();
         }
-        if !self.players.is_empty() {
-            self.tick_players(&stream, to, wire, reports, now);
+        if is_audible {
+            self.tick_players(&stream, to, wire, now);
+        } else {
+            // A player that nobody can hear advances too: its end must come.
+            self.players.skip();
+        }
+        while let Some(player) = self.players.take_done() {
+            self.report_player(&player, PlayerEnd::Completed, reports);
         }
     }
 
@@ -378,29 +397,16 @@ impl Leg {
         }
     }
 
-    /// A player advances also when nobody can hear it, on hold or under a pressed key: its end
-    /// must come.
-    fn tick_players(
-        &mut self,
-        stream: &Stream,
-        to: SocketAddr,
-        wire: &mut impl Wire,
-        reports: &mut Bounded<Report>,
-        now: Tick,
-    ) {
+    fn tick_players(&mut self, stream: &Stream, to: SocketAddr, wire: &mut impl Wire, now: Tick) {
+        if self.players.is_empty() {
+            return;
+        }
         let peer = if self.peer.is_some() { self.backlog.take() } else { None };
-        if stream.sending && !self.dialler.is_pressing() {
-            let mut packet = [0; HEADER + FRAME];
-            let payload = packet.last_chunk_mut().expect("a packet is longer than its payload");
-            self.players.frame(stream.codec, peer.as_ref(), payload);
-            let stamp = self.outbound.begin(FRAME as u32, now);
-            self.send(&mut packet, stream.payload_type, stamp, to, wire);
-        } else {
-            self.players.skip();
-        }
-        while let Some(player) = self.players.take_done() {
-            self.report_player(&player, PlayerEnd::Completed, reports);
-        }
+        let mut packet = [0; HEADER + FRAME];
+        let payload = packet.last_chunk_mut().expect("a packet is longer than its payload");
+        self.players.frame(stream.codec, peer.as_ref(), payload);
+        let stamp = self.outbound.begin(FRAME as u32, now);
+        self.send(&mut packet, stream.payload_type, stamp, to, wire);
     }
 
     fn send(

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::base::{Rng, Tick};
-use crate::media::rtp::Header;
-use crate::media::{duration_of, samples_in};
+use crate::media::rtp::{HEADER, Header};
+use crate::media::{PTIME, duration_of, samples_in};
 
 /// How late sound may begin and still count as the continuation of what was sent before: the
 /// jitter of a bridged peer and of our own ticks.
@@ -81,7 +81,7 @@ impl Outbound {
         let ahead = until.wrapping_sub(self.timestamp) as i32;
         if ahead >= 0 {
             self.timestamp = until;
-            self.due = Some(now + Duration::from_millis(20));
+            self.due = Some(now + PTIME);
         }
         self.count(packet);
         Header { ssrc: self.ssrc, ..header }.write(packet);
@@ -89,7 +89,7 @@ impl Outbound {
 
     const fn count(&mut self, packet: &[u8]) {
         self.packets += 1;
-        self.octets += (packet.len() - crate::media::rtp::HEADER) as u64;
+        self.octets += (packet.len() - HEADER) as u64;
     }
 
     /// The number that our next packet will have.

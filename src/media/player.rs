@@ -150,7 +150,11 @@ fn mix(
     let mut gain = 1.0;
     for player in players.iter_mut().rev() {
         let position = player.advance();
-        add(&mut sum, player.pieces(player.clip.samples(), position), gain);
+        let sound = player.clip.samples();
+        match sound.get(position..position + FRAME) {
+            Some(ready) => add(&mut sum, ready.iter(), gain),
+            None => add(&mut sum, player.pieces(sound, position), gain),
+        }
         gain *= player.leaves;
     }
     if let Some(peer) = peer {

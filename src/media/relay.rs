@@ -179,4 +179,27 @@ mod tests {
         assert_eq!(relayed(&packets)[..3], expected);
         assert_eq!(relayed(&[(0, 1, 10, 1600), (1, 1, 9, 1440)]).len(), 1);
     }
+
+    #[test]
+    fn an_event_passes_only_in_the_thread_in_which_it_began() {
+        let mut outbound = Outbound::new(&mut Rng::new(3));
+        let mut relay = Relay::default();
+        let header = |sequence: u16, timestamp: u32| Header {
+            marker: false,
+            payload_type: 101,
+            sequence,
+            timestamp,
+            ssrc: 1,
+        };
+        let (press, again) = (header(1, 800), header(2, 800));
+        let first = relay.event(&press, true, &mut outbound, Tick::ZERO).unwrap();
+        let second = relay.event(&again, false, &mut outbound, Tick::ZERO).unwrap();
+        assert_eq!((second.timestamp, second.sequence), (first.timestamp, first.sequence + 1));
+
+        relay.cut();
+        assert_eq!(relay.event(&header(3, 800), false, &mut outbound, Tick::ZERO), None);
+        assert!(relay.sound(&header(4, 1600), 160, &mut outbound, Tick::ZERO).is_some());
+        assert_eq!(relay.event(&header(5, 800), false, &mut outbound, Tick::ZERO), None);
+        assert!(relay.event(&header(6, 1760), true, &mut outbound, Tick::ZERO).is_some());
+    }
 }

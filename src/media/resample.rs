@@ -53,8 +53,23 @@ impl Kernel {
     fn apply(&self, samples: &[f32], at: usize) -> f32 {
         let before = self.taps.len() / 2 - 1;
         let (from, skipped) = (at.saturating_sub(before), before.saturating_sub(at));
-        samples[from..].iter().zip(&self.taps[skipped..]).map(|(sample, tap)| sample * tap).sum()
+        dot(&samples[from..], &self.taps[skipped..])
     }
+}
+
+/// The dot product over the shorter length, summed in eight lanes so that it becomes vector code.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let length = a.len().min(b.len());
+    let (a_lanes, a_rest) = a[..length].as_chunks::<8>();
+    let (b_lanes, b_rest) = b[..length].as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for (a, b) in a_lanes.iter().zip(b_lanes) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 fn sinc(x: f32) -> f32 {

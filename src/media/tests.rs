@@ -41,12 +41,17 @@ fn address(shard: usize, leg: LegId) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, shard as u8], 10_000 + 2 * leg.index() as u16))
 }
 
-fn stream(remote: SocketAddr, codec: Codec) -> Stream {
+/// Differs between legs, so that a relay must map it.
+const fn event_type(leg: LegId) -> u8 {
+    96 + leg.index() as u8
+}
+
+fn stream(side: usize, leg: LegId, codec: Codec) -> Stream {
     Stream {
-        remote,
+        remote: address(1 - side, leg),
         codec,
         payload_type: codec.static_payload_type(),
-        event_payload_type: Some(101),
+        event_payload_type: Some(event_type(leg)),
         sending: true,
         receiving: true,
     }
@@ -68,7 +73,7 @@ impl World {
         for (leg, codec) in phones.iter().copied() {
             for side in [SERVER, PHONES] {
                 world.tell(side, Command::Open { leg });
-                let stream = stream(address(1 - side, leg), codec);
+                let stream = stream(side, leg, codec);
                 world.tell(side, Command::Configure { leg, stream });
             }
         }
@@ -151,25 +156,27 @@ impl World {
         [400, 500, 600, 700].into_iter().filter(is_heard).collect()
     }
 
-    /// One SSRC, no gap in the sequence, and timestamps that follow the time of arrival.
+    /// One SSRC, no gap in the sequence, timestamps that follow the time of arrival, and a marker
+    /// after each silence.
     fn check_continuity(&self, leg: LegId) {
-        let mut before: Option<(Tick, rtp::Header)> = None;
+        let (mut first, mut before) = (None, None);
         for (at, packet) in &self.heard[&leg] {
             let (header, _) = rtp::parse(packet).unwrap();
-            let Some((then, last)) = before.replace((*at, header)) else {
-                assert!(header.marker, "the first packet begins a talkspurt");
-                continue;
-            };
-            let context = format!("{last:?} at {then}, {header:?} at {at}");
-            assert_eq!(header.ssrc, last.ssrc, "{context}");
-            assert_eq!(header.sequence, last.sequence.wrapping_add(1), "{context}");
-            if header.payload_type == 101 || last.payload_type == 101 {
+            let context = format!("{header:?} at {at} after {before:?}");
+            let (begin, begun) = *first.get_or_insert((*at, header));
+            let last = before.replace(header).unwrap_or(header);
+            let step = header.sequence.wrapping_sub(last.sequence);
+            assert_eq!(step, u16::from(header != begun), "{context}");
+            assert_eq!(header.ssrc, begun.ssrc, "{context}");
+            if header.payload_type == event_type(leg) {
                 continue;
             }
-            let passed = header.timestamp.wrapping_sub(last.timestamp) as i32;
-            let elapsed = (at.since(then).as_micros() / 125) as i32;
-            assert!(passed > 0 && (passed - elapsed).abs() <= 480, "{context}");
-            assert_eq!(header.marker, passed > 160 * 3 || header.marker, "{context}");
+            let passed = header.timestamp.wrapping_sub(begun.timestamp) as i32;
+            let elapsed = (at.since(begin).as_micros() / 125) as i32;
+            assert!((passed - elapsed).abs() <= 480, "{context}");
+            let is_after_sound = last.payload_type != event_type(leg);
+            let paused = is_after_sound && header.timestamp.wrapping_sub(last.timestamp) > 480;
+            assert!(header.marker || !(paused || header == begun), "{context}");
         }
     }
 }
@@ -251,7 +258,7 @@ fn a_held_phone_is_sent_nothing_and_its_time_goes_on() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     world.play(SERVER, ANN, 1, Source::Clip(prompt()), false);
     world.run(200);
-    let active = stream(address(PHONES, ANN), Codec::Pcmu);
+    let active = stream(SERVER, ANN, Codec::Pcmu);
     let held = Stream { sending: false, ..active };
     world.tell(SERVER, Command::Configure { leg: ANN, stream: held });
     world.run(800);
@@ -298,6 +305,18 @@ fn digits_are_relayed_over_a_bridge_also_under_music() {
 }
 
 #[test]
+fn a_digit_pressed_while_we_press_one_is_relayed_after_it() {
+    let mut world = World::new(&[(ANN, Codec::Pcmu), (BOB, Codec::Pcmu)]);
+    world.tell(SERVER, Command::Bridge { a: ANN, b: BOB });
+    world.tell(SERVER, digits(BOB, "1"));
+    world.run(40);
+    world.tell(PHONES, digits(ANN, "2"));
+    world.run(1000);
+    assert_eq!(digits_of(&world.reports[PHONES], BOB), "12");
+    world.check_continuity(BOB);
+}
+
+#[test]
 fn both_sides_learn_loss_and_round_trip_from_rtcp() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     world.hum(ANN, 400);
@@ -324,7 +343,7 @@ fn strangers_and_rubbish_are_counted_and_a_silent_leg_is_lost() {
     world.hum(ANN, 400);
     world.run(200);
     let stranger = SocketAddr::from(([203, 0, 113, 9], 666));
-    let digit = [0x80, 101, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5, 10, 0, 160];
+    let digit = [0x80, event_type(ANN), 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5, 10, 0, 160];
     for packet in [digit.as_slice(), &digit[..11], &[0x40; 20]] {
         let wire = &mut world.sent;
         world.shards[SERVER].handle_packet(ANN, Channel::Rtp, stranger, packet, wire, world.now);
@@ -353,7 +372,7 @@ fn what_cannot_be_done_is_refused() {
     refused(next_tenant, Command::Open { leg: next_tenant })(Refusal::LegExists);
     refused(next_tenant, Command::Close { leg: next_tenant })(Refusal::UnknownLeg);
     refused(ANN, Command::Bridge { a: ANN, b: ANN })(Refusal::BridgeToItself);
-    let no_event = Stream { event_payload_type: None, ..stream(address(PHONES, ANN), Codec::Pcmu) };
+    let no_event = Stream { event_payload_type: None, ..stream(SERVER, ANN, Codec::Pcmu) };
     world.tell(SERVER, Command::Configure { leg: ANN, stream: no_event });
     world.tell(SERVER, digits(ANN, "1"));
     for player in 0..=PLAYERS_MAX as u64 {
@@ -378,7 +397,7 @@ proptest! {
         for (is_ann, is_sound, bytes) in packets {
             let leg = if is_ann { ANN } else { BOB };
             // Half of the packets get past the header, so that the rooms behind it are tried too.
-            let head = [0x80, [0, 8, 101, 200][bytes.len() % 4]];
+            let head = [0x80, [0, 8, event_type(leg), 200][bytes.len() % 4]];
             let packet = if is_sound { [&head, bytes.as_slice()].concat() } else { bytes };
             world.deliver(leg, Channel::Rtp, address(SERVER, leg), &packet);
             world.deliver(leg, Channel::Rtcp, address(SERVER, leg), &packet);

@@ -20,7 +20,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sound, ClipError> {
         return Err(ClipError::Rate { rate: layout.rate });
     }
     match layout.tag {
-        TAG_PCM | TAG_FLOAT => read_linear(bytes, &layout),
+        TAG_PCM | TAG_FLOAT => read_linear(&layout),
         TAG_ALAW => read_g711(&layout, Codec::Pcma),
         TAG_MULAW => read_g711(&layout, Codec::Pcmu),
         tag => Err(ClipError::Format { tag }),
@@ -40,6 +40,7 @@ struct Layout<'a> {
     channels: u16,
     rate: u32,
     bits: u16,
+    format: &'a [u8],
     data: &'a [u8],
 }
 
@@ -60,7 +61,7 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn of(format: &[u8], data: &'a [u8]) -> Result<Self, ClipError> {
+    fn of(format: &'a [u8], data: &'a [u8]) -> Result<Self, ClipError> {
         let half = |at: usize| {
             let two = format.get(at..at + 2).and_then(|two| two.try_into().ok());
             two.map(u16::from_le_bytes).ok_or(ClipError::Damaged)
@@ -70,7 +71,7 @@ impl<'a> Layout<'a> {
             tag => tag,
         };
         let rate = u32::from(half(4)?) | u32::from(half(6)?) << 16;
-        let layout = Self { tag, channels: half(2)?, rate, bits: half(14)?, data };
+        let layout = Self { tag, channels: half(2)?, rate, bits: half(14)?, format, data };
         if layout.channels == 0 { Err(ClipError::Damaged) } else { Ok(layout) }
     }
 
@@ -94,17 +95,36 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Name, body and what follows the padded body. Some writers leave the size of the last chunk at
-/// zero or all ones when they stream, and some files are cut: such a body ends with the file.
+/// Name, body and what follows the padded body; `None` when the body is cut.
 fn split_chunk(bytes: &[u8]) -> Option<(&[u8; 4], &[u8], &[u8])> {
     let (kind, rest) = bytes.split_first_chunk::<4>()?;
     let (size, rest) = rest.split_first_chunk::<4>()?;
-    let size = (u32::from_le_bytes(*size) as usize).min(rest.len());
-    let (body, after) = rest.split_at(size);
+    let size = match u32::from_le_bytes(*size) {
+        SIZE_UNKNOWN => rest.len(),
+        size => size as usize,
+    };
+    let (body, after) = rest.split_at_checked(size)?;
     Some((kind, body, after.get(size % 2..).unwrap_or_default()))
 }
 
-fn read_linear(bytes: &[u8], layout: &Layout<'_>) -> Result<Sound, ClipError> {
+/// The size that a writer leaves in the last chunk when it streams and cannot go back, as ffmpeg
+/// does into a pipe: the body ends with the file.
+const SIZE_UNKNOWN: u32 = u32::MAX;
+
+/// The file again, with what hound needs to know: only the chunks that matter, with true sizes.
+fn rewritten(layout: &Layout<'_>) -> Vec<u8> {
+    let frame = usize::from(layout.channels) * usize::from(layout.bits.div_ceil(8));
+    let whole = layout.data.len() - layout.data.len() % frame.max(1);
+    let mut file = b"RIFF\0\0\0\0WAVE".to_vec();
+    for (name, body) in [(b"fmt ", layout.format), (b"data", &layout.data[..whole])] {
+        file.extend_from_slice(name);
+        file.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        file.extend_from_slice(body);
+    }
+    file
+}
+
+fn read_linear(layout: &Layout<'_>) -> Result<Sound, ClipError> {
     let unread = |error: hound::Error| match error {
         hound::Error::Unsupported | hound::Error::TooWide | hound::Error::InvalidSampleFormat => {
             ClipError::Bits { bits: layout.bits }
@@ -113,7 +133,7 @@ fn read_linear(bytes: &[u8], layout: &Layout<'_>) -> Result<Sound, ClipError> {
         | hound::Error::FormatError(_)
         | hound::Error::UnfinishedSample => ClipError::Damaged,
     };
-    let reader = WavReader::new(Cursor::new(bytes)).map_err(unread)?;
+    let reader = WavReader::new(Cursor::new(rewritten(layout))).map_err(unread)?;
     let spec = reader.spec();
     let mut failed = None;
     let sound = match spec.sample_format {

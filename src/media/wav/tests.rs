@@ -84,6 +84,16 @@ fn both_laws_of_g711_are_read_and_odd_chunks_passed_over() {
 }
 
 #[test]
+fn a_file_streamed_into_a_pipe_ends_where_it_ends() {
+    let mut bytes = hum(8000, 1, 16, SampleFormat::Int);
+    for at in (4..8).chain(40..44) {
+        bytes[at] = 0xFF;
+    }
+    bytes.push(0);
+    assert_eq!(Clip::from_wav(&bytes).unwrap().samples().len(), 8000);
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let error = |bytes: &[u8]| Clip::from_wav(bytes).expect_err("a bad file");
     let of = |format: &[u8], data: &[u8]| riff(&[(b"fmt ", format), (b"data", data)]);

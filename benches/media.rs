@@ -1,0 +1,159 @@
+//! What a media thread pays per leg, packet and frame, without the socket; and what it allocates.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher};
+use ringback::base::{Rng, Tick};
+use ringback::media::{
+    Channel, Clip, Codec, Command, Config, Country, FRAME, LegId, Shard, Source, Stream, Tone,
+    Wire, ear,
+};
+
+/// Counts what is allocated: nothing may be, per packet or tick.
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const LEGS: u64 = 1000;
+
+fn main() {
+    divan::main();
+}
+
+/// Takes packets and loses them.
+struct Void;
+
+impl Wire for Void {
+    fn send(&mut self, _: LegId, _: Channel, _: SocketAddr, packet: &[u8]) {
+        black_box(packet);
+    }
+}
+
+fn remote(leg: u64) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 10_000 + 2 * leg as u16))
+}
+
+fn shard(codec: impl Fn(u64) -> Codec) -> Shard {
+    let mut shard = Shard::new(Config::STANDARD, Rng::new(1));
+    for index in 0..LEGS {
+        let (leg, codec) = (LegId(index), codec(index));
+        let stream = Stream {
+            remote: remote(index),
+            codec,
+            payload_type: codec.static_payload_type(),
+            event_payload_type: Some(101),
+            sending: true,
+            receiving: true,
+        };
+        shard.handle_command(Command::Open { leg }, Tick::ZERO);
+        shard.handle_command(Command::Configure { leg, stream }, Tick::ZERO);
+    }
+    shard
+}
+
+fn play(shard: &mut Shard, player: u64) {
+    let clip = Arc::new(Clip::from_samples(vec![1000; 80_000]).expect("ten seconds"));
+    for leg in (0..LEGS).map(LegId) {
+        let source = Source::Clip(clip.clone());
+        let command = Command::Play { leg, player, source, repeat: true, ducking: 0.5 };
+        shard.handle_command(command, Tick::ZERO);
+    }
+}
+
+/// Twenty milliseconds of all legs; the time shown by item is that of one leg.
+fn tick(bencher: Bencher<'_, '_>, mut shard: Shard) {
+    let mut now = Tick::ZERO;
+    bencher.counter(ItemsCount::new(LEGS)).bench_local(move || {
+        for phase in 0..4 {
+            now = Tick::from_micros(now.as_micros() + 5000);
+            shard.tick(phase, &mut Void, now);
+        }
+        while shard.poll_report().is_some() {}
+    });
+}
+
+#[divan::bench]
+fn tick_1000_idle_legs(bencher: Bencher<'_, '_>) {
+    tick(bencher, shard(|_| Codec::Pcmu));
+}
+
+#[divan::bench]
+fn tick_1000_legs_with_a_prompt(bencher: Bencher<'_, '_>) {
+    let mut shard = shard(|_| Codec::Pcmu);
+    play(&mut shard, 1);
+    tick(bencher, shard);
+}
+
+#[divan::bench]
+fn tick_1000_legs_with_two_prompts_mixed(bencher: Bencher<'_, '_>) {
+    let mut shard = shard(|_| Codec::Pcmu);
+    play(&mut shard, 1);
+    play(&mut shard, 2);
+    tick(bencher, shard);
+}
+
+fn forward(bencher: Bencher<'_, '_>, codec: impl Fn(u64) -> Codec) {
+    let mut shard = shard(codec);
+    shard.handle_command(Command::Bridge { a: LegId(0), b: LegId(1) }, Tick::ZERO);
+    let mut packet = [0x55; 12 + FRAME];
+    (packet[0], packet[1]) = (0x80, 0);
+    let mut sequence = 0_u32;
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(move || {
+        sequence = sequence.wrapping_add(1);
+        packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+        packet[4..8].copy_from_slice(&(sequence * 160).to_be_bytes());
+        let now = Tick::from_millis(u64::from(sequence) * 20);
+        shard.handle_packet(LegId(0), Channel::Rtp, remote(0), &packet, &mut Void, now);
+    });
+}
+
+#[divan::bench]
+fn forward_a_packet(bencher: Bencher<'_, '_>) {
+    forward(bencher, |_| Codec::Pcmu);
+}
+
+#[divan::bench]
+fn forward_a_packet_transcoded(bencher: Bencher<'_, '_>) {
+    forward(bencher, |leg| [Codec::Pcmu, Codec::Pcma][leg as usize % 2]);
+}
+
+#[divan::bench(args = [Codec::Pcmu, Codec::Pcma])]
+fn encode_a_frame(bencher: Bencher<'_, '_>, codec: Codec) {
+    let samples: [i16; FRAME] = std::array::from_fn(|n| (n as i16 - 80) * 400);
+    let mut payload = [0; FRAME];
+    bencher.bench_local(move || codec.encode(black_box(&samples), black_box(&mut payload)));
+}
+
+#[divan::bench(args = [Codec::Pcmu, Codec::Pcma])]
+fn decode_a_frame(bencher: Bencher<'_, '_>, codec: Codec) {
+    let payload: [u8; FRAME] = std::array::from_fn(|n| n as u8);
+    let mut samples = [0; FRAME];
+    bencher.bench_local(move || codec.decode(black_box(&payload), black_box(&mut samples)));
+}
+
+#[divan::bench]
+fn goertzel_over_a_frame(bencher: Bencher<'_, '_>) {
+    let samples: [i16; FRAME] = std::array::from_fn(|n| (n as i16 - 80) * 400);
+    bencher.bench_local(move || ear::power(black_box(&samples), 697.0));
+}
+
+#[divan::bench]
+fn render_a_ringback() -> Tone {
+    Tone::ringback(Country::Us)
+}
+
+#[divan::bench]
+fn read_ten_seconds_of_wav_at_48_khz(bencher: Bencher<'_, '_>) {
+    let rate = 48_000_u32;
+    let data = rate * 10 * 2;
+    let mut wav = [b"RIFF".as_slice(), &(data + 36).to_le_bytes(), b"WAVEfmt "].concat();
+    for word in [16, 1 | 1 << 16, rate, rate * 2, 2 | 16 << 16] {
+        wav.extend(word.to_le_bytes());
+    }
+    wav.extend(b"data");
+    wav.extend(data.to_le_bytes());
+    wav.resize(44 + data as usize, 7);
+    bencher.bench_local(move || Clip::from_wav(black_box(&wav)).expect("a whole file"));
+}
