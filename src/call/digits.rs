@@ -164,7 +164,8 @@ mod tests {
             if collector.deadline() <= now {
                 return said(&collector.expire(), collector.deadline());
             }
-            if let Some(end) = (character != ' ').then(|| collector.push(character, now)).flatten() {
+            if let Some(end) = (character != ' ').then(|| collector.push(character, now)).flatten()
+            {
                 return said(&end, now);
             }
         }

@@ -16,7 +16,7 @@ pub fn call(message: &Message<'_>, reference: &str, leg: LegRef) -> Map<String, 
     let called_name = to.as_ref().map(display).unwrap_or_default();
     let from = from.as_ref().map(uri_text).unwrap_or_default();
     let to = to.as_ref().map(uri_text).unwrap_or_default();
-    let call_id = text(message.call_id().unwrap_or_default());
+    let call_id = message.call_id().unwrap_or_default().to_owned();
     let leg = leg_text(leg);
     let payload = json!({
         "eventType": "invite",
@@ -76,7 +76,8 @@ pub fn user_of(address: &str) -> String {
 
 /// A name in camel case: `X-Test-Header` becomes `xTestHeader`.
 pub fn camel(name: &str) -> String {
-    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut words =
+        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut key = words.next().map(str::to_ascii_lowercase).unwrap_or_default();
     for word in words {
         let (head, tail) = word.split_at(1);
@@ -87,11 +88,11 @@ pub fn camel(name: &str) -> String {
 }
 
 fn display(address: &NameAddr<'_>) -> String {
-    address.display_decoded()
+    address.display_name().into_owned()
 }
 
 fn uri_text(address: &NameAddr<'_>) -> String {
-    text(address.uri)
+    address.uri_text.to_owned()
 }
 
 fn text(bytes: &[u8]) -> String {

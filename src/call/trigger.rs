@@ -102,7 +102,9 @@ impl Trigger {
     /// Whether a call from this source is this trigger's.
     pub fn takes(&self, source: SocketAddr) -> bool {
         match &self.kind {
-            Kind::FixedTrunk { peers } if peers.is_empty() => source.ip().to_canonical().is_loopback(),
+            Kind::FixedTrunk { peers } if peers.is_empty() => {
+                source.ip().to_canonical().is_loopback()
+            }
             Kind::FixedTrunk { peers } => peers.iter().any(|peer| peer.is(source)),
         }
     }
@@ -130,9 +132,8 @@ mod tests {
 
     #[test]
     fn a_peer_is_known_with_or_without_its_port_and_through_mapped_addresses() {
-        let is = |peer: &str, source: &str| {
-            peer.parse::<Peer>().unwrap().is(source.parse().unwrap())
-        };
+        let is =
+            |peer: &str, source: &str| peer.parse::<Peer>().unwrap().is(source.parse().unwrap());
         assert!(is("192.0.2.1", "192.0.2.1:5060"));
         assert!(is("192.0.2.1:5060", "192.0.2.1:5060"));
         assert!(is("192.0.2.1", "[::ffff:192.0.2.1]:9"));

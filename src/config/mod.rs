@@ -105,7 +105,12 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
         data: raw.data.unwrap_or(defaults.data),
         prompts: raw.prompts.unwrap_or(defaults.prompts),
         legs_max: checked.within("limits.legs", raw.limits.legs, 1..=100_000, 2000) as usize,
-        drain: Duration::from_secs(checked.within("limits.drain_s", raw.limits.drain_s, 0..=86_400, 30)),
+        drain: Duration::from_secs(checked.within(
+            "limits.drain_s",
+            raw.limits.drain_s,
+            0..=86_400,
+            30,
+        )),
         trunks: raw.trunk.into_iter().map(|(name, trunk)| checked.trunk(name, &trunk)).collect(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
@@ -116,7 +121,12 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, path: &str, text: Option<String>, default: T) -> T {
+    fn parse<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        path: &str,
+        text: Option<String>,
+        default: T,
+    ) -> T {
         let Some(text) = text else { return default };
         text.parse().unwrap_or_else(|error| {
             self.problem(path, format!("`{text}`: {error}"));
@@ -124,7 +134,13 @@ impl Checker<'_> {
         })
     }
 
-    fn within(&mut self, path: &str, value: Option<u64>, allowed: RangeInclusive<u64>, default: u64) -> u64 {
+    fn within(
+        &mut self,
+        path: &str,
+        value: Option<u64>,
+        allowed: RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
         let value = value.unwrap_or(default);
         if !allowed.contains(&value) {
             let message = format!("{value} is not within {} to {}", allowed.start(), allowed.end());

@@ -58,8 +58,13 @@ impl Ports {
     /// How many pairs are free, taken and resting at this moment.
     pub fn gauges(&mut self, now: Tick) -> PortsGauges {
         self.wake(now);
-        let (free, resting) = (self.free.len(), self.resting.len());
-        PortsGauges { free, taken: self.taken.len() - free - resting, resting }
+        let (free, taken, resting) = (self.free.len(), self.taken(), self.resting.len());
+        PortsGauges { free, taken, resting }
+    }
+
+    /// How many pairs are taken: what is zero again when all calls are gone.
+    pub fn taken(&self) -> usize {
+        self.taken.len() - self.free.len() - self.resting.len()
     }
 
     fn wake(&mut self, now: Tick) {

@@ -72,7 +72,7 @@ fn check_file(path: &Path, prompts: &Path, catalogue: &Catalogue, checked: &mut 
     };
     let documents = match flow::read(&text, &file) {
         Ok(documents) => documents,
-        Err(problem) => return checked.problems.push(problem),
+        Err(problem) => return checked.problems.push(*problem),
     };
     for document in documents {
         let (graph, problems) = flow::check(&document, catalogue);

@@ -15,10 +15,13 @@ use crate::shell::{demo, serve};
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   ringback demo                          one call through everything, on loopback
   ringback check flows/hello.json        is this flow sound?
-  ringback serve flows/hello.json        answer calls with it, on 127.0.0.1:5060")]
+  ringback serve flows/hello.json        answer calls with it, on 127.0.0.1:5060"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Word,

@@ -116,7 +116,10 @@ fn rendered(snapshot: &Snapshot) -> String {
     let gauges = &snapshot.gauges;
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
-        let _ = writeln!(text, "# HELP ringback_{name} {help}\n# TYPE ringback_{name} {kind}\nringback_{name} {value}");
+        let _ = writeln!(
+            text,
+            "# HELP ringback_{name} {help}\n# TYPE ringback_{name} {kind}\nringback_{name} {value}"
+        );
     };
     metric("legs", "gauge", "Call legs that have not ended.", snapshot.live_legs as u64);
     metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
@@ -128,7 +131,10 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("calls_refused_total", "counter", "Calls that were refused.", gauges.calls_refused);
     metric("dropped_total", "counter", "Values dropped by full channels.", snapshot.dropped);
     metric("panics_total", "counter", "Inputs that made the switch panic.", snapshot.panics);
-    let _ = writeln!(text, "# HELP ringback_legs_ended_total Legs by the reason of their end.\n# TYPE ringback_legs_ended_total counter");
+    let _ = writeln!(
+        text,
+        "# HELP ringback_legs_ended_total Legs by the reason of their end.\n# TYPE ringback_legs_ended_total counter"
+    );
     for (reason, count) in &snapshot.ended {
         let _ = writeln!(text, "ringback_legs_ended_total{{reason=\"{reason}\"}} {count}");
     }

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 /// Sources that one wait reports at most; the rest come with the next.
 const EVENTS_MAX: usize = 256;
@@ -58,7 +58,9 @@ impl Poller {
         });
         let mut events = [MaybeUninit::<Event>::uninit(); EVENTS_MAX];
         // An interrupted wait is a wait that found nothing.
-        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, timeout.as_ref()) else { return };
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, timeout.as_ref()) else {
+            return;
+        };
         let failed = EventFlags::ERR | EventFlags::HUP;
         ready.extend(events.iter().map(|event| {
             let flags = event.flags;

@@ -109,9 +109,8 @@ pub struct Server {
 impl Server {
     /// Starts every thread; when this returns, calls are answered.
     pub fn start(settings: &Settings, graphs: Vec<Graph>) -> Result<Self, StartError> {
-        let directory = |what, path: &PathBuf, error| {
-            StartError::Directory { what, path: path.clone(), error }
-        };
+        let directory =
+            |what, path: &PathBuf, error| StartError::Directory { what, path: path.clone(), error };
         std::fs::create_dir_all(&settings.data)
             .map_err(|error| directory("data", &settings.data, error))?;
         std::fs::read_dir(&settings.prompts)
@@ -128,13 +127,14 @@ impl Server {
         let (to_files, paths) = sync_channel(FILES_MAX);
         let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, clock);
-        let signalling = bound.map_err(|error| {
-            StartError::Bind { what: "SIP", address: settings.sip, error }
+        let signalling = bound.map_err(|error| StartError::Bind {
+            what: "SIP",
+            address: settings.sip,
+            error,
         })?;
         let sip = signalling.local();
-        let http = Http::start(settings.http, to_signalling.clone()).map_err(|error| {
-            StartError::Bind { what: "HTTP", address: settings.http, error }
-        })?;
+        let http = Http::start(settings.http, to_signalling.clone())
+            .map_err(|error| StartError::Bind { what: "HTTP", address: settings.http, error })?;
         let (address, legs_max) = (settings.rtp.address, settings.legs_max);
         let seed = Rng::new(rng.next_u64());
         let media =
@@ -222,7 +222,7 @@ fn switch_config(settings: &Settings) -> call::Config {
             advertised: settings.advertised.clone(),
             dialogs_max: settings.legs_max * 2,
             transactions_max: settings.legs_max * 16,
-            timing: sip::Timing::STANDARD,
+            timing: sip::Timing::RFC,
         },
         media_address: settings.rtp.address,
         media_ports: settings.rtp.ports.clone(),

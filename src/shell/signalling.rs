@@ -106,7 +106,17 @@ impl Signalling {
         poller.add(streams.listener(), TCP)?;
         let (dropped, panics, ended) = (0, 0, BTreeMap::new());
         Ok(Self {
-            switch, udp, local, streams, poller, inbox, outlets, clock, dropped, panics, ended,
+            switch,
+            udp,
+            local,
+            streams,
+            poller,
+            inbox,
+            outlets,
+            clock,
+            dropped,
+            panics,
+            ended,
         })
     }
 
@@ -197,7 +207,9 @@ impl Signalling {
     fn guarded(&mut self, input: impl FnOnce(&mut Switch)) {
         if catch_unwind(AssertUnwindSafe(|| input(&mut self.switch))).is_err() {
             self.panics += 1;
-            tracing::error!("an input made the switch panic; the calls that it did not touch go on");
+            tracing::error!(
+                "an input made the switch panic; the calls that it did not touch go on"
+            );
         }
         while let Some(output) = self.switch.poll_output() {
             self.route(output);

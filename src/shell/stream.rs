@@ -135,7 +135,13 @@ impl Streams {
         self.connections.values().map(|connection| connection.deadline).min()
     }
 
-    fn add(&mut self, stream: TcpStream, remote: SocketAddr, poller: &Poller, deadline: Tick) -> u64 {
+    fn add(
+        &mut self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        poller: &Poller,
+        deadline: Tick,
+    ) -> u64 {
         let number = self.next;
         self.next += 1;
         let _ = stream.set_nonblocking(true);

@@ -11,7 +11,9 @@ use std::time::Duration;
 use rtp_rs::RtpReader;
 
 use crate::base::{Armed, Rng, Tick, Timers};
-use crate::media::{self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone, Wire};
+use crate::media::{
+    self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone, Wire,
+};
 use crate::sdp::{self, Direction, Encoding, Negotiated};
 use crate::sim::{Packet, Payload};
 use crate::sip::{
@@ -96,7 +98,7 @@ impl Phone {
             advertised: None,
             dialogs_max: 100,
             transactions_max: 1000,
-            timing: sip::Timing::STANDARD,
+            timing: sip::Timing::RFC,
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
         let mut shard = Shard::new(media, Rng::new(rng.next_u64()));
@@ -198,11 +200,7 @@ impl Phone {
                 user: self.name.clone(),
                 host: self.sip.to_string(),
             },
-            to: Party {
-                display: String::new(),
-                user: user.to_owned(),
-                host: server.to_string(),
-            },
+            to: Party { display: String::new(), user: user.to_owned(), host: server.to_string() },
             headers: Vec::new(),
             body: Some(Body::sdp(sdp::offer(&local))),
             credentials: None,
@@ -310,13 +308,14 @@ impl Phone {
             Event::Provisional { status, .. } => {
                 self.events.push((now, PhoneEvent::Provisional(status)));
             }
-            Event::Answered { message, .. } | Event::OfferAnswered { message: Some(message), .. } => {
+            Event::Answered { message, .. }
+            | Event::OfferAnswered { message: Some(message), .. } => {
                 self.on_answered(&message, now);
             }
             Event::Offer { dialog, message } => self.on_offer(dialog, &message, now),
             Event::Ended { dialog, cause, .. } => self.on_ended(dialog, cause, now),
             Event::Request { request, .. } => {
-                self.endpoint.respond(request, 405, None, &[], None, now);
+                self.endpoint.respond(request, 405, &[], None, now);
             }
             Event::Acknowledged { .. }
             | Event::OfferAnswered { message: None, .. }
@@ -349,7 +348,9 @@ impl Phone {
         let Some(call) = self.call.as_mut().filter(|call| call.dialog == dialog) else { return };
         call.answer_timer = None;
         let answer = match call.offer.take().filter(|offer| !offer.is_empty()) {
-            Some(offer) => sdp::answer(&offer, &call.local).map(|(body, agreed)| (body, Some(agreed))),
+            Some(offer) => {
+                sdp::answer(&offer, &call.local).map(|(body, agreed)| (body, Some(agreed)))
+            }
             None => Ok((sdp::offer(&call.local), None)),
         };
         match answer {
@@ -377,7 +378,7 @@ impl Phone {
         call.local.version += 1;
         match sdp::answer(message.body, &call.local) {
             Ok((body, agreed)) => {
-                self.endpoint.answer_offer(dialog, Ok(Body::sdp(body)), now);
+                self.endpoint.answer_offer(dialog, Ok(Some(Body::sdp(body))), now);
                 self.agree(Some(agreed), now);
             }
             Err(unacceptable) => {

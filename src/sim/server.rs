@@ -39,7 +39,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
             advertised: None,
             dialogs_max: 10_000,
             transactions_max: 40_000,
-            timing: crate::sip::Timing::STANDARD,
+            timing: crate::sip::Timing::RFC,
         },
         media_address: address.ip(),
         media_ports: 20_000..=29_999,
@@ -62,10 +62,8 @@ impl Server {
         for graph in flows {
             switch.add_workflow(graph);
         }
-        let runner = Runner::new(
-            flow::Config { runs_max: 20_000, epoch_ms: 0 },
-            Rng::new(rng.next_u64()),
-        );
+        let runner =
+            Runner::new(flow::Config { runs_max: 20_000, epoch_ms: 0 }, Rng::new(rng.next_u64()));
         Self {
             address,
             switch,
@@ -121,7 +119,8 @@ impl Server {
                 let port = packet.to.port();
                 let channel = if port.is_multiple_of(2) { Channel::Rtp } else { Channel::Rtcp };
                 if let Some(leg) = self.ports.get(&(port & !1)) {
-                    let mut wire = PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+                    let mut wire =
+                        PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
                     self.shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
                 }
             }
@@ -132,7 +131,8 @@ impl Server {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Tick) {
         if self.next_tick.is_some_and(|due| due <= now) {
-            let mut wire = PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+            let mut wire =
+                PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
             self.shard.tick(self.phase, &mut wire, now);
             self.phase = (self.phase + 1) % 4;
             self.next_tick = Some(now + PHASE);

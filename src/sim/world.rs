@@ -122,7 +122,11 @@ impl World {
     }
 
     /// A phone, to use: dial, press, hang up. What it sends leaves at the next step.
-    pub fn with_phone<T>(&mut self, index: PartyIndex, act: impl FnOnce(&mut Phone, Tick) -> T) -> T {
+    pub fn with_phone<T>(
+        &mut self,
+        index: PartyIndex,
+        act: impl FnOnce(&mut Phone, Tick) -> T,
+    ) -> T {
         let now = self.now;
         let done = match &mut self.parties[index] {
             Party::Phone(phone) => act(phone, now),
@@ -226,9 +230,8 @@ impl World {
 
     fn sip_arrivals(&mut self, from: PartyIndex, bytes: &[u8]) -> Vec<Tick> {
         let names = names_of(bytes);
-        let fits = |rule: &&mut Rule| {
-            rule.left > 0 && rule.from == from && names.contains(&rule.what)
-        };
+        let fits =
+            |rule: &&mut Rule| rule.left > 0 && rule.from == from && names.contains(&rule.what);
         let usual = self.now + self.link.delay;
         if let Some(rule) = self.rules.iter_mut().find(fits) {
             rule.left -= 1;
@@ -252,7 +255,11 @@ impl World {
         if loss_percent > 0 && self.rng.percent(loss_percent) {
             return None;
         }
-        let extra = if jitter.is_zero() { Duration::ZERO } else { self.rng.between(Duration::ZERO, jitter) };
+        let extra = if jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            self.rng.between(Duration::ZERO, jitter)
+        };
         Some(self.now + delay + extra)
     }
 }

@@ -116,7 +116,8 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let mut length = None;
     for line in head.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        if line.starts_with(b" ") || Name::parse(line[..colon].trim_ascii()) != Name::ContentLength {
+        if line.starts_with(b" ") || Name::parse(line[..colon].trim_ascii()) != Name::ContentLength
+        {
             continue;
         }
         let digits = line[colon + 1..].trim_ascii();
@@ -151,7 +152,9 @@ mod tests {
             from = cut;
             while let Some(next) = framer.next() {
                 match next {
-                    Ok(Framed::Message(bytes)) => given.push(String::from_utf8_lossy(bytes).into_owned()),
+                    Ok(Framed::Message(bytes)) => {
+                        given.push(String::from_utf8_lossy(bytes).into_owned())
+                    }
                     Ok(Framed::Ping) => given.push("ping".to_owned()),
                     Err(error) => return [given, vec![error.to_string()]].concat(),
                 }
@@ -170,7 +173,8 @@ mod tests {
 
     #[test]
     fn an_announced_length_is_not_trusted() {
-        let said = |length: &str| framed(format!("A\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &[]);
+        let said =
+            |length: &str| framed(format!("A\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &[]);
         for length in ["-1", "x", "", "1, 2", "3\r\nl: 4"] {
             assert_eq!(said(length), ["Content-Length missing or malformed"], "{length}");
         }

@@ -180,14 +180,22 @@ mod tests {
     fn three_parties_arrows_both_ways_and_a_loss() {
         let mut ladder = Ladder::new(&["a", "b", "c"]);
         let bytes = |start: &str| {
-            format!("{start}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n\
-                Call-ID: 1\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n")
+            format!(
+                "{start}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n\
+                Call-ID: 1\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
+            )
         };
         let arrived = Some(Tick::from_millis(20));
         ladder.message(Tick::ZERO, arrived, 0, 1, bytes("BYE sip:a@b SIP/2.0").as_bytes());
         ladder.message(Tick::from_millis(20), arrived, 1, 0, bytes("SIP/2.0 200 OK").as_bytes());
         ladder.message(Tick::from_millis(30), None, 1, 2, bytes("BYE sip:a@b SIP/2.0").as_bytes());
-        ladder.message(Tick::from_millis(40), arrived, 2, 0, bytes("BYE sip:a@b SIP/2.0").as_bytes());
+        ladder.message(
+            Tick::from_millis(40),
+            arrived,
+            2,
+            0,
+            bytes("BYE sip:a@b SIP/2.0").as_bytes(),
+        );
         ladder.note(Tick::from_millis(50), "the end");
         let expected = "              a                          b                          c
        0.000s |───────────BYE───────────▶|                          |

@@ -11,20 +11,20 @@ mod validate;
 mod framing;
 mod ladder;
 
+pub use endpoint::*;
+pub use framing::{Framed, Framer, FramingError};
+pub use ladder::{Ladder, ROWS_MAX};
 pub use limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX, VIAS_MAX};
 pub use message::{Field, Message, ParseError, Start};
 pub use name::{Method, Name};
 pub use print::{PrintError, Printer};
 pub use reason::reason_phrase;
 pub use text::{Params, unquote};
+pub use transaction::Timing;
+pub use transport::*;
 pub use typed::{CSeq, Contact, MediaType, NameAddr, Via};
 pub use uri::{Host, SipUri, Uri};
 pub use validate::Flaw;
-pub use framing::{Framed, Framer, FramingError};
-pub use ladder::{Ladder, ROWS_MAX};
-pub use endpoint::*;
-pub use transport::*;
-pub use transaction::Timing;
 
 pub mod dialog;
 pub mod endpoint;

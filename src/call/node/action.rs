@@ -16,8 +16,14 @@ pub const ACTION: &str = "n8n-nodes-sip-pbx.sipPbx";
 const COMMON: [&str; 3] = ["resource", "operation", "options"];
 
 /// Collections of older exports that are now `options` (contract §1.1).
-const OLD_OPTIONS: [&str; 6] =
-    ["callOptions", "dialOptions", "mediaOptions", "queueOptions", "respondOptions", "recordingOptions"];
+const OLD_OPTIONS: [&str; 6] = [
+    "callOptions",
+    "dialOptions",
+    "mediaOptions",
+    "queueOptions",
+    "respondOptions",
+    "recordingOptions",
+];
 
 /// Operations that older exports call otherwise (contract §1.1).
 const OLD_OPERATIONS: [(&str, &str); 3] = [
@@ -98,9 +104,11 @@ fn rename(parameters: &mut Object, report: &mut Findings) {
         parameters.insert("operation".to_owned(), (*new).into());
     }
     let mut interrupts = Vec::new();
-    for (old, new) in
-        [("interruptOnDtmf", "dtmf"), ("interruptOnVoice", "voice"), ("interruptOnSilence", "silence")]
-    {
+    for (old, new) in [
+        ("interruptOnDtmf", "dtmf"),
+        ("interruptOnVoice", "voice"),
+        ("interruptOnSilence", "silence"),
+    ] {
         if let Some(value) = parameters.remove(old) {
             report.note("N-SIP-RENAMED", old, &format!("read as `{new}` of `interruptOn`"), "");
             interrupts.extend((value == Value::Bool(true)).then(|| Value::from(new)));
@@ -122,7 +130,12 @@ fn check_key(key: &Key, parameters: &Object, report: &mut Findings) {
     match key.demand {
         Demand::Optional => {}
         Demand::Required if is_empty(value) => {
-            report.error("E-SIP-REQUIRED", key.name, &format!("{} is required", key.name), "fill it in");
+            report.error(
+                "E-SIP-REQUIRED",
+                key.name,
+                &format!("{} is required", key.name),
+                "fill it in",
+            );
         }
         Demand::RequiredIf(other, wanted) if is_empty(value) => {
             if parameters.get(other).and_then(Value::as_str) == Some(wanted) {
@@ -138,7 +151,8 @@ fn check_key(key: &Key, parameters: &Object, report: &mut Findings) {
         }
         Demand::SomeOf(words) => {
             let list = value.as_array().map_or(&[][..], Vec::as_slice);
-            let strange = list.iter().find(|item| !item.as_str().is_some_and(|i| words.contains(&i)));
+            let strange =
+                list.iter().find(|item| !item.as_str().is_some_and(|i| words.contains(&i)));
             if let Some(strange) = strange {
                 wrong(format!("{strange} is none of {}", words.join(", ")), "take it out");
             }
@@ -194,9 +208,8 @@ fn check_source(parameters: &Object, report: &mut Findings) {
 }
 
 fn report_unknown(operation: &Operation, parameters: &Object, report: &mut Findings) {
-    let is_known = |key: &str| {
-        COMMON.contains(&key) || operation.keys.iter().any(|known| known.name == key)
-    };
+    let is_known =
+        |key: &str| COMMON.contains(&key) || operation.keys.iter().any(|known| known.name == key);
     for key in parameters.keys().filter(|key| !is_known(key)) {
         let message = format!("{} has no parameter `{key}`", operation.name);
         report.warning("W-FLOW-PARAMETER", key, &message, "it has no effect here");

@@ -305,7 +305,8 @@ impl Operation {
             Branches::DialMake => owned(&["Result"]),
             Branches::DialWait => {
                 let chosen = words(parameters.get("waitEventOutputs"));
-                let optional = [("ringing", "Ringing"), ("progress", "Progress"), ("rejected", "Rejected")];
+                let optional =
+                    [("ringing", "Ringing"), ("progress", "Progress"), ("rejected", "Rejected")];
                 let optional = optional.iter().filter(|(word, _)| chosen.iter().any(|c| c == word));
                 let mut labels = optional.map(|(_, label)| (*label).to_owned()).collect::<Vec<_>>();
                 labels.extend(owned(&["Answered", "Interrupted", "Timeout", "Failed"]));
@@ -345,7 +346,9 @@ pub fn items(group: Option<&Value>) -> &[Value] {
 /// A list of words: an array of strings, or one comma-separated string.
 pub fn words(value: Option<&Value>) -> Vec<String> {
     match value {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(list)) => {
+            list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
         Some(Value::String(text)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts.map(str::to_owned).collect()

@@ -1,6 +1,7 @@
 //! What runs ask of the switch: which operation, on which leg, and how the answer goes back.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,8 @@ pub struct AskRef {
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) key: AskRef,
-    pub(super) node: String,
-    pub(super) parameters: Map<String, Value>,
+    pub(super) node: Arc<str>,
+    pub(super) parameters: Arc<Map<String, Value>>,
     pub(super) item: Item,
 }
 
@@ -183,7 +184,7 @@ impl Switch {
     pub(super) fn fail(&mut self, ask: &Ask, failed: Failed) {
         let operation = ask.text("operation");
         let message = format!("{operation} at node {}: {failed}", ask.node);
-        self.reply(ask.key, Err(Fault { code: failed.code().to_owned(), message }));
+        self.reply(ask.key, Err(Fault::new(failed.code(), message)));
     }
 
     fn reply(&mut self, key: AskRef, answer: Result<Vec<(usize, Item)>, Fault>) {

@@ -8,6 +8,7 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::{Fact, Output, Switch};
 use crate::media::{self, Codec, Command, Stream};
 use crate::sdp::{self, Encoding, Negotiated};
+use crate::sip::{Body, Message};
 
 impl Switch {
     /// `call.answer`. Answering an answered leg changes nothing.
@@ -32,7 +33,7 @@ impl Switch {
         leg.answered = Some(now);
         self.open_media(id);
         self.configure_media(id);
-        self.endpoint.accept(dialog, &body, now);
+        self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
         self.tell(Fact::Answered { leg: id });
         self.touch(id, now);
         Ok(id)
@@ -82,7 +83,7 @@ impl Switch {
                 leg.audio.local = local;
                 leg.audio.agreed = agreed.or(leg.audio.agreed);
                 self.configure_media(id);
-                self.endpoint.answer_offer(dialog, Ok(&body), now);
+                self.endpoint.answer_offer(dialog, Ok(Some(Body::sdp(body))), now);
             }
             Err(unacceptable) => {
                 self.endpoint.answer_offer(dialog, Err(unacceptable.status()), now);
@@ -130,6 +131,6 @@ fn stream(agreed: &Negotiated) -> Stream {
 
 /// The body of a message, shared.
 pub(super) fn body_of(message: &[u8]) -> Arc<[u8]> {
-    let parsed = crate::sip::Message::parse(message);
+    let parsed = Message::parse(message);
     parsed.map(|message| Arc::from(message.body)).unwrap_or_default()
 }

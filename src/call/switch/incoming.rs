@@ -51,13 +51,7 @@ impl Refusal {
 }
 
 impl Switch {
-    pub(super) fn on_invite(
-        &mut self,
-        dialog: DialogId,
-        bytes: &[u8],
-        flow: Flow,
-        now: Tick,
-    ) {
+    pub(super) fn on_invite(&mut self, dialog: DialogId, bytes: &[u8], flow: Flow, now: Tick) {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
@@ -122,16 +116,15 @@ impl Switch {
 
     fn refuse(&mut self, dialog: DialogId, source: SocketAddr, refusal: &Refusal, now: Tick) {
         let (status, why) = (refusal.status(), refusal.why());
-        let mut headers = Vec::new();
-        if status == 503 {
-            // Small and random, so that callers do not come back together (RFC 6357).
-            headers.push(("Retry-After".to_owned(), (1 + self.rng.below(8)).to_string()));
-        }
-        if status == 488 {
-            // 399 with the reason in words for an engineer (RFC 3261 §20.43).
-            headers.push(("Warning".to_owned(), format!("399 ringback \"{why}\"")));
-        }
-        self.endpoint.reject(dialog, status, None, &headers, now);
+        // Small and random, so that callers do not come back together (RFC 6357).
+        let retry_after = (1 + self.rng.below(8)).to_string();
+        // 399 with the reason in words for an engineer (RFC 3261 §20.43).
+        let warning = format!("399 ringback \"{why}\"");
+        let headers: &[(&str, &str)] = match status {
+            503 => &[("Retry-After", &retry_after)],
+            _ => &[("Warning", &warning)],
+        };
+        self.endpoint.reject(dialog, status, None, headers, now);
         self.refused += 1;
         self.tell(Fact::Refused { source, status, why });
     }

@@ -95,6 +95,18 @@ impl Switch {
         }
     }
 
+    /// The run that asked is gone: what it waited for no longer keeps the leg.
+    pub(super) fn withdraw(&mut self, key: AskRef, now: Tick) {
+        match self.pending.remove(&key) {
+            Some((_, Pending::Wait(wait))) => self.leave_wait(&wait, key, now),
+            Some((_, Pending::Play { leg, .. } | Pending::Clip { leg })) => {
+                self.leave_leg(leg, key);
+                self.release(leg, now);
+            }
+            None => {}
+        }
+    }
+
     /// The `Ended` branch of a wait.
     pub(super) fn answer_ended(&mut self, ask: &Ask, id: LegRef, reason: EndReason) {
         let payload =

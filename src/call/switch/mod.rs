@@ -271,10 +271,12 @@ impl Switch {
     /// A flow worker speaks.
     pub fn handle_flow(&mut self, output: flow::Output, now: Tick) {
         match output {
-            flow::Output::Ask { run, ask, node, parameters, item, .. } => {
-                let ask = Ask { key: AskRef { run, ask }, node, parameters, item };
+            flow::Output::Ask { run, ask, name, parameters, item, .. } => {
+                let key = AskRef { run, ask };
+                let ask = Ask { key, node: name, parameters, item };
                 self.perform(ask, now);
             }
+            flow::Output::Withdraw { run, ask } => self.withdraw(AskRef { run, ask }, now),
             flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome),
         }
         self.drain_endpoint(now);
@@ -336,7 +338,7 @@ impl Switch {
             asks: self.pending.len(),
             players: self.players.len(),
             timers: self.timers.len(),
-            ports: self.ports.gauges().in_use,
+            ports: self.ports.taken(),
             runs: self.runs.len(),
             sip: self.endpoint.gauges(),
             calls_accepted: self.accepted,
@@ -346,9 +348,9 @@ impl Switch {
 
     fn on_finished(&mut self, run: RunId, outcome: &flow::Finished) {
         let Some(workflow) = self.runs.remove(&run) else { return };
-        if let flow::Finished::Failed { node, code, message } = outcome {
+        if let flow::Finished::Failed { node, fault } = outcome {
             let flow = self.workflows[workflow].name().to_owned();
-            let error = format!("node {node}: {code}: {message}");
+            let error = format!("node {}: {fault}", node.as_deref().unwrap_or("?"));
             self.tell(Fact::RunFailed { flow, error });
         }
     }

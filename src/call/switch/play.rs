@@ -165,12 +165,10 @@ impl Switch {
         self.players.insert(player, Player { leg: id, ask: waiting });
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.players.push(player);
-        let queued_digit = leg.events.iter().any(|event| {
-            matches!(event, crate::call::leg::LegEvent::Digit(_))
-        });
+        let queued_digit =
+            leg.events.iter().any(|event| matches!(event, crate::call::leg::LegEvent::Digit(_)));
         let source = Source::Clip(clip);
-        let command =
-            Command::Play { leg: media_leg(id), player, source, repeat: false, ducking };
+        let command = Command::Play { leg: media_leg(id), player, source, repeat: false, ducking };
         self.outputs.push_back(Output::Media(command));
         if !is_blocking {
             self.touch(id, now);

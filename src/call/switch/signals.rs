@@ -57,6 +57,6 @@ const fn reason(cause: Cause) -> EndReason {
         Cause::Cancelled => EndReason::Cancelled,
         Cause::Local => EndReason::LocalHangup,
         Cause::Rejected { status } => EndReason::Rejected(status),
-        Cause::NoAck | Cause::Timeout | Cause::Transport => EndReason::Lost,
+        Cause::NoAck | Cause::Timeout | Cause::Gone | Cause::Transport => EndReason::Lost,
     }
 }

@@ -100,7 +100,9 @@ impl Switch {
 
     fn feed_queued_events(&mut self, id: LegRef, key: AskRef, now: Tick) {
         while self.pending.contains_key(&key) {
-            let Some(event) = self.legs.get_mut(id).and_then(|leg| leg.events.pop()) else { return };
+            let Some(event) = self.legs.get_mut(id).and_then(|leg| leg.events.pop()) else {
+                return;
+            };
             match event {
                 LegEvent::Digit(digit) => self.feed_digit(id, key, digit, now),
                 LegEvent::Interrupt(reason) => self.feed_interrupt(id, key, reason, now),
