@@ -1,0 +1,4 @@
+//! What a flow step costs without the world.
+fn main() {
+    divan::main();
+}

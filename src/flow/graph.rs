@@ -1,0 +1,156 @@
+//! The checked graph of one workflow: nodes with complete parameters, and edges that lead somewhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::flow::{NodeType, Object, Role};
+
+/// Place of a node in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(pub usize);
+
+/// In which order the branches of a run are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Breadth first, as exports without `executionOrder` mean it.
+    V0,
+    /// Depth first, the topmost branch first, then the leftmost.
+    V1,
+}
+
+/// What happens when a node fails for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The run fails.
+    Stop,
+    /// The item goes on by the first output.
+    ContinueRegular,
+    /// The item goes on by an output of its own, the last one.
+    ContinueError,
+}
+
+/// How often and how soon a failed node is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries in all, 2 to 5.
+    pub tries: u32,
+    /// Pause between two tries, at most 5 s.
+    pub pause: Duration,
+}
+
+/// Where an output leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The node that the items go to.
+    pub to: NodeIndex,
+    /// The input they arrive at.
+    pub input: usize,
+}
+
+/// One node of a checked graph.
+#[derive(Clone)]
+pub struct Node {
+    /// The export's id; empty when it had none.
+    pub id: String,
+    /// The name that connections and expressions use; unique in its graph.
+    pub name: Arc<str>,
+    /// What it is.
+    pub kind: Arc<dyn NodeType>,
+    /// `typeVersion`.
+    pub version: f64,
+    /// Parameters with every default filled in; expressions are still text.
+    pub parameters: Arc<Object>,
+    /// Canvas position x, y: the order of branches depends on it.
+    pub position: (f64, f64),
+    /// A disabled node hands its input to its first output.
+    pub disabled: bool,
+    /// Only the first input item is handled.
+    pub execute_once: bool,
+    /// A node without a result gives one empty item.
+    pub always_output: bool,
+    /// Whether and how it is tried again.
+    pub retry: Option<Retry>,
+    /// What a failure does.
+    pub on_error: OnError,
+    /// Labels of its outputs in order; the error output, if it has one, is the last.
+    pub outputs: Vec<String>,
+    /// For each output, where it leads, in the order of the file.
+    pub edges: Vec<Vec<Edge>>,
+}
+
+impl Node {
+    /// The output for failed items, if the node has one.
+    pub fn error_output(&self) -> Option<usize> {
+        match self.on_error {
+            OnError::ContinueError => self.outputs.len().checked_sub(1),
+            OnError::ContinueRegular | OnError::Stop => None,
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.kind.name())
+    }
+}
+
+/// A checked workflow. Nothing in it dangles, so a run never asks.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) order: Order,
+    pub(super) timezone: Option<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) by_name: HashMap<Arc<str>, NodeIndex>,
+}
+
+impl Graph {
+    /// The workflow's id; empty when the export had none.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The workflow's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// In which order branches are taken.
+    pub const fn order(&self) -> Order {
+        self.order
+    }
+
+    /// The IANA time zone of the workflow's settings, if it names one.
+    pub fn timezone(&self) -> Option<&str> {
+        self.timezone.as_deref()
+    }
+
+    /// How long one run may last, if the settings say so.
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The node at a place of this graph.
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index.0]
+    }
+
+    /// The node with this name.
+    pub fn find(&self, name: &str) -> Option<NodeIndex> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Every node, in the order of the file.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeIndex(index), node))
+    }
+
+    /// Every enabled trigger, in the order of the file.
+    pub fn triggers(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+        self.nodes().filter(|(_, node)| !node.disabled && node.kind.role() == Role::Trigger)
+    }
+}

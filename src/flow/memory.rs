@@ -1,0 +1,105 @@
+//! What a run remembers of the nodes it has been through, for expressions to look back at.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::flow::{Branches, Fault, Graph, Item, Node, NodeIndex, Object, RunId};
+
+/// Passes through one node of which the items are kept. A hold-music loop runs for hours, so
+/// older ones are forgotten; expressions ask for the last one as a rule.
+pub const KEPT_RUNS_MAX: usize = 4;
+
+/// Where the items of a visit came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) node: NodeIndex,
+    pub(super) output: usize,
+    pub(super) pass: u64,
+}
+
+/// The last passes through each node of a graph.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    nodes: Vec<History>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct History {
+    passes: u64,
+    kept: VecDeque<Arc<Branches>>,
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "expressions look back"))]
+impl Memory {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { nodes: vec![History::default(); nodes] }
+    }
+
+    /// How often a node has given a result: its next pass has this number.
+    pub(super) fn passes(&self, node: NodeIndex) -> u64 {
+        self.nodes[node.0].passes
+    }
+
+    /// What the node gave on its last pass.
+    pub(super) fn last(&self, node: NodeIndex) -> Option<&Arc<Branches>> {
+        self.nodes[node.0].kept.back()
+    }
+
+    /// What the node gave on a pass, unless it is forgotten.
+    pub(super) fn pass(&self, node: NodeIndex, pass: u64) -> Option<&Arc<Branches>> {
+        let History { passes, kept } = &self.nodes[node.0];
+        let back = usize::try_from(passes.checked_sub(pass)?).ok()?;
+        kept.get(kept.len().checked_sub(back)?)
+    }
+
+    pub(super) fn record(&mut self, node: NodeIndex, outputs: Arc<Branches>) {
+        let history = &mut self.nodes[node.0];
+        if history.kept.len() == KEPT_RUNS_MAX {
+            history.kept.pop_front();
+        }
+        history.kept.push_back(outputs);
+        history.passes += 1;
+    }
+}
+
+/// What one visit of a node may look at while its parameters are resolved.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "expressions look around")]
+pub(super) struct Scope {
+    pub(super) run: RunId,
+    pub(super) graph: Arc<Graph>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) index: NodeIndex,
+    pub(super) items: Arc<Vec<Item>>,
+    pub(super) source: Option<Source>,
+    pub(super) pass: u64,
+}
+
+impl Scope {
+    pub(super) fn node(&self) -> &Node {
+        self.graph.node(self.index)
+    }
+
+    pub(super) fn parameters(&self, _item: usize) -> Result<Arc<Object>, Fault> {
+        Ok(self.node().parameters.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_passes_are_kept_and_all_are_counted() {
+        let mut memory = Memory::new(1);
+        let node = NodeIndex(0);
+        for n in 0..100 {
+            memory.record(node, Arc::new(vec![vec![]; n]));
+        }
+        assert_eq!(memory.passes(node), 100);
+        assert_eq!(memory.last(node).map(|outputs| outputs.len()), Some(99));
+        assert_eq!(memory.pass(node, 96).map(|outputs| outputs.len()), Some(96));
+        assert_eq!(memory.pass(node, 95), None);
+        assert_eq!(memory.pass(node, 100), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Node types: what a type of node says about itself, and the catalogue of those known.
+
+mod manual_trigger;
+mod no_op;
+mod sticky_note;
+mod stop_and_error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::flow::memory::Scope;
+use crate::flow::problem::nearest;
+use crate::flow::{Fault, Findings, Item, Object};
+
+/// The items that a node gives, by output.
+pub type Branches = Vec<Vec<Item>>;
+
+/// Who performs the nodes of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Starts runs; within a run it gives what it was started with.
+    Trigger,
+    /// Performed here, at once, by [`NodeType::perform`].
+    Core,
+    /// Performed by the world, item after item, by an ask and its answer.
+    World,
+    /// A remark on the canvas; nothing is performed.
+    Note,
+}
+
+/// A type of node: what exports leave out, which outputs it has, what may be wrong with it.
+pub trait NodeType: Send + Sync {
+    /// The type's name in exports, such as `n8n-nodes-base.noOp`.
+    fn name(&self) -> &'static str;
+
+    /// The values of `typeVersion` that are understood, ascending.
+    fn versions(&self) -> &'static [f64];
+
+    /// Who performs it.
+    fn role(&self) -> Role;
+
+    /// Top-level parameter keys, after [`Self::fill`]; any other is reported. Empty: not checked.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Fills in what exports leave out, and moves old keys to their new names, with a note each.
+    fn fill(&self, version: f64, parameters: &mut Object, report: &mut Findings) {
+        let _ = (version, parameters, report);
+    }
+
+    /// Labels of its outputs in order, without the error output. Parameters are unresolved.
+    fn outputs(&self, version: f64, parameters: &Object) -> Vec<String> {
+        let _ = (version, parameters);
+        vec!["main".to_owned()]
+    }
+
+    /// Reports what is wrong with the parameters, which are filled and unresolved.
+    fn check(&self, version: f64, parameters: &Object, report: &mut Findings) {
+        let _ = (version, parameters, report);
+    }
+
+    /// Performs a [`Role::Core`] node. No outputs at all end the branch as if the node had never
+    /// run; an empty output is a result that leads nowhere.
+    fn perform(&self, work: &mut Work<'_>) -> Result<Branches, Fault> {
+        Ok(vec![work.items().to_vec()])
+    }
+}
+
+/// What a core node is performed with.
+pub struct Work<'a> {
+    pub(super) scope: &'a Scope,
+}
+
+impl Work<'_> {
+    /// The input items; never empty.
+    pub fn items(&self) -> &[Item] {
+        &self.scope.items
+    }
+
+    /// `typeVersion` of the node.
+    pub fn version(&self) -> f64 {
+        self.scope.node().version
+    }
+
+    /// The node's parameters with expressions still text.
+    pub fn unresolved(&self) -> &Object {
+        &self.scope.node().parameters
+    }
+
+    /// How many outputs the node has, without the error output.
+    pub fn outputs(&self) -> usize {
+        let node = self.scope.node();
+        node.error_output().unwrap_or(node.outputs.len())
+    }
+
+    /// The node's parameters, resolved for the item at `index`.
+    pub fn parameters(&mut self, index: usize) -> Result<Arc<Object>, Fault> {
+        self.scope.parameters(index)
+    }
+}
+
+/// The node types that workflows may use.
+#[derive(Clone)]
+pub struct Catalogue {
+    types: BTreeMap<&'static str, Arc<dyn NodeType>>,
+}
+
+impl Catalogue {
+    /// The core types.
+    pub fn core() -> Self {
+        Self { types: BTreeMap::new() }.with(vec![
+            Box::new(manual_trigger::ManualTrigger),
+            Box::new(no_op::NoOp),
+            Box::new(sticky_note::StickyNote),
+            Box::new(stop_and_error::StopAndError),
+        ])
+    }
+
+    /// These types too; one with a name that is known already takes its place.
+    #[must_use]
+    pub fn with(mut self, types: Vec<Box<dyn NodeType>>) -> Self {
+        self.types.extend(types.into_iter().map(|kind| (kind.name(), Arc::from(kind))));
+        self
+    }
+
+    /// The type with this name.
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn NodeType>> {
+        self.types.get(name)
+    }
+
+    /// The known name that is most like this one.
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.types.keys().copied())
+    }
+}
