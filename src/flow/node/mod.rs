@@ -8,6 +8,7 @@ mod stop_and_error;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::flow::expr::{Current, Scripts};
 use crate::flow::memory::Scope;
 use crate::flow::problem::nearest;
 use crate::flow::{Fault, Findings, Item, Object};
@@ -69,7 +70,9 @@ pub trait NodeType: Send + Sync {
 
 /// What a core node is performed with.
 pub struct Work<'a> {
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Arc<Scope>,
+    pub(super) scripts: &'a mut Scripts,
+    pub(super) now_ms: i64,
 }
 
 impl Work<'_> {
@@ -96,7 +99,24 @@ impl Work<'_> {
 
     /// The node's parameters, resolved for the item at `index`.
     pub fn parameters(&mut self, index: usize) -> Result<Arc<Object>, Fault> {
-        self.scope.parameters(index)
+        parameters(self.scope, index, self.scripts, self.now_ms)
+    }
+}
+
+/// The parameters of the visited node, resolved for one of its items.
+pub(super) fn parameters(
+    scope: &Arc<Scope>,
+    item: usize,
+    scripts: &mut Scripts,
+    now_ms: i64,
+) -> Result<Arc<Object>, Fault> {
+    let node = scope.node();
+    match &node.plan {
+        None => Ok(node.parameters.clone()),
+        Some(plan) => {
+            let current = Current { scope: scope.clone(), item, now_ms };
+            scripts.resolve(plan, &current).map(Arc::new)
+        }
     }
 }
 
