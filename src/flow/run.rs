@@ -359,6 +359,7 @@ fn link(node: NodeIndex, inputs: &[Item], outputs: &mut Branches) {
     }
 }
 
-fn error_json(fault: &Fault, node: &str) -> Value {
+/// What an item that leaves by an error output carries as `error`.
+pub(super) fn error_json(fault: &Fault, node: &str) -> Value {
     json!({ "code": fault.code, "message": fault.message, "node": node })
 }

@@ -117,6 +117,24 @@ impl Scripts {
         }
     }
 
+    /// Whether a text matches a pattern, bare or as `/pattern/flags`. A pattern that is none
+    /// matches nothing.
+    pub(super) fn matches(
+        &mut self,
+        text: &str,
+        pattern: &str,
+        current: &Current,
+    ) -> Result<bool, Fault> {
+        let split = pattern.strip_prefix('/').and_then(|inner| inner.rsplit_once('/'));
+        let (pattern, flags) = split.unwrap_or((pattern, ""));
+        // JSON's texts are JavaScript's as well.
+        let literal = |text: &str| Value::from(text).to_string();
+        let (pattern, flags, text) = (literal(pattern), literal(flags), literal(text));
+        let code = format!("new RegExp({pattern}, {flags}).test({text})").into();
+        let script = Script { code, unknown: Arc::new([]), path: None };
+        Ok(self.run(&script, false, current)? == Some(Value::Bool(true)))
+    }
+
     fn plan(&mut self, value: &Value, parameter: &str, compiled: &mut Compiled) -> Plan {
         match value {
             Value::String(text) => match text.strip_prefix('=') {
