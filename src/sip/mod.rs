@@ -1,1 +1,4 @@
 //! SIP: messages, transactions, dialogs and one user agent over bytes and ticks; no sockets, no SDP, no calls.
+
+pub mod transaction;
+pub mod transport;
