@@ -63,6 +63,17 @@ impl Client {
         }
     }
 
+    /// The connection broke: a request that waits for its final response fails (RFC 3261 §17.1.4).
+    pub fn handle_transport_error(&mut self) -> Due {
+        match self {
+            Self::Trying { .. } | Self::Proceeding { .. } => {
+                *self = Self::Terminated;
+                Due::GiveUp
+            }
+            Self::Completed { .. } | Self::Terminated => Due::Nothing,
+        }
+    }
+
     /// A timer may be due.
     pub fn handle_timeout(&mut self, timing: &Timing, now: Tick) -> Due {
         match self {

@@ -89,6 +89,17 @@ impl InviteClient {
         }
     }
 
+    /// The connection broke: an INVITE that waits for its final response fails (RFC 3261 §17.1.4).
+    pub fn handle_transport_error(&mut self) -> Due {
+        match self {
+            Self::Calling { .. } | Self::Proceeding { .. } => {
+                *self = Self::Terminated;
+                Due::GiveUp
+            }
+            Self::Accepted { .. } | Self::Completed { .. } | Self::Terminated => Due::Nothing,
+        }
+    }
+
     /// A timer may be due.
     pub fn handle_timeout(&mut self, now: Tick) -> Due {
         match self {

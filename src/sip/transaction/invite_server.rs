@@ -55,6 +55,11 @@ impl InviteServer {
         matches!(self, Self::Proceeding { .. })
     }
 
+    /// Whether a 2xx was sent: then an ACK belongs to the dialog, whatever its branch says.
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted { .. })
+    }
+
     /// Whether a copy of the INVITE gets the last response again.
     pub const fn answers_copies(&self) -> bool {
         match self {

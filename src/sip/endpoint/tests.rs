@@ -1,0 +1,1 @@
+//! Calls between two endpoints over a scripted link, in simulated time.
