@@ -1,0 +1,128 @@
+//! Being called: an INVITE comes in, rings, and is accepted or rejected; the ACK closes the circle.
+
+use std::sync::Arc;
+
+use super::Endpoint;
+use super::compose::Reply;
+use super::leg::{Leg, State, Talk};
+use super::receive::Incoming;
+use super::table::Role;
+use super::types::{Body, Cause, DialogId, Event};
+use crate::base::Tick;
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::InviteServer;
+
+impl Endpoint {
+    /// Answers an INVITE provisionally, 101 to 199; an early dialog begins (RFC 3261 §13.3.1.1).
+    /// No effect once it was answered.
+    pub fn provisional(&mut self, dialog: DialogId, status: u16, body: Option<Body>, now: Tick) {
+        let Some(leg) = self.legs.get(dialog) else { return };
+        let State::Ringing { invite, .. } = leg.state else { return };
+        let contact = leg.contact.clone();
+        let status = status.clamp(101, 199);
+        let reply = Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(status) };
+        self.reply(invite, &reply, now);
+    }
+
+    /// Answers an INVITE with 200. It is sent until its ACK comes, which [`Event::Acknowledged`]
+    /// tells; without one the dialog ends with [`Cause::NoAck`].
+    pub fn accept(&mut self, dialog: DialogId, body: Option<Body>, now: Tick) {
+        let Some(leg) = self.legs.get_mut(dialog) else { return };
+        let State::Ringing { invite, dialog: inner } = &mut leg.state else { return };
+        let (invite, inner) = (*invite, std::mem::take(inner));
+        leg.state = State::Talking { dialog: inner, talk: Talk::default() };
+        let contact = leg.contact.clone();
+        self.expect_ack(dialog, invite);
+        let reply = Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(200) };
+        if !self.reply(invite, &reply, now) {
+            // The body cannot be printed: the caller shall not wait for an answer that never comes.
+            self.reply(invite, &Reply::of(500), now);
+            self.end(dialog, Cause::Rejected { status: 500 }, None);
+        }
+    }
+
+    /// Refuses an INVITE with 300 to 699. `reason` replaces the usual phrase.
+    pub fn reject(
+        &mut self,
+        dialog: DialogId,
+        status: u16,
+        reason: Option<&str>,
+        headers: &[(&str, &str)],
+        now: Tick,
+    ) {
+        let Some(leg) = self.legs.get(dialog) else { return };
+        let State::Ringing { invite, .. } = leg.state else { return };
+        let status = status.clamp(300, 699);
+        if !self.reply(invite, &Reply { reason, headers, ..Reply::of(status) }, now) {
+            self.reply(invite, &Reply::of(status), now);
+        }
+        self.end(dialog, Cause::Rejected { status }, None);
+    }
+
+    /// A new call.
+    pub(super) fn on_invite(&mut self, invite: &Incoming<'_>, now: Tick) {
+        let tag = invite.key.to_string();
+        let Some(dialog) = Dialog::of_callee(invite.message, &tag) else {
+            return self.refuse(invite, 400, &[]);
+        };
+        let key = self.keys.of(&[dialog.call_id.as_bytes(), tag.as_bytes()]);
+        let cseq = dialog.remote_cseq.unwrap_or_default();
+        let user = invite.message.request_uri().ok().and_then(|uri| uri.user_decoded());
+        let contact = self.contact(invite.flow, &user.unwrap_or_default());
+        let request: Arc<[u8]> = Arc::clone(invite.bytes);
+        let merged = Some(invite.merged_key(self.keys));
+        let response_flow = invite.response_flow();
+        let table = &mut self.table;
+        let made = self.legs.insert_with(|id| {
+            let role = Role::InviteServer {
+                machine: InviteServer::start(now),
+                request: Arc::clone(&request),
+                response: None,
+                dialog: id,
+                cseq,
+                merged,
+            };
+            let invite_id = table.insert(invite.key, response_flow, role);
+            let invite_id = invite_id.expect("the table was not full a moment ago");
+            let state = State::Ringing { invite: invite_id, dialog: Box::new(dialog) };
+            Leg { key, flow: invite.flow, contact, state }
+        });
+        let id = made.expect("the dialogs were not full a moment ago");
+        self.by_tag.insert(key, id);
+        self.events.push_back(Event::Invite { dialog: id, request, flow: invite.flow });
+    }
+
+    /// An ACK, of a failure by its branch, of a 2xx by its dialog and CSeq (RFC 3261 §13.2.2.4).
+    pub(super) fn on_ack(&mut self, ack: &Incoming<'_>, now: Tick) {
+        let timing = self.config.timing;
+        if let Some(id) = self.table.find(ack.invite_key)
+            && let Some(entry) = self.table.get_mut(id)
+            && let Role::InviteServer { machine, .. } = &mut entry.role
+            && !machine.is_accepted()
+        {
+            machine.handle_ack(entry.flow.transport, &timing, now);
+            return self.table.rearm(id);
+        }
+        let Some(id) = self.dialog_of(ack) else {
+            self.counters.acks_stray += 1;
+            return;
+        };
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let (State::Talking { talk: Talk { unacked, .. }, .. } | State::Leaving { unacked, .. }) =
+            &mut leg.state
+        else {
+            return;
+        };
+        let Some(at) = unacked.iter().position(|one| one.cseq == ack.cseq) else { return };
+        let acked = unacked.remove(at);
+        let is_last = unacked.is_empty();
+        let is_leaving = matches!(leg.state, State::Leaving { .. });
+        self.stop_repeating(&[acked], now);
+        if !is_leaving {
+            self.events
+                .push_back(Event::Acknowledged { dialog: id, message: Arc::clone(ack.bytes) });
+        } else if is_last {
+            self.say_bye(id, &[], now);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Hanging up, on either side and in every state; and how a dialog is forgotten.
+
+use std::sync::Arc;
+
+use super::Endpoint;
+use super::compose::{Inside, Reply};
+use super::leg::{State, Talk, Unacked};
+use super::receive::Incoming;
+use super::table::{Purpose, Role};
+use super::types::{Cause, DialogId, Event, TransactionId};
+use crate::base::Tick;
+use crate::sip::Method;
+
+impl Endpoint {
+    /// Ends a dialog, whatever its state: CANCEL, 480 or BYE. [`Event::Ended`] with
+    /// [`Cause::Local`] follows at once; what the wire still needs happens behind it: a CANCEL
+    /// waits for the first provisional response (RFC 3261 §9.1), a 2xx that crosses it gets ACK and
+    /// BYE, a BYE waits for the ACK of our 2xx (§15). `reason` is the value of a Reason header
+    /// (RFC 3326), such as `Q.850;cause=16`. No effect on a dialog that has ended.
+    pub fn hangup(&mut self, dialog: DialogId, reason: Option<&str>, now: Tick) {
+        let Some(leg) = self.legs.get_mut(dialog) else { return };
+        let reasons = reason.map(|reason| ("Reason", reason));
+        match &mut leg.state {
+            State::Calling { invite, is_heard, .. } => {
+                let (invite, is_heard) = (*invite, *is_heard);
+                leg.state = State::Cancelling { invite, is_sent: is_heard };
+                if is_heard {
+                    self.say_cancel(invite, now);
+                }
+                self.say_ended(dialog, Cause::Local, None);
+            }
+            State::Ringing { invite, .. } => {
+                let invite = *invite;
+                self.reply(invite, &Reply { headers: reasons.as_slice(), ..Reply::of(480) }, now);
+                self.end(dialog, Cause::Local, None);
+            }
+            State::Talking { dialog: inner, talk } => {
+                if talk.unacked.is_empty() {
+                    self.say_bye(dialog, reasons.as_slice(), now);
+                } else {
+                    let (inner, unacked) =
+                        (std::mem::take(inner), std::mem::take(&mut talk.unacked));
+                    self.drop_offers(dialog, now);
+                    if let Some(leg) = self.legs.get_mut(dialog) {
+                        leg.state = State::Leaving { dialog: inner, unacked };
+                    }
+                }
+                self.say_ended(dialog, Cause::Local, None);
+            }
+            State::Cancelling { .. } | State::Leaving { .. } | State::Closing => {}
+        }
+    }
+
+    /// Sends the BYE of a confirmed dialog, which from then on waits for the response only.
+    pub(super) fn say_bye(&mut self, id: DialogId, headers: &[(&str, &str)], now: Tick) {
+        self.drop_offers(id, now);
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let (State::Talking { dialog, .. } | State::Leaving { dialog, .. }) = &mut leg.state else {
+            return;
+        };
+        let mut dialog = std::mem::take(dialog);
+        leg.state = State::Closing;
+        let flow = leg.flow;
+        let bye = Inside { headers, ..Inside::of(Method::Bye) };
+        if self.send_inside(flow, &mut dialog, &bye, Purpose::Bye(id), now).is_none() {
+            // Not even the reserve has room: the BYE is on its way once, and nobody waits for it.
+            self.forget(id);
+        }
+    }
+
+    /// Sends the CANCEL of an INVITE that the peer is known to have (RFC 3261 §9.1).
+    pub(super) fn say_cancel(&mut self, invite: TransactionId, now: Tick) {
+        let timing = self.config.timing;
+        let Some(entry) = self.table.get_mut(invite) else { return };
+        let Role::InviteClient { machine, request, .. } = &mut entry.role else { return };
+        machine.handle_cancel(&timing, now);
+        let (flow, request) = (entry.flow, Arc::clone(request));
+        self.table.rearm(invite);
+        self.send_cancel(flow, &request, now);
+    }
+
+    /// RFC 3261 §9.2: a CANCEL always gets its own answer; it changes something only while the
+    /// INVITE is unanswered.
+    pub(super) fn on_cancel(&mut self, cancel: &Incoming<'_>, now: Tick) {
+        let Some(invite) = self.table.find(cancel.invite_key) else {
+            return self.refuse(cancel, 481, &[]);
+        };
+        self.reply_stateless(cancel, &Reply { tag: Some(cancel.invite_key), ..Reply::of(200) });
+        let Some(entry) = self.table.get(invite) else { return };
+        let Role::InviteServer { machine, dialog, .. } = &entry.role else { return };
+        if !machine.is_proceeding() {
+            return;
+        }
+        let dialog = *dialog;
+        self.reply(invite, &Reply::of(487), now);
+        match self.legs.get_mut(dialog).map(|leg| &mut leg.state) {
+            Some(State::Ringing { .. }) => {
+                self.end(dialog, Cause::Cancelled, Some(Arc::clone(cancel.bytes)));
+            }
+            // A re-INVITE withdrawn: the session goes on as it was.
+            Some(State::Talking { talk, .. }) if talk.theirs == Some(invite) => talk.theirs = None,
+            Some(
+                State::Talking { .. }
+                | State::Calling { .. }
+                | State::Cancelling { .. }
+                | State::Leaving { .. }
+                | State::Closing,
+            )
+            | None => {}
+        }
+    }
+
+    /// The peer's BYE, in whatever state it finds us: 200, and every request of the peer that is
+    /// still open gets 487 (RFC 3261 §15.1.2).
+    pub(super) fn on_bye(&mut self, bye: &Incoming<'_>, id: DialogId, now: Tick) {
+        let Some(request) = self.serve(bye, None, now) else { return };
+        self.reply(request, &Reply::of(200), now);
+        self.drop_offers(id, now);
+        let Some(leg) = self.legs.get(id) else { return };
+        match &leg.state {
+            State::Ringing { invite, .. } => {
+                let invite = *invite;
+                self.reply(invite, &Reply::of(487), now);
+            }
+            State::Talking { talk: Talk { unacked, .. }, .. } | State::Leaving { unacked, .. } => {
+                let unacked = unacked.clone();
+                self.stop_repeating(&unacked, now);
+            }
+            State::Calling { .. } | State::Cancelling { .. } | State::Closing => {}
+        }
+        self.end(id, Cause::Bye, Some(Arc::clone(bye.bytes)));
+    }
+
+    /// A peer that said BYE has heard our 2xx, even if its ACK was lost.
+    pub(super) fn stop_repeating(&mut self, unacked: &[Unacked], now: Tick) {
+        let timing = self.config.timing;
+        for Unacked { invite, .. } in unacked {
+            if let Some(entry) = self.table.get_mut(*invite) {
+                if let Role::InviteServer { machine, .. } = &mut entry.role {
+                    machine.handle_ack(entry.flow.transport, &timing, now);
+                }
+                self.table.rearm(*invite);
+            }
+        }
+    }
+
+    /// The user hears that a dialog is over; the wire may still need it.
+    pub(super) fn say_ended(&mut self, dialog: DialogId, cause: Cause, message: Option<Arc<[u8]>>) {
+        self.events.push_back(Event::Ended { dialog, cause, message });
+    }
+
+    /// Forgets a dialog; its user hears why, unless it was told that the dialog is over.
+    pub(super) fn end(&mut self, id: DialogId, cause: Cause, message: Option<Arc<[u8]>>) {
+        let Some(leg) = self.legs.get(id) else { return };
+        match leg.state {
+            State::Calling { .. } | State::Ringing { .. } | State::Talking { .. } => {
+                self.say_ended(id, cause, message);
+            }
+            State::Cancelling { .. } | State::Leaving { .. } | State::Closing => {}
+        }
+        self.forget(id);
+    }
+
+    /// Forgets a dialog; its transactions absorb what still comes.
+    pub(super) fn forget(&mut self, id: DialogId) {
+        let Some(mut leg) = self.legs.remove(id) else { return };
+        self.by_tag.remove(&leg.key);
+        if let State::Talking { talk, .. } = &mut leg.state
+            && let Some(ours) = &mut talk.ours
+        {
+            self.back_offs.clear_slot(&mut ours.back_off);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Messages come in: each finds its transaction, its dialog, or the reason why it is refused.
+
+use std::sync::Arc;
+
+use super::Endpoint;
+use super::compose::{ACCEPT, ALLOW, CAPABILITIES, Reply};
+use super::leg::State;
+use super::table::{Key, Keys, Role};
+use super::types::{DialogId, Event, TransactionId};
+use crate::base::Tick;
+use crate::sip::transport::{Flow, Transport};
+use crate::sip::{Flaw, Message, Method, Name, Start, Uri};
+
+/// A request that keeps the rules, with what every reaction to it wants to know.
+#[derive(Debug)]
+pub(super) struct Incoming<'a> {
+    pub(super) flow: Flow,
+    pub(super) bytes: &'a Arc<[u8]>,
+    pub(super) message: &'a Message<'a>,
+    pub(super) method: &'a Method,
+    pub(super) cseq: u32,
+    pub(super) call_id: &'a str,
+    pub(super) from_tag: &'a str,
+    /// Empty outside dialogs.
+    pub(super) to_tag: &'a str,
+    /// Of its own transaction.
+    pub(super) key: Key,
+    /// Of the INVITE that an ACK or CANCEL is about; of an INVITE, its own.
+    pub(super) invite_key: Key,
+}
+
+/// A response to a request of ours.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) bytes: &'a Arc<[u8]>,
+    pub(super) message: &'a Message<'a>,
+    pub(super) status: u16,
+    pub(super) cseq: u32,
+    pub(super) to_tag: &'a str,
+}
+
+impl<'a> Incoming<'a> {
+    fn read(
+        flow: Flow,
+        bytes: &'a Arc<[u8]>,
+        message: &'a Message<'a>,
+        method: &'a Method,
+        keys: Keys,
+    ) -> Result<Self, Flaw> {
+        message.validate()?;
+        let invite_key = server_key(message, &Method::Invite, keys);
+        let is_ack = *method == Method::Ack;
+        let key = if is_ack { invite_key } else { server_key(message, method, keys) };
+        Ok(Self {
+            flow,
+            bytes,
+            message,
+            method,
+            cseq: message.cseq()?.number,
+            call_id: message.call_id()?,
+            from_tag: message.from()?.tag().unwrap_or_default(),
+            to_tag: message.to()?.tag().unwrap_or_default(),
+            key,
+            invite_key,
+        })
+    }
+
+    pub(super) const fn is_inside(&self) -> bool {
+        !self.to_tag.is_empty()
+    }
+
+    /// What two copies of a request on two paths have in common (RFC 3261 §8.2.2.2).
+    pub(super) fn merged_key(&self, keys: Keys) -> Key {
+        let number = self.cseq.to_be_bytes();
+        let method = self.method.as_str().as_bytes();
+        keys.of(&[self.from_tag.as_bytes(), self.call_id.as_bytes(), &number, method])
+    }
+
+    pub(super) fn response_flow(&self) -> Flow {
+        response_flow(self.message, self.flow)
+    }
+}
+
+/// Where a response goes: back where its request came from, but on datagrams without `rport` to
+/// the port that the sender named (RFC 3261 §18.2.2, RFC 3581 §4).
+fn response_flow(request: &Message<'_>, flow: Flow) -> Flow {
+    let mut response = flow;
+    if flow.transport == Transport::Udp
+        && let Ok(via) = request.via()
+        && !via.params.has("rport")
+    {
+        response.remote.set_port(via.port.unwrap_or(5060));
+    }
+    response
+}
+
+/// The key of a server transaction (RFC 3261 §17.2.3). Without a branch that is unique by itself,
+/// the headers that RFC 2543 compared stand in for it.
+fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
+    let via = request.text(Name::Via).unwrap_or_default();
+    let method = method.as_str().as_bytes();
+    match request.via().ok().and_then(|via| via.branch()) {
+        Some(branch) => {
+            let sent_by = via.split(';').next().unwrap_or_default();
+            keys.of(&[b"server", branch.as_bytes(), sent_by.as_bytes(), method])
+        }
+        None => {
+            let text = |name| request.text(name).unwrap_or_default().as_bytes();
+            let number = request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes();
+            let call_id = text(Name::CallId);
+            keys.of(&[b"2543", via.as_bytes(), text(Name::From), call_id, &number, method])
+        }
+    }
+}
+
+/// The key of a client transaction (RFC 3261 §17.1.3).
+pub(super) fn client_key(branch: &str, method: &Method, keys: Keys) -> Key {
+    keys.of(&[b"client", branch.as_bytes(), method.as_str().as_bytes()])
+}
+
+impl Endpoint {
+    /// One datagram, or one message cut from a stream.
+    pub fn handle_message(&mut self, flow: Flow, bytes: &[u8], now: Tick) {
+        // RFC 5626 §4.4.1, RFC 3261 §7.5: line breaks alone keep a path open and mean nothing.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        let bytes: Arc<[u8]> = Arc::from(bytes);
+        let Ok(message) = Message::parse(&bytes) else {
+            self.counters.malformed_dropped += 1;
+            return;
+        };
+        match &message.start {
+            Start::Request { method, .. } => {
+                match Incoming::read(flow, &bytes, &message, method, self.keys) {
+                    Ok(request) => self.on_request(&request, now),
+                    Err(flaw) => self.on_flawed(flow, &message, method, flaw),
+                }
+            }
+            Start::Response { status, .. } => self.on_response(&bytes, &message, *status, now),
+        }
+    }
+
+    /// Refuses a request without state.
+    pub(super) fn refuse(&mut self, request: &Incoming<'_>, status: u16, headers: &[(&str, &str)]) {
+        self.counters.requests_refused += 1;
+        self.reply_stateless(request, &Reply { headers, ..Reply::of(status) });
+    }
+
+    /// Refuses a request because something is full; the wait is random, so that those who were
+    /// refused together do not come back together (RFC 3261 §21.5.4).
+    pub(super) fn overloaded(&mut self, request: &Incoming<'_>) {
+        self.counters.overloaded += 1;
+        let wait = (1 + self.rng.below(8)).to_string();
+        let reply = Reply { headers: &[("Retry-After", &wait)], ..Reply::of(503) };
+        self.reply_stateless(request, &reply);
+    }
+
+    /// The dialog that a request or ACK with a To tag is in.
+    pub(super) fn dialog_of(&self, request: &Incoming<'_>) -> Option<DialogId> {
+        let key = self.keys.of(&[request.call_id.as_bytes(), request.to_tag.as_bytes()]);
+        let id = *self.by_tag.get(&key)?;
+        let remote_tag = match &self.legs.get(id)?.state {
+            State::Ringing { dialog, .. }
+            | State::Talking { dialog, .. }
+            | State::Leaving { dialog, .. } => &dialog.remote_tag,
+            // Any fork may speak before one of them answered; a BYE may cross ours.
+            State::Calling { .. } | State::Cancelling { .. } | State::Closing => return Some(id),
+        };
+        (**remote_tag == *request.from_tag).then_some(id)
+    }
+
+    /// A request that broke a rule hears which one (RFC 3261 §21.4.1); an ACK hears nothing.
+    fn on_flawed(&mut self, flow: Flow, message: &Message<'_>, method: &Method, flaw: Flaw) {
+        if *method == Method::Ack || message.via().is_err() {
+            self.counters.malformed_dropped += 1;
+            return;
+        }
+        self.counters.requests_refused += 1;
+        let (reason, tag) = (flaw.to_string(), server_key(message, method, self.keys));
+        let reply = Reply { reason: Some(&reason), tag: Some(tag), ..Reply::of(flaw.status()) };
+        self.answer_stateless(message, &reply, response_flow(message, flow));
+    }
+
+    fn on_response(&mut self, bytes: &Arc<[u8]>, message: &Message<'_>, status: u16, now: Tick) {
+        let (Ok(()), Ok(via), Ok(cseq), Ok(to)) =
+            (message.validate(), message.via(), message.cseq(), message.to())
+        else {
+            self.counters.malformed_dropped += 1;
+            return;
+        };
+        let branch = via.branch().unwrap_or_default();
+        let Some(id) = self.table.find(client_key(branch, &cseq.method, self.keys)) else {
+            self.counters.responses_stray += 1;
+            return;
+        };
+        let to_tag = to.tag().unwrap_or_default();
+        let answer = Answer { bytes, message, status, cseq: cseq.number, to_tag };
+        if cseq.method == Method::Invite {
+            self.on_invite_answer(id, &answer, now);
+        } else {
+            self.on_answer(id, &answer, now);
+        }
+    }
+
+    fn on_request(&mut self, request: &Incoming<'_>, now: Tick) {
+        match request.method {
+            Method::Ack => self.on_ack(request, now),
+            Method::Cancel => self.on_cancel(request, now),
+            Method::Other(_) => self.refuse(request, 501, &[("Allow", ALLOW)]),
+            Method::Invite
+            | Method::Bye
+            | Method::Options
+            | Method::Register
+            | Method::Info
+            | Method::Update
+            | Method::Prack
+            | Method::Message
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Publish => match self.table.find(request.key) {
+                Some(id) => self.on_copy(id),
+                None if self.is_refused(request) => {}
+                None if request.is_inside() => self.on_inside(request, now),
+                None => self.on_outside(request, now),
+            },
+        }
+    }
+
+    /// A request that came before gets the answer it got before (RFC 3261 §17.2).
+    fn on_copy(&mut self, id: TransactionId) {
+        let Some(entry) = self.table.get(id) else { return };
+        let (answers, response) = match &entry.role {
+            Role::InviteServer { machine, response, .. } => (machine.answers_copies(), response),
+            Role::Server { machine, response, .. } => (machine.answers_copies(), response),
+            Role::InviteClient { .. } | Role::Client { .. } => return,
+        };
+        if let (true, Some(response)) = (answers, response) {
+            let (flow, response) = (entry.flow, Arc::clone(response));
+            self.transmit(flow, response);
+        }
+    }
+
+    /// Whether a request broke a rule of user agents and was told so (RFC 3261 §8.2).
+    fn is_refused(&mut self, request: &Incoming<'_>) -> bool {
+        let message = request.message;
+        let required: Vec<&str> = message.values(Name::Require).collect();
+        if message.max_forwards() == Ok(Some(0)) {
+            self.refuse(request, 483, &[]);
+        } else if matches!(message.request_uri(), Ok(Uri::Other { .. }) | Err(_)) {
+            self.refuse(request, 416, &[]);
+        } else if !request.is_inside() && self.table.is_merged(request.merged_key(self.keys)) {
+            self.refuse(request, 482, &[]);
+        } else if !required.is_empty() {
+            // Nothing is supported, so that everything required is what is missing (§8.2.2.3).
+            self.refuse(request, 420, &[("Unsupported", &required.join(", "))]);
+        } else if let Some(header) = unreadable_body(request) {
+            self.refuse(request, 415, &[header]);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn on_outside(&mut self, request: &Incoming<'_>, now: Tick) {
+        let is_invite = *request.method == Method::Invite;
+        match request.method {
+            Method::Options => self.say_capabilities(request),
+            Method::Bye | Method::Info | Method::Update => self.refuse(request, 481, &[]),
+            // Reliable provisional responses are never sent, so that none can be confirmed.
+            Method::Prack => self.refuse(request, 405, &[("Allow", ALLOW)]),
+            Method::Invite
+            | Method::Register
+            | Method::Message
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Publish
+            | Method::Ack
+            | Method::Cancel
+            | Method::Other(_) => {
+                let no_dialog = is_invite && self.legs.len() >= self.config.dialogs_max;
+                if self.table.is_full() || no_dialog {
+                    self.overloaded(request);
+                } else if is_invite {
+                    self.on_invite(request, now);
+                } else {
+                    self.on_request_for_user(request, None, now);
+                }
+            }
+        }
+    }
+
+    /// A request inside a dialog (RFC 3261 §12.2.2).
+    fn on_inside(&mut self, request: &Incoming<'_>, now: Tick) {
+        let id = self.dialog_of(request);
+        let leg = id.and_then(|id| self.legs.get_mut(id));
+        let (Some(id), Some(leg)) = (id, leg) else { return self.refuse(request, 481, &[]) };
+        match (&mut leg.state, request.method) {
+            (State::Ringing { dialog, .. } | State::Talking { dialog, .. }, _) => {
+                if !dialog.accept_cseq(request.cseq) {
+                    return self.refuse(request, 500, &[]);
+                }
+            }
+            // The offer in our INVITE is still open (RFC 3311 §5.2).
+            (State::Calling { .. }, Method::Update) => return self.refuse(request, 491, &[]),
+            (_, Method::Bye) => {}
+            (
+                State::Calling { .. }
+                | State::Cancelling { .. }
+                | State::Leaving { .. }
+                | State::Closing,
+                _,
+            ) => return self.refuse(request, 481, &[]),
+        }
+        match request.method {
+            Method::Bye => self.on_bye(request, id, now),
+            Method::Invite | Method::Update => self.on_offer(request, id, now),
+            Method::Info => {
+                if let Some(info) = self.serve(request, None, now) {
+                    self.reply(info, &Reply::of(200), now);
+                    let message = Arc::clone(request.bytes);
+                    self.events.push_back(Event::Info { dialog: id, message });
+                }
+            }
+            Method::Options => self.say_capabilities(request),
+            Method::Prack => self.refuse(request, 481, &[]),
+            Method::Register
+            | Method::Message
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Publish
+            | Method::Ack
+            | Method::Cancel
+            | Method::Other(_) => self.on_request_for_user(request, Some(id), now),
+        }
+    }
+
+    /// RFC 3261 §11.2.
+    fn say_capabilities(&mut self, request: &Incoming<'_>) {
+        self.reply_stateless(request, &Reply { headers: CAPABILITIES, ..Reply::of(200) });
+    }
+}
+
+/// What an INVITE or UPDATE carries that nobody here can read, as the header that says what could
+/// be (RFC 3261 §8.2.3). Other methods' bodies are for their users.
+fn unreadable_body(request: &Incoming<'_>) -> Option<(&'static str, &'static str)> {
+    if !matches!(request.method, Method::Invite | Method::Update) {
+        return None;
+    }
+    let message = request.message;
+    let is_plain =
+        message.values(Name::ContentEncoding).all(|coding| coding.eq_ignore_ascii_case("identity"));
+    if !is_plain {
+        return Some(("Accept-Encoding", "identity"));
+    }
+    let content_type = message.content_type().ok().flatten();
+    let is_readable = message.body.is_empty()
+        || content_type.is_some_and(|kind| {
+            kind.is("application", "sdp") || kind.kind.eq_ignore_ascii_case("multipart")
+        });
+    (!is_readable).then_some(("Accept", ACCEPT))
+}

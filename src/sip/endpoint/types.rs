@@ -1,0 +1,269 @@
+//! What is said to the endpoint and what it says back: plain values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::Id;
+use crate::sip::transaction::Timing;
+use crate::sip::transport::Flow;
+
+/// Names one dialog from its INVITE to its [`Event::Ended`]; all forks of an INVITE share one.
+pub type DialogId = Id<super::leg::Leg>;
+/// Names a request of ours outside dialogs, until its [`Event::Response`].
+pub type RequestId = Id<super::request::Asked>;
+/// Names a request of a peer that waits for [`super::Endpoint::respond`].
+pub type TransactionId = Id<super::table::Entry>;
+
+/// How a user agent presents itself, and what it may hold.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Goes into User-Agent and Server.
+    pub user_agent: String,
+    /// `host` or `host:port` for Via and Contact; `None` takes each flow's local address.
+    pub advertised: Option<String>,
+    /// Dialogs at a time; the next INVITE gets 503, the next [`super::Endpoint::invite`] [`NotSent::Full`].
+    pub dialogs_max: usize,
+    /// Transactions at a time, those that only absorb copies included.
+    pub transactions_max: usize,
+    /// T1, T2 and T4.
+    pub timing: Timing,
+}
+
+/// Who is named in From or To.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// Display name, unquoted; may be empty.
+    pub display: String,
+    /// User part of the URI, unescaped; may be empty.
+    pub user: String,
+    /// Host and perhaps port of the URI.
+    pub host: String,
+}
+
+/// A body and its Content-Type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Such as `application/sdp`.
+    pub content_type: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Body {
+    /// A session description.
+    pub fn sdp(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { content_type: "application/sdp".to_owned(), bytes: bytes.into() }
+    }
+}
+
+/// What a challenge is answered with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password; never printed.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.username)
+    }
+}
+
+/// Identifiers that the caller chose, so that an attempt written to disk before its INVITE left
+/// is the same attempt after a restart. Tokens (RFC 3261 §25.1); the branch with its magic cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// Call-ID.
+    pub call_id: String,
+    /// Tag of the From header.
+    pub from_tag: String,
+    /// Branch of the first request.
+    pub branch: String,
+}
+
+/// A request of ours that begins something.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where it is sent.
+    pub flow: Flow,
+    /// The Request-URI.
+    pub request_uri: String,
+    /// Who asks.
+    pub from: Party,
+    /// Who is asked.
+    pub to: Party,
+    /// Further headers, as they are; a Contact here replaces ours.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<Body>,
+    /// What a 401 or 407 is answered with, once; `None`: it is the outcome.
+    pub credentials: Option<Credentials>,
+    /// Identifiers of the caller's choice; `None`: random ones.
+    pub derived: Option<Derived>,
+}
+
+/// Why a request of ours did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// There is no room for another dialog, request or transaction: try again later.
+    Full,
+    /// A value handed in cannot stand in a message, such as one with a line break: never try again.
+    Unprintable,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "E-SIP-FULL: no room for another dialog or transaction",
+            Self::Unprintable => "E-SIP-UNPRINTABLE: a value that cannot stand in a message",
+        })
+    }
+}
+
+impl std::error::Error for NotSent {}
+
+/// What happened. Messages are whole and well-formed; the reader parses what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A call comes in: answer with `provisional`, `accept`, `reject` or `hangup`.
+    Invite {
+        /// The new dialog.
+        dialog: DialogId,
+        /// The INVITE.
+        request: Arc<[u8]>,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// Our INVITE rings, or is being worked on.
+    Provisional {
+        /// The dialog.
+        dialog: DialogId,
+        /// 101 to 199; 100 says nothing that a user wants to know.
+        status: u16,
+        /// The response.
+        message: Arc<[u8]>,
+    },
+    /// Our INVITE was answered; the ACK has been sent.
+    Answered {
+        /// The dialog.
+        dialog: DialogId,
+        /// The 2xx.
+        message: Arc<[u8]>,
+    },
+    /// The ACK to our 2xx came; it may carry an SDP answer.
+    Acknowledged {
+        /// The dialog.
+        dialog: DialogId,
+        /// The ACK.
+        message: Arc<[u8]>,
+    },
+    /// A re-INVITE or UPDATE, with or without SDP: answer with `answer_offer`.
+    Offer {
+        /// The dialog.
+        dialog: DialogId,
+        /// The request.
+        message: Arc<[u8]>,
+    },
+    /// How our own `offer` went.
+    OfferAnswered {
+        /// The dialog.
+        dialog: DialogId,
+        /// 2xx: `message` holds the answer. 491 without message: it was not the time for an offer.
+        /// 408: nobody answered. 503: the connection was lost.
+        status: u16,
+        /// The response, when there is one.
+        message: Option<Arc<[u8]>>,
+    },
+    /// An INFO came and was answered 200.
+    Info {
+        /// The dialog.
+        dialog: DialogId,
+        /// The INFO.
+        message: Arc<[u8]>,
+    },
+    /// The dialog is over. Said exactly once, and last.
+    Ended {
+        /// The dialog.
+        dialog: DialogId,
+        /// Why.
+        cause: Cause,
+        /// The message that ended it, when there is one.
+        message: Option<Arc<[u8]>>,
+    },
+    /// Another request: REGISTER, MESSAGE, REFER and the like. Answer with `respond` within 64·T1.
+    Request {
+        /// What `respond` wants to know.
+        request: TransactionId,
+        /// The dialog it came in, if it came in one.
+        dialog: Option<DialogId>,
+        /// The request.
+        message: Arc<[u8]>,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// The outcome of our `request`; the last that is said about it.
+    Response {
+        /// The request.
+        request: RequestId,
+        /// Its final status; 408 without message: nobody answered, 503: the connection was lost.
+        status: u16,
+        /// The response, when there is one.
+        message: Option<Arc<[u8]>>,
+    },
+}
+
+/// Why a dialog ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The caller withdrew its INVITE before we answered (487 was sent).
+    Cancelled,
+    /// The peer hung up.
+    Bye,
+    /// We hung up.
+    Local,
+    /// The INVITE was refused, by the peer or by us; redirections count as refusals.
+    Rejected {
+        /// The final status, 300 to 699.
+        status: u16,
+    },
+    /// Nobody acknowledged our 2xx for 64·T1; a BYE was sent.
+    NoAck,
+    /// Our INVITE was never answered.
+    Timeout,
+    /// The peer no longer knows the dialog (481) or did not react (408) inside it.
+    Gone,
+    /// The connection was lost.
+    Transport,
+}
+
+/// How much is held right now. All return to zero when the last call is gone for 64·T1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Dialogs, those that only wait for the end of their BYE or CANCEL included.
+    pub dialogs: usize,
+    /// Requests of ours outside dialogs.
+    pub requests: usize,
+    /// Transactions, those that only absorb copies included.
+    pub transactions: usize,
+    /// Armed timers.
+    pub timers: usize,
+}
+
+/// What was not served, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests that broke a rule, answered 4xx or 5xx without state.
+    pub requests_refused: u64,
+    /// Bytes that were no message that could be answered.
+    pub malformed_dropped: u64,
+    /// Responses that no transaction waited for.
+    pub responses_stray: u64,
+    /// ACKs that nothing waited for.
+    pub acks_stray: u64,
+    /// Requests answered 503 because something was full.
+    pub overloaded: u64,
+    /// Messages that could not be printed because a value handed in held a line break.
+    pub unprintable: u64,
+}
