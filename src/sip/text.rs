@@ -75,6 +75,11 @@ impl<'a> Split<'a> {
     pub(super) const fn list(text: &'a str) -> Self {
         Self { rest: Some(text), at: b',' }
     }
+
+    /// A value and its parameters.
+    pub(super) const fn params(text: &'a str) -> Self {
+        Self { rest: Some(text), at: b';' }
+    }
 }
 
 impl<'a> Iterator for Split<'a> {

@@ -3,7 +3,8 @@
 use super::Endpoint;
 use super::leg::{Attempt, Tries};
 use super::receive::Answer;
-use crate::sip::{Challenge, Field, Login, Name, Signed, answer as digest};
+use crate::sip::digest::{self, Challenge, Login, Signed};
+use crate::sip::{Field, Name};
 
 impl Endpoint {
     /// The header that answers a challenge, with `attempt` made ready for its next try (RFC 3261
@@ -24,14 +25,13 @@ impl Endpoint {
         let tries = attempt.tries.after(is_stale)?;
         let credentials = attempt.outgoing.credentials.as_ref()?;
         let cnonce = format!("{:016x}", self.rng.next_u64());
-        let login =
-            Login { username: &credentials.username, password: &credentials.password };
+        let login = Login { username: &credentials.username, password: &credentials.password };
         let signed = Signed {
             method: &attempt.method,
             uri: attempt.outgoing.request_uri.as_bytes(),
             body: attempt.outgoing.body.as_ref().map_or(&[], |body| &body.bytes),
         };
-        let value = digest(challenges(), login, signed, &cnonce, 1)?;
+        let value = digest::answer(challenges(), login, signed, &cnonce, 1)?;
         attempt.tries = tries;
         attempt.cseq += 1;
         attempt.branch = self.branch();

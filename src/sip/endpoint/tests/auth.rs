@@ -19,11 +19,8 @@ fn challenged(credentials: Option<Credentials>, challenges: &[&str]) -> World {
     world.until(400);
     world.accept();
     world.until(1000);
-    let told = ["a *", "INVITE"].map(|what| {
-        let lines = world.story.lines().filter(|line| line.contains(what));
-        lines.filter(|line| !line.contains("◀──")).map(|line| line.trim_start().to_owned() + "\n")
-    });
-    world.story = told.into_iter().flatten().collect();
+    let is_told = |line: &&str| line.contains("a *") || line.contains("──▶ INVITE");
+    world.story = world.story.lines().filter(is_told).collect::<Vec<_>>().join("\n");
     world
 }
 
@@ -35,9 +32,9 @@ fn credentials() -> Option<Credentials> {
 fn a_challenge_is_answered_and_the_call_goes_on() {
     challenged(credentials(), &[FRESH]).check(
         "
-        410 a * answered
           0 ──▶ INVITE
          60 ──▶ INVITE
+        410 a * answered
         ",
     );
 }
@@ -46,9 +43,9 @@ fn a_challenge_is_answered_and_the_call_goes_on() {
 fn a_wrong_password_is_not_tried_twice() {
     challenged(credentials(), &[FRESH, FRESH]).check(
         "
-        110 a * ended Rejected { status: 401 }
           0 ──▶ INVITE
          60 ──▶ INVITE
+        110 a * ended Rejected { status: 401 }
         ",
     );
 }
@@ -57,10 +54,10 @@ fn a_wrong_password_is_not_tried_twice() {
 fn a_stale_nonce_is_answered_once_more_and_no_more() {
     challenged(credentials(), &[FRESH, STALE, STALE]).check(
         "
-        160 a * ended Rejected { status: 401 }
           0 ──▶ INVITE
          60 ──▶ INVITE
         110 ──▶ INVITE
+        160 a * ended Rejected { status: 401 }
         ",
     );
 }
@@ -69,8 +66,8 @@ fn a_stale_nonce_is_answered_once_more_and_no_more() {
 fn without_credentials_a_challenge_is_a_refusal() {
     challenged(None, &[FRESH]).check(
         "
-         60 a * ended Rejected { status: 401 }
           0 ──▶ INVITE
+         60 a * ended Rejected { status: 401 }
         ",
     );
 }
