@@ -1,3 +1,4 @@
 //! Calls, ladders and house rules: one binary, so that it links once.
 
 mod house;
+mod torture;
