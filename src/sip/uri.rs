@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::text::{Params, number};
+use super::text::{Params, is_uri_text, number};
 
 /// A URI of any scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,11 @@ pub enum Host<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets around it; `None` when it is none.
     pub fn parse(text: &'a str) -> Option<Self> {
-        if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || b"<>\"".contains(&byte)) {
+        if !is_uri_text(text) {
             return None;
         }
         let (scheme, rest) = text.split_once(':')?;
-        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-        if !is_scheme || rest.is_empty() {
+        if rest.is_empty() {
             return None;
         }
         if scheme.eq_ignore_ascii_case("sip") {
@@ -77,7 +75,11 @@ impl<'a> Uri<'a> {
             let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
             Some(Self::Tel { number, params: Params::parse(params)? })
         } else {
-            Some(Self::Other { scheme, rest })
+            let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            is_scheme.then_some(Self::Other { scheme, rest })
         }
     }
 
