@@ -102,15 +102,18 @@ impl<'a> Iterator for Split<'a> {
 pub(super) fn find_bare(text: &str, wanted: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
+    let mut in_brackets = false;
     while let Some(&byte) = bytes.get(at) {
-        if byte == wanted {
+        if byte == wanted && !in_brackets {
             return Some(at);
         }
-        at += match byte {
-            b'"' => quoted_len(&text[at..])?,
-            b'<' => bytes[at..].iter().position(|byte| *byte == b'>')? + 1,
-            _ => 1,
-        };
+        match byte {
+            b'"' if !in_brackets => at += quoted_len(&text[at..])? - 1,
+            b'<' => in_brackets = true,
+            b'>' => in_brackets = false,
+            _ => {}
+        }
+        at += 1;
     }
     None
 }
@@ -141,45 +144,14 @@ const TOKEN: [bool; 256] = {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    mark(table, b"-.!%*_+`'~", true)
-};
-
-/// What a parameter is made of: anything that cannot end it, UTF-8 included.
-const WORD: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte <= b' ' as usize {
-        table[byte] = false;
-        byte += 1;
-    }
-    mark(table, b"\"<>,;\x7f", false)
-};
-
-/// What a URI is made of: visible ASCII without quotes and brackets.
-const URI: [bool; 256] = {
-    let mut table = mark(WORD, b",;", true);
-    let mut byte = 0x80;
-    while byte < 256 {
-        table[byte] = false;
-        byte += 1;
+    let marks = b"-.!%*_+`'~";
+    let mut mark = 0;
+    while mark < marks.len() {
+        table[marks[mark] as usize] = true;
+        mark += 1;
     }
     table
 };
-
-const fn mark(table: [bool; 256], bytes: &[u8], value: bool) -> [bool; 256] {
-    let mut table = table;
-    let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = value;
-        at += 1;
-    }
-    table
-}
-
-/// Whether these bytes may all stand in a URI.
-pub(super) fn is_uri_text(text: &str) -> bool {
-    text.bytes().all(|byte| URI[byte as usize])
-}
 
 /// Space or tab; line breaks never reach a value.
 pub(super) const fn is_blank(character: char) -> bool {
@@ -205,7 +177,9 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
 
 /// A parameter is sound when it has a name and its value is one word or one whole quoted string.
 fn is_sound((name, value): (&str, &str)) -> bool {
-    let is_word = |text: &str| text.bytes().all(|byte| WORD[byte as usize]);
+    let is_word = |text: &str| {
+        text.bytes().all(|byte| byte > b' ' && byte != 0x7f && !b"\"<>,;".contains(&byte))
+    };
     let is_quoted = value.starts_with('"') && quoted_len(value) == Some(value.len());
     !name.is_empty() && is_word(name) && (is_quoted || is_word(value))
 }

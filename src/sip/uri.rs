@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::text::{Params, is_uri_text, number};
+use super::text::{Params, number};
 
 /// A URI of any scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +60,13 @@ pub enum Host<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets around it; `None` when it is none.
     pub fn parse(text: &'a str) -> Option<Self> {
-        if !is_uri_text(text) {
+        if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || b"<>\"".contains(&byte)) {
             return None;
         }
         let (scheme, rest) = text.split_once(':')?;
-        if rest.is_empty() {
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        if !is_scheme || rest.is_empty() {
             return None;
         }
         if scheme.eq_ignore_ascii_case("sip") {
@@ -75,11 +77,7 @@ impl<'a> Uri<'a> {
             let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
             Some(Self::Tel { number, params: Params::parse(params)? })
         } else {
-            let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-                && scheme
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-            is_scheme.then_some(Self::Other { scheme, rest })
+            Some(Self::Other { scheme, rest })
         }
     }
 
