@@ -18,6 +18,7 @@ use crate::base::{Armed, Bounded, Id};
 use crate::call::leg::{self, LegRef};
 use crate::call::site::Target;
 use crate::call::switch::AskRef;
+use crate::dispatch::OfferId;
 
 /// Events that a dial keeps for a wait to come (contract §3).
 pub const EVENTS_MAX: usize = 64;
@@ -54,8 +55,8 @@ pub struct Dial {
     pub caller: Caller,
     /// Why the last attempt ended.
     pub last_reason: &'static str,
-    /// The queue entry that it was made for.
-    pub entry: Option<u64>,
+    /// The offer of a queue that it was made for.
+    pub offer: Option<OfferId>,
 }
 
 /// Who an outgoing call says that it is.

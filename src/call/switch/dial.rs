@@ -14,8 +14,9 @@ use crate::call::node::operation::{items, words};
 use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::{Switch, Wake};
-use crate::sip::{Body, Outgoing, Party};
+use crate::dispatch::OfferId;
 use crate::sdp;
+use crate::sip::{Body, Outgoing, Party};
 
 impl Switch {
     /// `dial.make`.
@@ -70,6 +71,19 @@ impl Switch {
         caller: Caller,
         now: Tick,
     ) -> Option<DialRef> {
+        self.begin_dial_for(None, workflow, targets, strategy, caller, now)
+    }
+
+    /// Starts a dial on behalf of a queue's offer.
+    pub(super) fn begin_dial_for(
+        &mut self,
+        offer: Option<OfferId>,
+        workflow: usize,
+        targets: Vec<Target>,
+        strategy: Strategy,
+        caller: Caller,
+        now: Tick,
+    ) -> Option<DialRef> {
         let id = self.dials.insert(Dial {
             workflow,
             status: Status::Dialing,
@@ -83,7 +97,7 @@ impl Switch {
             step: None,
             caller,
             last_reason: "no_targets",
-            entry: None,
+            offer,
         })?;
         self.touch_dial(id, now);
         match strategy {
@@ -141,7 +155,7 @@ impl Switch {
         dial.targets.clear();
         let losers = std::mem::take(&mut dial.attempts);
         let mut step = dial.step.take();
-        let entry = dial.entry;
+        let offer = dial.offer.take();
         self.timers.clear_slot(&mut step);
         for loser in losers.into_iter().filter(|loser| *loser != winner) {
             self.detach_attempt(loser, now);
@@ -153,13 +167,19 @@ impl Switch {
             self.dial_event(id, DialEvent::Answered(winner), now);
         }
         self.touch_dial(id, now);
-        if let Some(entry) = entry {
-            self.on_offer_answered(entry, winner, now);
+        if let Some(offer) = offer {
+            self.on_offer_answered(offer, winner, now);
         }
     }
 
     /// An attempt has ended without an answer.
-    pub(super) fn on_attempt_ended(&mut self, id: DialRef, leg: LegRef, why: &'static str, now: Tick) {
+    pub(super) fn on_attempt_ended(
+        &mut self,
+        id: DialRef,
+        leg: LegRef,
+        why: &'static str,
+        now: Tick,
+    ) {
         let Some(dial) = self.dials.get_mut(id) else { return };
         dial.attempts.retain(|attempt| *attempt != leg);
         dial.last_reason = why;
@@ -198,7 +218,7 @@ impl Switch {
         dial.targets.clear();
         let attempts = std::mem::take(&mut dial.attempts);
         let mut step = dial.step.take();
-        let entry = dial.entry;
+        let offer = dial.offer.take();
         self.timers.clear_slot(&mut step);
         for attempt in attempts {
             self.detach_attempt(attempt, now);
@@ -206,8 +226,8 @@ impl Switch {
         }
         self.dial_event(id, DialEvent::Failed(why), now);
         self.touch_dial(id, now);
-        if let Some(entry) = entry {
-            self.on_offer_failed(entry, now);
+        if let Some(offer) = offer {
+            self.on_offer_failed(offer, now);
         }
     }
 
@@ -247,8 +267,7 @@ impl Switch {
         numbers: &[String],
         only_free: bool,
     ) -> Vec<Target> {
-        let may_ring =
-            |number: &&String| !only_free || !self.is_extension_busy(workflow, number);
+        let may_ring = |number: &&String| !only_free || !self.is_extension_busy(workflow, number);
         let targets =
             numbers.iter().filter(may_ring).flat_map(|n| self.extension_targets(workflow, n));
         targets.take(TARGETS_MAX).collect()
@@ -355,6 +374,9 @@ impl Switch {
         self.by_dialog.insert(dialog, id);
         self.retain(id, now);
         self.open_media(id);
+        if let Some(number) = &target.extension {
+            self.on_extension_changed(workflow, number, now);
+        }
         Some(id)
     }
 

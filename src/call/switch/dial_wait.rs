@@ -125,7 +125,9 @@ impl Switch {
             let Some(dial) = self.dials.get_mut(id) else { return };
             let event = dial.events.pop().or(match dial.status {
                 // A wait on a final dial resolves from what it ended with.
-                Status::Answered(leg) if self.legs.get(leg).is_some_and(|leg| leg.is_answered()) => {
+                Status::Answered(leg)
+                    if self.legs.get(leg).is_some_and(|leg| leg.is_answered()) =>
+                {
                     Some(DialEvent::Answered(leg))
                 }
                 Status::Failed(why) => Some(DialEvent::Failed(why)),
@@ -189,4 +191,3 @@ impl Switch {
         if is_dial { self.pending.remove(&key) } else { None }
     }
 }
-
