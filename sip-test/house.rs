@@ -81,6 +81,20 @@ fn every_file_says_what_it_is_for_on_line_one_and_stays_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn every_trace_has_its_story() {
+    // The other way round needs no test of its own: a story without a trace fails.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sip-test");
+    let sources = rust_files(&folder).into_iter().map(|file| fs::read_to_string(file).unwrap());
+    let stories = sources.collect::<String>();
+    let traces = fs::read_dir(folder.join("traces")).unwrap();
+    let names = traces.map(|trace| trace.unwrap().path().file_stem().unwrap().to_owned());
+    let names = names.map(|name| name.into_string().unwrap());
+    let orphans = names.filter(|name| !stories.contains(&format!("\"{name}\"")));
+    let orphans = orphans.collect::<Vec<_>>();
+    assert!(orphans.is_empty(), "traces without a story: {orphans:?}");
+}
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
