@@ -1,4 +1,93 @@
-//! What a flow step costs without the world.
+//! What a flow costs without the world: a step, a start, an expression by path and by script.
+
+use std::sync::Arc;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use ringback::base::{Rng, Tick};
+use ringback::flow::{
+    Catalogue, Config, Graph, Input, Item, NodeIndex, RunId, Runner, check, read,
+};
+use serde_json::{Value, json};
+
+const STEPS: usize = 100;
+
 fn main() {
     divan::main();
+}
+
+/// A chain of nodes behind a trigger.
+fn chain(node: &Value) -> Arc<Graph> {
+    let name = |n: usize| if n == 0 { "start".to_owned() } else { format!("n{n}") };
+    let mut nodes = vec![json!({"name": "start", "type": "n8n-nodes-base.manualTrigger"})];
+    let mut connections = json!({});
+    for n in 1..=STEPS {
+        let mut node = node.clone();
+        node["name"] = name(n).into();
+        nodes.push(node);
+        connections[name(n - 1)] =
+            json!({"main": [[{"node": name(n), "type": "main", "index": 0}]]});
+    }
+    let flow =
+        json!({"nodes": nodes, "connections": connections, "settings": {"executionOrder": "v1"}});
+    let documents = read(&flow.to_string(), "bench").expect("a workflow");
+    let (graph, problems) = check(&documents[0], &Catalogue::core());
+    Arc::new(graph.unwrap_or_else(|| panic!("{problems:?}")))
+}
+
+fn payload() -> Item {
+    let fields = (0..20).map(|n| (format!("key{n}"), Value::from(format!("value {n}"))));
+    Item::new(fields.collect())
+}
+
+fn run(bencher: Bencher<'_, '_>, node: &Value) {
+    let graph = chain(node);
+    let mut runner = Runner::new(Config { runs_max: 1, epoch_ms: 0 }, Rng::new(1));
+    let mut id = 0;
+    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
+        id += 1;
+        let outputs = vec![vec![payload()]];
+        let (run, trigger) = (RunId(id), NodeIndex(0));
+        let start = Input::Start { run, graph: graph.clone(), trigger, outputs };
+        runner.handle_input(start, Tick::ZERO);
+        assert!(runner.poll_output().is_some() && runner.gauges().runs == 0);
+    });
+}
+
+fn limit(parameter: &str) -> Value {
+    json!({"type": "n8n-nodes-base.limit", "parameters": {"keep": parameter}})
+}
+
+/// One hundred nodes that only pass on; divide by the items.
+#[divan::bench]
+fn step_no_op(bencher: Bencher<'_, '_>) {
+    run(bencher, &json!({"type": "n8n-nodes-base.noOp"}));
+}
+
+/// The same with one constant parameter to look at: what the two below are compared with.
+#[divan::bench]
+fn step_constant(bencher: Bencher<'_, '_>) {
+    run(bencher, &limit("firstItems"));
+}
+
+/// The same with an expression that is a plain path.
+#[divan::bench]
+fn step_path(bencher: Bencher<'_, '_>) {
+    run(bencher, &limit("={{ $json.key7 }}"));
+}
+
+/// The same with an expression that needs the script engine.
+#[divan::bench]
+fn step_script(bencher: Bencher<'_, '_>) {
+    run(bencher, &limit("={{ $json.key7 + '!' }}"));
+}
+
+/// A condition on a path.
+#[divan::bench]
+fn step_if(bencher: Bencher<'_, '_>) {
+    let condition = json!({"leftValue": "={{ $json.key7 }}", "rightValue": "value 7",
+        "operator": {"type": "string", "operation": "equals"}});
+    let conditions = json!({"conditions": [condition]});
+    let node = json!({"type": "n8n-nodes-base.if", "typeVersion": 2, "parameters": {"conditions": conditions}});
+    run(bencher, &node);
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::base::Rng;
+use crate::flow::expr::{Compiled, Refusal, Scripts};
 use crate::flow::graph::{Graph, Node};
 use crate::flow::problem::nearest;
 use crate::flow::{
@@ -31,9 +33,11 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         by_name: HashMap::new(),
         problems: Vec::new(),
         findings: Vec::new(),
+        scripts: Scripts::new(Rng::new(0), None),
     };
     checker.read_nodes(body.get("nodes"));
     checker.read_connections(body.get("connections"));
+    checker.compile();
     checker.judge();
     let settings = body.get("settings").and_then(Value::as_object);
     let (order, timezone, timeout) = read_settings(settings);
@@ -67,6 +71,7 @@ struct Checker<'a> {
     problems: Vec<Problem>,
     /// What types say about nodes: an error only where a run can get to.
     findings: Vec<(NodeIndex, Findings)>,
+    scripts: Scripts,
 }
 
 impl Checker<'_> {
@@ -115,6 +120,7 @@ impl Checker<'_> {
             kind: Arc::new(Unknown),
             version,
             parameters: Arc::new(Object::new()),
+            plan: None,
             position: position(node.get("position")),
             disabled: flag("disabled"),
             execute_once: flag("executeOnce"),
@@ -160,6 +166,29 @@ impl Checker<'_> {
         node.edges = vec![Vec::new(); node.outputs.len()];
         node.parameters = Arc::new(parameters);
         report
+    }
+
+    /// Compiles every expression, once all names are known.
+    fn compile(&mut self) {
+        for (index, report) in &mut self.findings {
+            let mut compiled = Compiled::default();
+            let node = &mut self.nodes[index.0];
+            node.plan = self.scripts.compile(&node.parameters, &mut compiled);
+            for Refusal { parameter, column, message } in compiled.refusals {
+                let message = format!("the expression is no valid script: {message}");
+                report.error_at(column, "E-FLOW-EXPRESSION", &parameter, &message);
+            }
+            for (parameter, name) in compiled.references {
+                if !self.by_name.contains_key(name.as_str()) {
+                    let near = nearest(&name, self.nodes.iter().map(|node| node.name.as_ref()));
+                    let remedy = near.map(|near| format!("did you mean `{near}`?"));
+                    let message =
+                        format!("the expression refers to `{name}`, and no node has that name");
+                    let remedy = remedy.unwrap_or_default();
+                    report.error("E-FLOW-REFERENCE", &parameter, &message, &remedy);
+                }
+            }
+        }
     }
 
     fn read_connections(&mut self, connections: Option<&Value>) {
@@ -250,6 +279,7 @@ impl Checker<'_> {
                 let parameter = Some(finding.parameter).filter(|path| !path.is_empty());
                 let last = self.problems.last_mut().expect("it was reported just now");
                 last.parameter = parameter;
+                last.column = finding.column;
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The checked graph of one workflow: nodes with complete parameters, and edges that lead somewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::flow::expr::Plan;
 use crate::flow::{NodeType, Object, Role};
 
 /// Place of a node in its [`Graph`].
@@ -62,6 +63,8 @@ pub struct Node {
     pub version: f64,
     /// Parameters with every default filled in; expressions are still text.
     pub parameters: Arc<Object>,
+    /// The same compiled, when there are expressions among them.
+    pub(super) plan: Option<Arc<Plan>>,
     /// Canvas position x, y: the order of branches depends on it.
     pub position: (f64, f64),
     /// A disabled node hands its input to its first output.
@@ -147,6 +150,29 @@ impl Graph {
     /// Every node, in the order of the file.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeIndex(index), node))
+    }
+
+    /// The output of `from` by which items get to `to` on the shortest way; 0 if on none.
+    pub(super) fn output_towards(&self, from: NodeIndex, to: NodeIndex) -> usize {
+        let node = self.node(from);
+        if node.edges.len() < 2 {
+            return 0;
+        }
+        let mut seen = vec![false; self.nodes.len()];
+        let outputs = node.edges.iter().enumerate();
+        let mut next: VecDeque<(usize, NodeIndex)> = outputs
+            .flat_map(|(output, edges)| edges.iter().map(move |edge| (output, edge.to)))
+            .collect();
+        while let Some((output, here)) = next.pop_front() {
+            if here == to {
+                return output;
+            }
+            if !std::mem::replace(&mut seen[here.0], true) {
+                let onward = self.node(here).edges.iter().flatten();
+                next.extend(onward.map(|edge| (output, edge.to)));
+            }
+        }
+        0
     }
 
     /// Every enabled trigger, in the order of the file.

@@ -29,7 +29,6 @@ struct History {
     kept: VecDeque<Arc<Branches>>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "expressions look back"))]
 impl Memory {
     pub(super) fn new(nodes: usize) -> Self {
         Self { nodes: vec![History::default(); nodes] }
@@ -64,7 +63,6 @@ impl Memory {
 
 /// What one visit of a node may look at while its parameters are resolved.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "expressions look around")]
 pub(super) struct Scope {
     pub(super) run: RunId,
     pub(super) graph: Arc<Graph>,
@@ -80,9 +78,48 @@ impl Scope {
         self.graph.node(self.index)
     }
 
-    pub(super) fn parameters(&self, _item: usize) -> Result<Arc<Object>, Fault> {
-        Ok(self.node().parameters.clone())
+    /// The node with this name.
+    pub(super) fn find(&self, name: &str) -> Result<NodeIndex, Fault> {
+        self.graph.find(name).ok_or_else(|| {
+            fault(format!("the node '{name}' that the expression refers to does not exist"))
+        })
     }
+
+    /// The JSON that the input item at `item` was made from in the node called `name`.
+    pub(super) fn ancestor(&self, name: &str, item: usize) -> Result<&Arc<Object>, Fault> {
+        let node = self.find(name)?;
+        let found = self.items.get(item).and_then(|item| item.ancestor(node));
+        found.ok_or_else(|| match self.memory.last(node) {
+            None => not_executed(name),
+            Some(_) => fault(format!("no path leads from this item back to the node '{name}'")),
+        })
+    }
+
+    /// What the node called `name` gave on a pass, by default the last one, by the output that
+    /// leads here unless `output` says otherwise.
+    pub(super) fn given(
+        &self,
+        name: &str,
+        output: Option<usize>,
+        pass: Option<u64>,
+    ) -> Result<&[Item], Fault> {
+        let node = self.find(name)?;
+        let outputs = match pass {
+            None => self.memory.last(node),
+            Some(pass) => self.memory.pass(node, pass),
+        };
+        let outputs = outputs.ok_or_else(|| not_executed(name))?;
+        let output = output.unwrap_or_else(|| self.graph.output_towards(node, self.index));
+        Ok(outputs.get(output).map_or(&[], Vec::as_slice))
+    }
+}
+
+fn fault(message: String) -> Fault {
+    Fault::new("E-FLOW-EXPRESSION", message)
+}
+
+fn not_executed(name: &str) -> Fault {
+    fault(format!("the node '{name}' has not been executed"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 mod check;
 mod document;
+mod expr;
 mod graph;
 mod item;
 mod memory;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use check::check;
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX, Document, WORKFLOWS_MAX, read};
+pub use expr::Deadline;
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Item, Lineage, Object};
 pub use memory::KEPT_RUNS_MAX;

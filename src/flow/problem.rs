@@ -25,6 +25,8 @@ pub struct Finding {
     pub code: &'static str,
     /// Path of the parameter, such as `rules.item[0].value`; empty for the node itself.
     pub parameter: String,
+    /// Character in the parameter's text, from 1; only for expressions.
+    pub column: Option<usize>,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// What to do about it; empty when the message says it.
@@ -46,6 +48,20 @@ impl Findings {
     /// The flow cannot be taken because of this.
     pub fn error(&mut self, code: &'static str, parameter: &str, message: &str, remedy: &str) {
         self.push(Severity::Error, code, parameter, message, remedy);
+    }
+
+    /// An expression cannot be read, from this character on.
+    pub(super) fn error_at(
+        &mut self,
+        column: usize,
+        code: &'static str,
+        parameter: &str,
+        message: &str,
+    ) {
+        self.error(code, parameter, message, "");
+        if let Some(finding) = self.found.last_mut() {
+            finding.column = Some(column);
+        }
     }
 
     /// The flow runs, and probably not as meant.
@@ -77,7 +93,7 @@ impl Findings {
         remedy: &str,
     ) {
         let (parameter, message, remedy) = (parameter.into(), message.into(), remedy.into());
-        self.found.push(Finding { severity, code, parameter, message, remedy });
+        self.found.push(Finding { severity, code, parameter, column: None, message, remedy });
     }
 }
 
@@ -93,7 +109,7 @@ pub struct Problem {
     /// Line of the file, from 1; only for text that is no JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// Column in the line, from 1; in an expression, the character of its code.
+    /// Column in the line, from 1; in an expression, the character of the parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
     /// Name of the workflow.

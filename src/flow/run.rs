@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::flow::expr::Scripts;
 use crate::flow::memory::{Memory, Scope, Source};
+use crate::flow::node::parameters;
 use crate::flow::{
     Branches, Edge, Graph, Item, Lineage, NodeIndex, Object, OnError, Order, Role, RunId, Work,
 };
@@ -95,7 +97,7 @@ struct Frame {
 /// The node that is being visited.
 #[derive(Debug)]
 struct Visit {
-    scope: Scope,
+    scope: Arc<Scope>,
     /// The item that the world is asked about next, or now.
     next: usize,
     tries: u32,
@@ -139,7 +141,7 @@ impl Run {
     }
 
     /// Goes on until the run asks, pauses or ends.
-    pub(super) fn advance(&mut self) -> Step {
+    pub(super) fn advance(&mut self, scripts: &mut Scripts, now_ms: i64) -> Step {
         loop {
             if self.visit.is_none() && !self.enter() {
                 return Step::Ended(Finished::Success);
@@ -159,9 +161,9 @@ impl Run {
                 let outputs = vec![visit.scope.items.to_vec()];
                 self.finish(outputs)
             } else if is_world {
-                self.ask()
+                self.ask(scripts, now_ms)
             } else {
-                self.perform()
+                self.perform(scripts, now_ms)
             };
             if let Some(step) = stop {
                 return step;
@@ -208,7 +210,7 @@ impl Run {
         let items = outputs[source.output].iter().take(count).cloned().enumerate();
         let items = items.map(|(place, item)| Item { paired: Some(place), ..item }).collect();
         let outputs = vec![Vec::new(); node.outputs.len()];
-        let scope = Scope {
+        let scope = Arc::new(Scope {
             run: self.id,
             graph: self.graph.clone(),
             memory: self.memory.clone(),
@@ -216,19 +218,19 @@ impl Run {
             items: Arc::new(items),
             source: Some(source),
             pass: self.memory.passes(index),
-        };
+        });
         self.visit = Some(Visit { scope, next: 0, tries: 0, outputs });
         self.steps += 1;
         true
     }
 
-    fn ask(&mut self) -> Option<Step> {
+    fn ask(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
         let visit = self.visit.as_mut().expect("a node is visited");
         let Some(item) = visit.scope.items.get(visit.next) else {
             let outputs = std::mem::take(&mut visit.outputs);
             return self.finish(outputs);
         };
-        match visit.scope.parameters(visit.next) {
+        match parameters(&visit.scope, visit.next, scripts, now_ms) {
             Ok(parameters) => {
                 Some(Step::Ask { node: visit.scope.index, parameters, item: item.clone() })
             }
@@ -236,10 +238,10 @@ impl Run {
         }
     }
 
-    fn perform(&mut self) -> Option<Step> {
+    fn perform(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
         let visit = self.visit.as_ref().expect("a node is visited");
         let kind = visit.scope.node().kind.clone();
-        match kind.perform(&mut Work { scope: &visit.scope }) {
+        match kind.perform(&mut Work { scope: &visit.scope, scripts, now_ms }) {
             Ok(outputs) => self.finish(outputs),
             Err(fault) => self.fail(fault),
         }
@@ -357,6 +359,7 @@ fn link(node: NodeIndex, inputs: &[Item], outputs: &mut Branches) {
     }
 }
 
-fn error_json(fault: &Fault, node: &str) -> Value {
+/// What an item that leaves by an error output carries as `error`.
+pub(super) fn error_json(fault: &Fault, node: &str) -> Value {
     json!({ "code": fault.code, "message": fault.message, "node": node })
 }

@@ -1,11 +1,13 @@
 //! The runner: every run of one worker, their asks, their pauses and their ends.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers};
+use crate::flow::expr::Scripts;
 use crate::flow::run::{Run, Step};
-use crate::flow::{Branches, Fault, Finished, Graph, Item, NodeIndex, Object};
+use crate::flow::{Branches, Deadline, Fault, Finished, Graph, Item, NodeIndex, Object};
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,8 +113,7 @@ pub struct Gauges {
 #[derive(Debug)]
 pub struct Runner {
     config: Config,
-    #[expect(dead_code, reason = "scripts draw from it")]
-    rng: Rng,
+    scripts: Scripts,
     runs: BTreeMap<RunId, Running>,
     timers: Timers<Wake>,
     outputs: VecDeque<Output>,
@@ -142,7 +143,16 @@ impl Runner {
     pub fn new(config: Config, rng: Rng) -> Self {
         let gauges = Gauges::default();
         let (runs, timers, outputs) = (BTreeMap::new(), Timers::new(), VecDeque::new());
-        Self { config, rng, runs, timers, outputs, asks: 0, gauges }
+        let scripts = Scripts::new(rng, None);
+        Self { config, scripts, runs, timers, outputs, asks: 0, gauges }
+    }
+
+    /// The same with a deadline for each evaluation of an expression. Without one, scripts are
+    /// limited by steps and memory only.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Rc<dyn Deadline>) -> Self {
+        self.scripts.set_deadline(deadline);
+        self
     }
 
     /// Takes one input; take every output before the next.
@@ -236,7 +246,8 @@ impl Runner {
 
     fn drive(&mut self, id: RunId, now: Tick) {
         let running = self.runs.get_mut(&id).expect("only a live run is driven");
-        let step = running.run.advance();
+        let now_ms = self.config.epoch_ms.saturating_add_unsigned(now.as_millis());
+        let step = running.run.advance(&mut self.scripts, now_ms);
         self.on_step(id, step, now);
     }
 

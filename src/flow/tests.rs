@@ -138,6 +138,14 @@ impl World {
         }
     }
 
+    pub(super) fn is_asked(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn into_log(self) -> Vec<String> {
+        self.log
+    }
+
     pub(super) fn check(&self, expected: &[&str]) {
         assert_eq!(self.log, expected);
     }
@@ -281,6 +289,30 @@ fn a_cancelled_run_takes_its_ask_back_and_leaves_nothing() {
     world.answer(0, json!({}));
     let gauges = world.runner.gauges();
     assert_eq!((gauges.runs, gauges.timers, gauges.late), (0, 0, 1));
+}
+
+#[test]
+fn a_leg_is_found_again_after_an_hour_of_hold_music() {
+    let nodes = [
+        ("internal", PHONE, 0, json!({})),
+        ("wait", PHONE, 0, json!({})),
+        ("play", PHONE, 0, json!({"parameters": {"say": "={{ $('internal').item.json.legId }}"}})),
+    ];
+    let edges = [
+        ("start", 0, "internal"),
+        ("internal", 0, "wait"),
+        ("wait", 1, "play"),
+        ("play", 0, "wait"),
+    ];
+    let mut world = World::start(&graph(&nodes, &edges), vec![item(json!({}))]);
+    world.answer(0, json!({"legId": "leg-1"}));
+    for _ in 0..120 {
+        world.answer(1, json!({"turn": 1}));
+        world.answer(0, json!({}));
+    }
+    world.log.clear();
+    world.answer(1, json!({}));
+    world.check(&[r#"play "leg-1" {}"#]);
 }
 
 /// Checks a document and tells each problem in one line.

@@ -247,7 +247,7 @@ fn music_then_bridge_then_whisper_then_silence_on_one_time_line() {
     assert_eq!(world.hears(BOB, 550, 2000), [400], "ann, and nothing of what she hears");
     assert_eq!(world.hears(ANN, 1100, 1500), [500, 700], "bob under the music");
     assert_eq!(world.hears(ANN, 1550, 2000), [500]);
-    assert_eq!(world.sound(ANN, 2010, 3000), [], "nothing is sent into silence");
+    assert!(world.sound(ANN, 2010, 3000).is_empty(), "nothing is sent into silence");
     assert_eq!(world.hears(ANN, 3050, 3500), [700]);
     world.check_continuity(ANN);
     world.check_continuity(BOB);
@@ -262,7 +262,7 @@ fn a_held_phone_is_sent_nothing_and_its_time_goes_on() {
     let held = Stream { sending: false, ..active };
     world.tell(SERVER, Command::Configure { leg: ANN, stream: held });
     world.run(800);
-    assert_eq!(world.sound(ANN, 210, 800), []);
+    assert!(world.sound(ANN, 210, 800).is_empty());
     assert_eq!(world.reports[SERVER].len(), 1, "the prompt came to its end unheard");
 
     world.tell(SERVER, Command::Configure { leg: ANN, stream: active });

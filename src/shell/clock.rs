@@ -36,7 +36,7 @@ impl Clock {
 }
 
 /// A generator seeded by the system.
-pub fn system_rng() -> Rng {
+pub(super) fn system_rng() -> Rng {
     let mut bytes = [0_u8; 32];
     // Fewer bytes than asked for leave zeros, and the generator still differs by the rest.
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

@@ -128,14 +128,12 @@ impl MediaThread {
             match input {
                 MediaInput::Open { leg, port } => self.open(leg, port),
                 MediaInput::Command(command) => {
-                    let closed = match &command {
-                        Command::Close { leg } => Some(leg.index()),
-                        _ => None,
-                    };
+                    let closed =
+                        if let Command::Close { leg } = &command { Some(*leg) } else { None };
                     self.shard.handle_command(command, self.clock.now());
                     // Last packets of the leg have left by now; only then its sockets go.
-                    if let Some(place) = closed.and_then(|place| self.table.places.get_mut(place)) {
-                        *place = None;
+                    if let Some(leg) = closed {
+                        self.close(leg);
                     }
                 }
                 MediaInput::Stop => return false,
@@ -181,6 +179,13 @@ impl MediaThread {
         }
         self.table.places[place] = Some(sockets);
         self.shard.handle_command(Command::Open { leg }, self.clock.now());
+    }
+
+    fn close(&mut self, leg: LegId) {
+        let Some(place) = self.table.places.get_mut(leg.index()) else { return };
+        if place.as_ref().is_some_and(|sockets| sockets.leg == leg) {
+            *place = None;
+        }
     }
 
     fn bind(&self, leg: LegId, port: u16) -> io::Result<Sockets> {

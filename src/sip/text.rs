@@ -14,8 +14,9 @@ impl<'a> Params<'a> {
         if text.is_empty() {
             return Some(Self(""));
         }
-        let params = Self(text.strip_prefix(';')?);
-        params.iter().all(is_sound).then_some(params)
+        let params = Self(text.strip_prefix(';')?.trim_matches(is_blank));
+        // Nothing behind the semicolon would read as no parameters at all.
+        (!params.0.is_empty() && params.iter().all(is_sound)).then_some(params)
     }
 
     /// Name and value in order; the value is empty when there was none, and keeps its quotes.

@@ -1,16 +1,23 @@
 //! Node types: what a type of node says about itself, and the catalogue of those known.
 
+mod condition;
+mod if_else;
+mod limit;
 mod manual_trigger;
 mod no_op;
+mod set;
 mod sticky_note;
 mod stop_and_error;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::flow::expr::{Current, Scripts};
 use crate::flow::memory::Scope;
 use crate::flow::problem::nearest;
-use crate::flow::{Fault, Findings, Item, Object};
+use crate::flow::run::error_json;
+use crate::flow::{Fault, Findings, Item, Object, OnError};
 
 /// The items that a node gives, by output.
 pub type Branches = Vec<Vec<Item>>;
@@ -69,7 +76,9 @@ pub trait NodeType: Send + Sync {
 
 /// What a core node is performed with.
 pub struct Work<'a> {
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Arc<Scope>,
+    pub(super) scripts: &'a mut Scripts,
+    pub(super) now_ms: i64,
 }
 
 impl Work<'_> {
@@ -96,7 +105,100 @@ impl Work<'_> {
 
     /// The node's parameters, resolved for the item at `index`.
     pub fn parameters(&mut self, index: usize) -> Result<Arc<Object>, Fault> {
-        self.scope.parameters(index)
+        parameters(self.scope, index, self.scripts, self.now_ms)
+    }
+}
+
+impl Work<'_> {
+    /// Sends each item on by the outputs that `decide` names. A failed item of a node that goes on
+    /// after errors takes the way that its author chose, and the others are not touched.
+    pub(super) fn route(
+        &mut self,
+        mut decide: impl FnMut(&mut Self, &Object, usize) -> Result<Vec<usize>, Fault>,
+    ) -> Result<Branches, Fault> {
+        let mut branches = vec![Vec::new(); self.scope.node().outputs.len()];
+        for index in 0..self.items().len() {
+            let parameters = self.parameters(index);
+            match parameters.and_then(|parameters| decide(self, &parameters, index)) {
+                Ok(outputs) => {
+                    for output in outputs {
+                        branches[output].push(self.items()[index].clone());
+                    }
+                }
+                Err(fault) => self.give_up(&mut branches, fault, index)?,
+            }
+        }
+        Ok(branches)
+    }
+
+    /// Makes one new item of each, with errors treated as in [`Self::route`].
+    pub(super) fn make(
+        &mut self,
+        mut make: impl FnMut(f64, &Object, &Item) -> Result<Object, Fault>,
+    ) -> Result<Branches, Fault> {
+        let mut branches = vec![Vec::new(); self.scope.node().outputs.len()];
+        for index in 0..self.items().len() {
+            let parameters = self.parameters(index);
+            let item = &self.items()[index];
+            match parameters.and_then(|parameters| make(self.version(), &parameters, item)) {
+                Ok(json) => {
+                    let binary = item.binary.clone();
+                    branches[0].push(Item { binary, ..Item::made_from(json, index) });
+                }
+                Err(fault) => self.give_up(&mut branches, fault, index)?,
+            }
+        }
+        Ok(branches)
+    }
+
+    /// Whether a text matches a pattern, bare or as `/pattern/flags`: JavaScript's, so that it is
+    /// the script engine that answers.
+    pub(super) fn matches(
+        &mut self,
+        text: &str,
+        pattern: &str,
+        item: usize,
+    ) -> Result<bool, Fault> {
+        let current = Current { scope: self.scope.clone(), item, now_ms: self.now_ms };
+        self.scripts.matches(text, pattern, &current)
+    }
+
+    fn give_up(&self, branches: &mut Branches, fault: Fault, index: usize) -> Result<(), Fault> {
+        let node = self.scope.node();
+        // A node that is tried again is tried as a whole.
+        if node.retry.is_some() {
+            return Err(fault);
+        }
+        match node.on_error {
+            OnError::Stop => return Err(fault),
+            OnError::ContinueRegular => {
+                let json = Object::from_iter([("error".to_owned(), fault.message.into())]);
+                branches[0].push(Item::made_from(json, index));
+            }
+            OnError::ContinueError => {
+                let mut item = self.items()[index].clone();
+                item.json_mut().insert("error".to_owned(), error_json(&fault, &node.name));
+                branches[node.outputs.len() - 1].push(item);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parameters of the visited node, resolved for one of its items.
+pub(super) fn parameters(
+    scope: &Arc<Scope>,
+    item: usize,
+    scripts: &mut Scripts,
+    now_ms: i64,
+) -> Result<Arc<Object>, Fault> {
+    let node = scope.node();
+    match &node.plan {
+        None => Ok(node.parameters.clone()),
+        Some(plan) => {
+            let current = Current { scope: scope.clone(), item, now_ms };
+            scripts.resolve(plan, &current).map(Arc::new)
+        }
     }
 }
 
@@ -110,10 +212,15 @@ impl Catalogue {
     /// The core types.
     pub fn core() -> Self {
         Self { types: BTreeMap::new() }.with(vec![
+            Box::new(if_else::If),
+            Box::new(if_else::Filter),
+            Box::new(limit::Limit),
             Box::new(manual_trigger::ManualTrigger),
             Box::new(no_op::NoOp),
+            Box::new(set::Set),
             Box::new(sticky_note::StickyNote),
             Box::new(stop_and_error::StopAndError),
+            Box::new(switch::Switch),
         ])
     }
 
@@ -134,3 +241,6 @@ impl Catalogue {
         nearest(name, self.types.keys().copied())
     }
 }
+
+#[cfg(test)]
+mod tests;

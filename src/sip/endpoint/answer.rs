@@ -95,15 +95,13 @@ impl Endpoint {
     /// An ACK, of a failure by its branch, of a 2xx by its dialog and CSeq (RFC 3261 §13.2.2.4).
     pub(super) fn on_ack(&mut self, ack: &Incoming<'_>, now: Tick) {
         let timing = self.config.timing;
-        if let Some(id) = self.table.find(ack.invite_key) {
-            if let Some(entry) = self.table.get_mut(id)
-                && let Role::InviteServer { machine, .. } = &mut entry.role
-                && !machine.is_accepted()
-            {
-                machine.handle_ack(entry.flow.transport, &timing, now);
-                self.table.rearm(id);
-                return;
-            }
+        if let Some(id) = self.table.find(ack.invite_key)
+            && let Some(entry) = self.table.get_mut(id)
+            && let Role::InviteServer { machine, .. } = &mut entry.role
+            && !machine.is_accepted()
+        {
+            machine.handle_ack(entry.flow.transport, &timing, now);
+            return self.table.rearm(id);
         }
         let Some(id) = self.dialog_of(ack) else {
             self.counters.acks_stray += 1;

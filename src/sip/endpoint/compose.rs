@@ -7,7 +7,7 @@ use super::address::{Here, UserAt};
 use super::leg::Attempt;
 use super::receive::Incoming;
 use super::table::{Key, Purpose, Role};
-use super::types::{Body, TransactionId};
+use super::types::{Body, NotSent, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transport::Flow;
@@ -113,7 +113,7 @@ impl Endpoint {
         authorization: Option<(Name, String)>,
         purpose: Purpose,
         now: Tick,
-    ) -> Option<TransactionId> {
+    ) -> Result<TransactionId, NotSent> {
         let Attempt { method, outgoing, call_id, from_tag, branch, cseq, .. } = attempt;
         let flow = outgoing.flow;
         let mut page = self
@@ -137,8 +137,9 @@ impl Endpoint {
         for (name, value) in &outgoing.headers {
             page = page.field_named(name, value);
         }
-        let bytes = self.counted(finish(page, outgoing.body.as_ref()))?;
-        self.start_client(method, flow, branch, bytes, purpose, now)
+        let printed = finish(page, outgoing.body.as_ref());
+        let bytes = self.counted(printed).ok_or(NotSent::Unprintable)?;
+        self.start_client(method, flow, branch, bytes, purpose, now).ok_or(NotSent::Full)
     }
 
     /// Prints a request inside a dialog; its CSeq number is the dialog's last.

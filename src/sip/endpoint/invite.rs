@@ -7,7 +7,7 @@ use super::compose::Inside;
 use super::leg::{Leg, State, Talk};
 use super::receive::Answer;
 use super::table::{FORKS_MAX, Purpose, Role};
-use super::types::{Cause, DialogId, Event, Full, Outgoing, TransactionId};
+use super::types::{Cause, DialogId, Event, NotSent, Outgoing, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::Heard;
@@ -16,9 +16,9 @@ use crate::sip::{Message, Method};
 
 impl Endpoint {
     /// Calls somebody. Events of the dialog follow, the last is [`Event::Ended`].
-    pub fn invite(&mut self, outgoing: Outgoing, now: Tick) -> Result<DialogId, Full> {
+    pub fn invite(&mut self, outgoing: Outgoing, now: Tick) -> Result<DialogId, NotSent> {
         if self.table.is_full() || self.legs.len() >= self.config.dialogs_max {
-            return Err(Full);
+            return Err(NotSent::Full);
         }
         let flow = outgoing.flow;
         let contact = self.contact(flow, &outgoing.from.user);
@@ -26,17 +26,18 @@ impl Endpoint {
         let key = self.keys.of(&[attempt.call_id.as_bytes(), attempt.from_tag.as_bytes()]);
         let state = State::Closing; // Until the INVITE has its transaction, below.
         let leg = Leg { key, flow, contact, state };
-        let id = self.legs.insert(leg).ok_or(Full)?;
+        let id = self.legs.insert(leg).ok_or(NotSent::Full)?;
         let sent = self.send_attempt(&attempt, None, Purpose::Begin(id), now);
-        match (sent, self.legs.get_mut(id)) {
-            (Some(invite), Some(leg)) => {
+        let leg = self.legs.get_mut(id).expect("it was put in above");
+        match sent {
+            Ok(invite) => {
                 leg.state = State::Calling { invite, attempt, is_heard: false };
                 self.by_tag.insert(key, id);
                 Ok(id)
             }
-            (None, _) | (_, None) => {
+            Err(reason) => {
                 self.legs.remove(id);
-                Err(Full)
+                Err(reason)
             }
         }
     }
@@ -212,11 +213,11 @@ impl Endpoint {
         let Some(authorization) = self.answer_challenge(&mut attempt, answer) else { return false };
         let sent = self.send_attempt(&attempt, Some(authorization), Purpose::Begin(id), now);
         match (sent, self.legs.get_mut(id)) {
-            (Some(invite), Some(leg)) => {
+            (Ok(invite), Some(leg)) => {
                 leg.state = State::Calling { invite, attempt, is_heard: false };
                 true
             }
-            (None, _) | (_, None) => false,
+            (Err(_), _) | (_, None) => false,
         }
     }
 }

@@ -35,8 +35,8 @@ use leg::Leg;
 use request::Asked;
 use table::{ByKey, Keys, Table};
 pub use types::{
-    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Event, Full, Gauges, Outgoing,
-    Party, RequestId, TransactionId,
+    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Event, Gauges, NotSent,
+    Outgoing, Party, RequestId, TransactionId,
 };
 
 use crate::base::{Rng, Slab, Tick, Timers};

@@ -7,7 +7,7 @@ use super::compose::{Inside, Reply};
 use super::leg::{Attempt, Tries};
 use super::receive::{Answer, Incoming, client_key};
 use super::table::{Purpose, Role};
-use super::types::{Body, DialogId, Event, Full, Outgoing, RequestId, TransactionId};
+use super::types::{Body, DialogId, Event, NotSent, Outgoing, RequestId, TransactionId};
 use crate::base::Tick;
 use crate::sip::Method;
 use crate::sip::dialog::Dialog;
@@ -26,17 +26,19 @@ impl Endpoint {
         method: Method,
         outgoing: Outgoing,
         now: Tick,
-    ) -> Result<RequestId, Full> {
+    ) -> Result<RequestId, NotSent> {
         if self.table.is_full() {
-            return Err(Full);
+            return Err(NotSent::Full);
         }
         let attempt = Box::new(self.attempt(method, outgoing));
-        let id = self.asked.insert(Asked(attempt.clone())).ok_or(Full)?;
-        if self.send_attempt(&attempt, None, Purpose::Ask(id), now).is_none() {
-            self.asked.remove(id);
-            return Err(Full);
+        let id = self.asked.insert(Asked(attempt.clone())).ok_or(NotSent::Full)?;
+        match self.send_attempt(&attempt, None, Purpose::Ask(id), now) {
+            Ok(_) => Ok(id),
+            Err(reason) => {
+                self.asked.remove(id);
+                Err(reason)
+            }
         }
-        Ok(id)
     }
 
     /// Answers [`Event::Request`]. No effect when it was answered before, or after 64·T1.
@@ -126,7 +128,7 @@ impl Endpoint {
         let mut attempt = attempt.clone();
         if let Some(authorization) = self.answer_challenge(&mut attempt, answer) {
             let purpose = Purpose::Ask(request);
-            if self.send_attempt(&attempt, Some(authorization), purpose, now).is_some() {
+            if self.send_attempt(&attempt, Some(authorization), purpose, now).is_ok() {
                 if let Some(asked) = self.asked.get_mut(request) {
                     asked.0 = attempt;
                 }

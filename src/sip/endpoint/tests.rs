@@ -19,13 +19,16 @@ const DELAY: Duration = Duration::from_millis(10);
 /// After this long nothing of any call is left: a re-INVITE before the BYE, and a BYE after it.
 const REST: u64 = 100_000;
 
+/// Messages under way, by arrival and order of sending: to whom, and what.
+type Wire = BTreeMap<(Tick, u64), (usize, Arc<[u8]>)>;
+
 /// Two endpoints, `a` and `b`, and the link between them.
 struct World {
     now: Tick,
     ends: [Endpoint; 2],
     /// The dialog each end heard of last.
     dialogs: [Option<DialogId>; 2],
-    wire: BTreeMap<(Tick, u64), (usize, Arc<[u8]>)>,
+    wire: Wire,
     sent: u64,
     /// What the link drops: start of the message and how many of them.
     losses: Vec<(&'static str, u32)>,

@@ -21,7 +21,7 @@ pub struct Config {
     pub user_agent: String,
     /// `host` or `host:port` for Via and Contact; `None` takes each flow's local address.
     pub advertised: Option<String>,
-    /// Dialogs at a time; the next INVITE gets 503, the next [`super::Endpoint::invite`] [`Full`].
+    /// Dialogs at a time; the next INVITE gets 503, the next [`super::Endpoint::invite`] [`NotSent::Full`].
     pub dialogs_max: usize,
     /// Transactions at a time, those that only absorb copies included.
     pub transactions_max: usize,
@@ -104,17 +104,25 @@ pub struct Outgoing {
     pub derived: Option<Derived>,
 }
 
-/// There is no room for another dialog, request or transaction.
+/// Why a request of ours did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum NotSent {
+    /// There is no room for another dialog, request or transaction: try again later.
+    Full,
+    /// A value handed in cannot stand in a message, such as one with a line break: never try again.
+    Unprintable,
+}
 
-impl fmt::Display for Full {
+impl fmt::Display for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("E-SIP-FULL: no room for another dialog or transaction")
+        f.write_str(match self {
+            Self::Full => "E-SIP-FULL: no room for another dialog or transaction",
+            Self::Unprintable => "E-SIP-UNPRINTABLE: a value that cannot stand in a message",
+        })
     }
 }
 
-impl std::error::Error for Full {}
+impl std::error::Error for NotSent {}
 
 /// What happened. Messages are whole and well-formed; the reader parses what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

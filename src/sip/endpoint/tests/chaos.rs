@@ -37,8 +37,9 @@ impl Side {
     }
 
     fn command(&mut self, outgoing: &Outgoing, seed: &mut Rng, now: Tick) {
-        let count = self.dialogs.len() as u64;
-        let any = self.dialogs.keys().nth(seed.below(count) as usize).copied();
+        // One of the latest: most commands meet a dialog that still lives.
+        let recent = seed.below(3.min(self.dialogs.len() as u64)) as usize;
+        let any = self.dialogs.keys().rev().nth(recent).copied();
         match (seed.below(8), any) {
             (0, _) | (_, None) => {
                 if let Ok(dialog) = self.endpoint.invite(outgoing.clone(), now) {
@@ -63,16 +64,16 @@ fn run(seed: u64, loss: u8, commands: u32) {
         endpoint: Endpoint::new(config(), Rng::new(seed ^ end)),
         dialogs: BTreeMap::new(),
     });
-    let mut wire = BTreeMap::<(Tick, u64), (usize, Arc<[u8]>)>::new();
+    let mut wire = Wire::new();
     let (mut now, mut sent, mut left) = (Tick::ZERO, 0, commands);
     let mut next_command = Tick::ZERO;
     for turn in 0.. {
         assert!(turn < 200_000, "the two never come to rest");
-        for end in 0..2 {
-            while let Some(event) = sides[end].endpoint.poll_event() {
-                sides[end].note(&event, &mut rng, now);
+        for (end, side) in sides.iter_mut().enumerate() {
+            while let Some(event) = side.endpoint.poll_event() {
+                side.note(&event, &mut rng, now);
             }
-            while let Some(transmit) = sides[end].endpoint.poll_transmit() {
+            while let Some(transmit) = side.endpoint.poll_transmit() {
                 let copies = if rng.percent(loss) { 0 } else { 1 + u32::from(rng.percent(loss)) };
                 for _ in 0..copies {
                     let delay = Duration::from_millis(1 + rng.below(60));

@@ -134,7 +134,7 @@ fn a_full_house_says_when_to_come_back() {
     let wait = told.strip_prefix("503 Service Unavailable | Retry-After: ").unwrap();
     assert!((1..=8).contains(&wait.parse().unwrap()), "{told}");
     let outgoing = World::new().outgoing();
-    assert_eq!(endpoint.invite(outgoing, Tick::ZERO), Err(Full));
+    assert_eq!(endpoint.invite(outgoing, Tick::ZERO), Err(NotSent::Full));
     assert_eq!(endpoint.counters().overloaded, 1);
 }
 
@@ -157,7 +157,7 @@ fn nothing_handed_in_becomes_a_header_of_its_own() {
     let mut world = World::new();
     let mut outgoing = world.outgoing();
     outgoing.headers.push(("Subject".to_owned(), "x\r\nEvil: yes".to_owned()));
-    assert_eq!(world.ends[0].invite(outgoing, Tick::ZERO), Err(Full));
+    assert_eq!(world.ends[0].invite(outgoing, Tick::ZERO), Err(NotSent::Unprintable));
     assert_eq!(world.ends[0].counters().unprintable, 1);
     assert_eq!(world.ends[0].gauges(), Gauges::default());
 }

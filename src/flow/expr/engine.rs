@@ -1,0 +1,242 @@
+//! The script engine: QuickJS without a clock, a loader or a way out, and with a limit on everything.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rquickjs::context::intrinsic::{
+    Date, Eval, Json, MapSet, Promise, Proxy, RegExp, RegExpCompiler, TypedArrays,
+};
+use rquickjs::function::{Args, Function};
+use rquickjs::{Context, Ctx, Error, Exception, Persistent, Runtime};
+use serde_json::Value;
+
+use crate::base::Rng;
+use crate::flow::Fault;
+use crate::flow::expr::host;
+use crate::flow::memory::Scope;
+
+/// Bytes that scripts may hold.
+const MEMORY_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of stack that scripts may use; the threads of `shell` have more.
+const STACK_MAX: usize = 256 * 1024;
+/// How often QuickJS may ask whether to go on: about ten thousand loop turns each. This limit is
+/// the same on every machine; the deadline is the one that keeps calls moving.
+const INTERRUPTS_MAX: u32 = 100;
+/// Scripts kept compiled.
+const SCRIPTS_MAX: usize = 4096;
+
+/// How long one evaluation may take by the clock, which this room does not have.
+pub trait Deadline {
+    /// An evaluation begins.
+    fn arm(&self);
+
+    /// Whether it has taken too long.
+    fn is_past(&self) -> bool;
+}
+
+/// Everything that is evaluated for one item of one node.
+#[derive(Clone, Debug)]
+pub(in crate::flow) struct Current {
+    pub(in crate::flow) scope: Arc<Scope>,
+    pub(in crate::flow) item: usize,
+    pub(in crate::flow) now_ms: i64,
+}
+
+/// What host functions read and leave behind.
+pub(super) struct Desk {
+    pub(super) current: RefCell<Option<Current>>,
+    pub(super) fault: RefCell<Option<Fault>>,
+    pub(super) rng: RefCell<Rng>,
+}
+
+struct Meter {
+    interrupts: Cell<u32>,
+    is_over: Cell<bool>,
+    deadline: Option<Rc<dyn Deadline>>,
+}
+
+/// One QuickJS runtime. After [`Outcome::Broken`] it is to be thrown away.
+pub(super) struct Engine {
+    // Dropped before the runtime that they live in.
+    scripts: HashMap<Arc<str>, Persistent<Function<'static>>>,
+    begin: Persistent<Function<'static>>,
+    text: Persistent<Function<'static>>,
+    context: Context,
+    _runtime: Runtime,
+    desk: Rc<Desk>,
+    meter: Rc<Meter>,
+}
+
+/// What an evaluation came to.
+pub(super) enum Outcome {
+    Value(Value),
+    Undefined,
+    Fault(Fault),
+    /// A limit was reached; the engine is no longer to be trusted.
+    Broken(Fault),
+}
+
+/// Where and why a script is no JavaScript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    /// Line of the script, from 1.
+    pub(super) line: usize,
+    /// Column in the line, from 1.
+    pub(super) column: usize,
+    pub(super) message: String,
+}
+
+impl Engine {
+    pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> rquickjs::Result<Self> {
+        let runtime = Runtime::new()?;
+        runtime.set_memory_limit(MEMORY_MAX);
+        runtime.set_max_stack_size(STACK_MAX);
+        let context = Context::custom::<(
+            Date,
+            Eval,
+            RegExpCompiler,
+            RegExp,
+            Json,
+            Proxy,
+            MapSet,
+            TypedArrays,
+            Promise,
+        )>(&runtime)?;
+        let rng = RefCell::new(rng);
+        let desk = Rc::new(Desk { current: RefCell::default(), fault: RefCell::default(), rng });
+        let (begin, text) = context.with(|ctx| {
+            let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
+            let host = host::object(&ctx, &desk)?;
+            let tools: rquickjs::Object<'_> = prelude.call((host,))?;
+            let (begin, text): (Function<'_>, Function<'_>) =
+                (tools.get("begin")?, tools.get("text")?);
+            Ok::<_, Error>((Persistent::save(&ctx, begin), Persistent::save(&ctx, text)))
+        })?;
+        let meter =
+            Rc::new(Meter { interrupts: Cell::new(0), is_over: Cell::new(false), deadline });
+        let asked = meter.clone();
+        runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
+        let scripts = HashMap::new();
+        Ok(Self { scripts, begin, text, context, _runtime: runtime, desk, meter })
+    }
+
+    /// Compiles a script, unless it is compiled already.
+    pub(super) fn compile(
+        &mut self,
+        code: &Arc<str>,
+        unknown: &[String],
+    ) -> Result<(), SyntaxError> {
+        if self.scripts.contains_key(code) {
+            return Ok(());
+        }
+        if self.scripts.len() >= SCRIPTS_MAX {
+            self.scripts.clear();
+        }
+        self.meter.arm();
+        // A name that means nothing is undefined instead of an error: it becomes a parameter that
+        // nobody passes. The script stands on lines of its own, so that errors count from it.
+        let source = format!("(function ({}) {{ return (\n{code}\n); }})", unknown.join(", "));
+        let compiled = self.context.with(|ctx| match ctx.eval::<Function<'_>, _>(source) {
+            Ok(function) => Ok(Persistent::save(&ctx, function)),
+            Err(_) => Err(syntax_error(&ctx)),
+        })?;
+        self.scripts.insert(code.clone(), compiled);
+        Ok(())
+    }
+
+    /// Evaluates a compiled script; as text, it is what the script leaves in the middle of a text.
+    pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
+        let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
+        *self.desk.current.borrow_mut() = Some(current);
+        self.meter.arm();
+        let outcome = self.context.with(|ctx| {
+            let begin = self.begin.clone().restore(&ctx)?;
+            begin.call::<_, ()>(())?;
+            let value: rquickjs::Value<'_> = match call(&ctx, script) {
+                Err(Error::Exception) => return Ok(self.exception(&ctx)),
+                called => called?,
+            };
+            let value =
+                if is_text { self.text.clone().restore(&ctx)?.call((value,)) } else { Ok(value) };
+            match value.and_then(|value| host::from_js(&ctx, value)) {
+                Err(Error::Exception) => Ok(self.exception(&ctx)),
+                converted => converted,
+            }
+        });
+        *self.desk.current.borrow_mut() = None;
+        let fault = self.desk.fault.borrow_mut().take();
+        match (outcome, fault) {
+            (_, _) if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
+            (Ok(Outcome::Broken(fault)), _) => Outcome::Broken(fault),
+            (_, Some(fault)) => Outcome::Fault(fault),
+            (Ok(outcome), None) => outcome,
+            (Err(_), None) => Outcome::Broken(limit("the script engine failed")),
+        }
+    }
+
+    /// What an exception means: swallowed as n8n swallows it, or the end of this engine.
+    fn exception(&self, ctx: &Ctx<'_>) -> Outcome {
+        let exception = ctx.catch();
+        // When memory runs out there may be none left for an error: the exception is null then.
+        if exception.is_null() {
+            return Outcome::Broken(limit("it used too much memory"));
+        }
+        let message = exception.as_exception().and_then(Exception::message);
+        if message.is_some_and(|message| message.contains("out of memory")) {
+            return Outcome::Broken(limit("it used too much memory"));
+        }
+        Outcome::Undefined
+    }
+}
+
+impl Meter {
+    fn arm(&self) {
+        self.interrupts.set(0);
+        self.is_over.set(false);
+        if let Some(deadline) = &self.deadline {
+            deadline.arm();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.interrupts.set(self.interrupts.get() + 1);
+        let is_past = self.deadline.as_ref().is_some_and(|deadline| deadline.is_past());
+        if is_past || self.interrupts.get() > INTERRUPTS_MAX {
+            self.is_over.set(true);
+        }
+        self.is_over.get()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine with {} scripts", self.scripts.len())
+    }
+}
+
+fn call<'js>(
+    ctx: &Ctx<'js>,
+    script: Persistent<Function<'static>>,
+) -> rquickjs::Result<rquickjs::Value<'js>> {
+    script.restore(ctx)?.call_arg(Args::new(ctx.clone(), 0))
+}
+
+fn limit(what: &str) -> Fault {
+    Fault::new("E-FLOW-SCRIPT-LIMIT", format!("the expression was stopped: {what}"))
+}
+
+fn syntax_error(ctx: &Ctx<'_>) -> SyntaxError {
+    let exception = ctx.catch();
+    let exception = exception.as_exception();
+    let message = exception.and_then(Exception::message).unwrap_or_default();
+    let stack = exception.and_then(Exception::stack).unwrap_or_default();
+    let first = stack.lines().next().unwrap_or_default();
+    let mut numbers = first.rsplit(':').map(|part| part.trim_end_matches(')').parse().ok());
+    let column = numbers.next().flatten().unwrap_or(1);
+    let line: usize = numbers.next().flatten().unwrap_or(2);
+    // The first line is ours.
+    SyntaxError { line: line.saturating_sub(1).max(1), column, message }
+}

@@ -1,0 +1,270 @@
+//! What a script may ask of the run that it belongs to, and how values cross over.
+
+use std::rc::Rc;
+
+use rquickjs::function::Function;
+use rquickjs::{Array, Ctx, Error, Exception, Object};
+use serde_json::Value;
+
+use crate::flow::expr::engine::{Current, Desk, Outcome};
+use crate::flow::{Fault, Item};
+
+/// Which of several items is asked for.
+const FIRST: i32 = 1;
+const LAST: i32 = 2;
+
+type Js<'js> = rquickjs::Result<rquickjs::Value<'js>>;
+
+/// The functions of the prelude's `host`.
+pub(super) fn object<'js>(ctx: &Ctx<'js>, desk: &Rc<Desk>) -> rquickjs::Result<Object<'js>> {
+    let host = Object::new(ctx.clone())?;
+    add_item(ctx, &host, desk)?;
+    add_nodes(ctx, &host, desk)?;
+    add_run(ctx, &host, desk)?;
+    Ok(host)
+}
+
+fn add_item<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let field = move |ctx: Ctx<'js>, key: String| -> Js<'js> {
+        of.with(&ctx, |current| match current.scope.items[current.item].json.get(&key) {
+            Some(value) => to_js(&ctx, value),
+            None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
+        })
+    };
+    host.set("field", Function::new(ctx.clone(), field)?)?;
+    let of = desk.clone();
+    let json = move |ctx: Ctx<'js>| -> Js<'js> {
+        of.with(&ctx, |current| object_to_js(&ctx, &current.scope.items[current.item].json))
+    };
+    host.set("json", Function::new(ctx.clone(), json)?)?;
+    let of = desk.clone();
+    let binary = move |ctx: Ctx<'js>| -> Js<'js> {
+        of.with(&ctx, |current| match &current.scope.items[current.item].binary {
+            Some(binary) => object_to_js(&ctx, binary),
+            None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
+        })
+    };
+    host.set("binary", Function::new(ctx.clone(), binary)?)?;
+    let of = desk.clone();
+    let input = move |ctx: Ctx<'js>, which: i32| -> Js<'js> {
+        of.with(&ctx, |current| chosen(&ctx, &current.scope.items, which))
+    };
+    host.set("input", Function::new(ctx.clone(), input)?)
+}
+
+fn add_nodes<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let ancestor = move |ctx: Ctx<'js>, name: String, item: usize| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let json = of.or_fault(&ctx, current.scope.ancestor(&name, item))?;
+            let found = Object::new(ctx.clone())?;
+            found.set("json", object_to_js(&ctx, json)?)?;
+            Ok(found.into_value())
+        })
+    };
+    host.set("ancestor", Function::new(ctx.clone(), ancestor)?)?;
+    let of = desk.clone();
+    let given = move |ctx: Ctx<'js>, name: String, which: i32, branch: i32, pass: i32| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let (branch, pass) = (usize::try_from(branch).ok(), u64::try_from(pass).ok());
+            let items = of.or_fault(&ctx, current.scope.given(&name, branch, pass))?;
+            chosen(&ctx, items, which)
+        })
+    };
+    host.set("given", Function::new(ctx.clone(), given)?)?;
+    let of = desk.clone();
+    let exists = move |ctx: Ctx<'js>, name: String| -> rquickjs::Result<()> {
+        of.with(&ctx, |current| of.or_fault(&ctx, current.scope.find(&name)).map(|_| ()))
+    };
+    host.set("exists", Function::new(ctx.clone(), exists)?)?;
+    let of = desk.clone();
+    let passes = move |ctx: Ctx<'js>, name: String| -> rquickjs::Result<f64> {
+        of.with(&ctx, |current| {
+            let node = of.or_fault(&ctx, current.scope.find(&name))?;
+            Ok(current.scope.memory.passes(node) as f64)
+        })
+    };
+    host.set(
+        "executed",
+        Function::new(ctx.clone(), {
+            let passes = passes.clone();
+            move |ctx: Ctx<'js>, name: String| passes(ctx, name).map(|passes| passes > 0.0)
+        })?,
+    )?;
+    host.set("passes", Function::new(ctx.clone(), passes)?)?;
+    let of = desk.clone();
+    let params = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let node = of.or_fault(&ctx, current.scope.find(&name))?;
+            object_to_js(&ctx, &current.scope.graph.node(node).parameters)
+        })
+    };
+    host.set("params", Function::new(ctx.clone(), params)?)
+}
+
+fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let number = |read: fn(&Current) -> f64| {
+        let of = desk.clone();
+        let get = move |ctx: Ctx<'js>| -> rquickjs::Result<f64> {
+            of.with(&ctx, |current| Ok(read(current)))
+        };
+        Function::new(ctx.clone(), get)
+    };
+    host.set("index", number(|current| current.item as f64)?)?;
+    host.set("pass", number(|current| current.scope.pass as f64)?)?;
+    host.set("now", number(|current| current.now_ms as f64)?)?;
+    let of = desk.clone();
+    // 53 bits fill the mantissa, as Math.random does.
+    let random = move || (of.rng.borrow_mut().next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    host.set("random", Function::new(ctx.clone(), random)?)?;
+    let text = |read: fn(&Current) -> String| {
+        let of = desk.clone();
+        let get = move |ctx: Ctx<'js>| -> rquickjs::Result<String> {
+            of.with(&ctx, |current| Ok(read(current)))
+        };
+        Function::new(ctx.clone(), get)
+    };
+    host.set("name", text(|current| current.scope.node().name.to_string())?)?;
+    host.set("run", text(|current| current.scope.run.0.to_string())?)?;
+    let of = desk.clone();
+    let workflow = move |ctx: Ctx<'js>, which: i32| -> rquickjs::Result<String> {
+        of.with(&ctx, |current| {
+            let graph = &current.scope.graph;
+            Ok(if which == 0 { graph.id() } else { graph.name() }.to_owned())
+        })
+    };
+    host.set("workflow", Function::new(ctx.clone(), workflow)?)?;
+    let of = desk.clone();
+    let previous = move |ctx: Ctx<'js>, which: i32| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let Some(source) = current.scope.source else {
+                return Ok(rquickjs::Value::new_undefined(ctx.clone()));
+            };
+            let name: &str = &current.scope.graph.node(source.node).name;
+            let fact = match which {
+                0 => name.into(),
+                1 => Value::from(source.output),
+                _ => Value::from(source.pass),
+            };
+            to_js(&ctx, &fact)
+        })
+    };
+    host.set("previous", Function::new(ctx.clone(), previous)?)
+}
+
+impl Desk {
+    /// Reads the current evaluation; outside of one there is nothing to read.
+    fn with<T>(
+        &self,
+        ctx: &Ctx<'_>,
+        read: impl FnOnce(&Current) -> rquickjs::Result<T>,
+    ) -> rquickjs::Result<T> {
+        match &*self.current.borrow() {
+            Some(current) => read(current),
+            None => Err(Exception::throw_message(ctx, "nothing is being evaluated")),
+        }
+    }
+
+    /// A fault that must reach the node, whatever the script does with the exception.
+    fn or_fault<T>(&self, ctx: &Ctx<'_>, result: Result<T, Fault>) -> rquickjs::Result<T> {
+        result.map_err(|fault| {
+            let error = Exception::throw_message(ctx, &fault.message);
+            *self.fault.borrow_mut() = Some(fault);
+            error
+        })
+    }
+}
+
+fn chosen<'js>(ctx: &Ctx<'js>, items: &[Item], which: i32) -> Js<'js> {
+    let one = |item: Option<&Item>| match item {
+        Some(item) => item_to_js(ctx, item),
+        None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
+    };
+    match which {
+        FIRST => one(items.first()),
+        LAST => one(items.last()),
+        _ => {
+            let list = Array::new(ctx.clone())?;
+            for (index, item) in items.iter().enumerate() {
+                list.set(index, item_to_js(ctx, item)?)?;
+            }
+            Ok(list.into_value())
+        }
+    }
+}
+
+fn item_to_js<'js>(ctx: &Ctx<'js>, item: &Item) -> Js<'js> {
+    let object = Object::new(ctx.clone())?;
+    object.set("json", object_to_js(ctx, &item.json)?)?;
+    if let Some(binary) = &item.binary {
+        object.set("binary", object_to_js(ctx, binary)?)?;
+    }
+    Ok(object.into_value())
+}
+
+fn object_to_js<'js>(ctx: &Ctx<'js>, fields: &crate::flow::Object) -> Js<'js> {
+    let object = Object::new(ctx.clone())?;
+    for (key, value) in fields {
+        object.set(key.as_str(), to_js(ctx, value)?)?;
+    }
+    Ok(object.into_value())
+}
+
+/// A JSON value as JavaScript.
+pub(super) fn to_js<'js>(ctx: &Ctx<'js>, value: &Value) -> Js<'js> {
+    Ok(match value {
+        Value::Null => rquickjs::Value::new_null(ctx.clone()),
+        Value::Bool(value) => rquickjs::Value::new_bool(ctx.clone(), *value),
+        Value::Number(number) => {
+            rquickjs::Value::new_number(ctx.clone(), number.as_f64().unwrap_or(f64::NAN))
+        }
+        Value::String(text) => rquickjs::String::from_str(ctx.clone(), text)?.into_value(),
+        Value::Array(values) => {
+            let list = Array::new(ctx.clone())?;
+            for (index, value) in values.iter().enumerate() {
+                list.set(index, to_js(ctx, value)?)?;
+            }
+            list.into_value()
+        }
+        Value::Object(fields) => object_to_js(ctx, fields)?,
+    })
+}
+
+/// A JavaScript value as JSON, as `JSON.stringify` would write it.
+pub(super) fn from_js<'js>(
+    ctx: &Ctx<'js>,
+    value: rquickjs::Value<'js>,
+) -> rquickjs::Result<Outcome> {
+    if value.is_undefined() || value.is_symbol() {
+        return Ok(Outcome::Undefined);
+    }
+    if value.is_function() {
+        let message = "the expression gives a function: add () to call it";
+        return Ok(Outcome::Fault(Fault::new("E-FLOW-EXPRESSION", message)));
+    }
+    if let Some(plain) = value.as_bool() {
+        return Ok(Outcome::Value(plain.into()));
+    }
+    if let Some(number) = value.as_number() {
+        return Ok(Outcome::Value(number_from_js(number)));
+    }
+    if let Some(text) = value.as_string() {
+        return Ok(Outcome::Value(text.to_string()?.into()));
+    }
+    if value.is_null() {
+        return Ok(Outcome::Value(Value::Null));
+    }
+    let Some(text) = ctx.json_stringify(value)? else { return Ok(Outcome::Undefined) };
+    serde_json::from_str(&text.to_string()?).map(Outcome::Value).map_err(|_| Error::Unknown)
+}
+
+/// Whole numbers stay whole, so that 3 does not become 3.0; what JSON cannot say becomes null.
+fn number_from_js(number: f64) -> Value {
+    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+    if number.fract() == 0.0 && number.abs() <= WHOLE_MAX {
+        Value::from(number as i64)
+    } else {
+        serde_json::Number::from_f64(number).map_or(Value::Null, Value::Number)
+    }
+}

@@ -1,0 +1,391 @@
+//! Expressions: parameters that begin with `=`, split into text and scripts, and resolved for one item.
+//!
+//! ```text
+//!  "=Hello {{ $json.name }}" ─▶ [Text "Hello ", Script] ─▶ Path, without the engine
+//!                                                       └▶ Engine, where no path will do
+//! ```
+
+mod engine;
+mod host;
+mod path;
+mod scan;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub(super) use engine::Current;
+pub use engine::Deadline;
+use engine::{Engine, Outcome};
+use path::{Found, Path};
+
+use crate::base::Rng;
+use crate::flow::{Fault, Object};
+
+/// The scripts of one runner, and the engine for those that need one.
+pub(super) struct Scripts {
+    engine: Option<Engine>,
+    deadline: Option<Rc<dyn Deadline>>,
+    rng: Rng,
+}
+
+/// A parameter value, ready to be resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Plan {
+    /// Holds no expression.
+    Constant(Value),
+    /// Holds one somewhere.
+    List(Vec<Self>),
+    /// Holds one somewhere.
+    Object(Vec<(String, Self)>),
+    /// One script and nothing around it: the value keeps its type.
+    Typed(Script),
+    /// Scripts in text.
+    Text(Vec<Chunk>),
+}
+
+/// A piece of a text with scripts in it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Chunk {
+    Text(String),
+    Script(Script),
+}
+
+/// One script, compiled or a plain path.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Script {
+    code: Arc<str>,
+    /// Names that mean nothing: undefined instead of an error.
+    unknown: Arc<[String]>,
+    path: Option<Path>,
+}
+
+/// Why an expression is refused at import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Path of the parameter.
+    pub(super) parameter: String,
+    /// Character in the parameter's text, from 1.
+    pub(super) column: usize,
+    pub(super) message: String,
+}
+
+/// What compiling the parameters of a node found.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    pub(super) refusals: Vec<Refusal>,
+    /// Parameter and name of each node that is referred to by a plain name.
+    pub(super) references: Vec<(String, String)>,
+}
+
+impl Scripts {
+    /// No scripts yet; the engine is built when the first one needs it.
+    pub(super) const fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
+        Self { engine: None, deadline, rng }
+    }
+
+    /// The same with a deadline for each evaluation.
+    pub(super) fn set_deadline(&mut self, deadline: Rc<dyn Deadline>) {
+        self.engine = None;
+        self.deadline = Some(deadline);
+    }
+
+    /// Compiles the parameters of a node; `None` when no expression is among them.
+    pub(super) fn compile(
+        &mut self,
+        parameters: &Object,
+        compiled: &mut Compiled,
+    ) -> Option<Arc<Plan>> {
+        match self.plan_object(parameters, "", compiled) {
+            Plan::Constant(_) => None,
+            plan @ (Plan::List(_) | Plan::Object(_) | Plan::Typed(_) | Plan::Text(_)) => {
+                Some(Arc::new(plan))
+            }
+        }
+    }
+
+    /// Resolves the parameters of a node for one item.
+    pub(super) fn resolve(&mut self, plan: &Plan, current: &Current) -> Result<Object, Fault> {
+        match self.value(plan, current)? {
+            Value::Object(parameters) => Ok(parameters),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => unreachable!("the parameters of a node are an object"),
+        }
+    }
+
+    /// Whether a text matches a pattern, bare or as `/pattern/flags`. A pattern that is none
+    /// matches nothing.
+    pub(super) fn matches(
+        &mut self,
+        text: &str,
+        pattern: &str,
+        current: &Current,
+    ) -> Result<bool, Fault> {
+        let split = pattern.strip_prefix('/').and_then(|inner| inner.rsplit_once('/'));
+        let (pattern, flags) = split.unwrap_or((pattern, ""));
+        // JSON's texts are JavaScript's as well.
+        let literal = |text: &str| Value::from(text).to_string();
+        let (pattern, flags, text) = (literal(pattern), literal(flags), literal(text));
+        let code = format!("new RegExp({pattern}, {flags}).test({text})").into();
+        let script = Script { code, unknown: Arc::new([]), path: None };
+        Ok(self.run(&script, false, current)? == Some(Value::Bool(true)))
+    }
+
+    fn plan(&mut self, value: &Value, parameter: &str, compiled: &mut Compiled) -> Plan {
+        match value {
+            Value::String(text) => match text.strip_prefix('=') {
+                Some(expression) => self.plan_expression(expression, parameter, compiled),
+                None => Plan::Constant(value.clone()),
+            },
+            Value::Array(values) => {
+                let plans: Vec<Plan> = values
+                    .iter()
+                    .enumerate()
+                    .map(|(index, value)| {
+                        self.plan(value, &format!("{parameter}[{index}]"), compiled)
+                    })
+                    .collect();
+                let is_constant = plans.iter().all(|plan| matches!(plan, Plan::Constant(_)));
+                if is_constant { Plan::Constant(value.clone()) } else { Plan::List(plans) }
+            }
+            Value::Object(fields) => self.plan_object(fields, parameter, compiled),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Plan::Constant(value.clone()),
+        }
+    }
+
+    fn plan_object(&mut self, fields: &Object, parameter: &str, compiled: &mut Compiled) -> Plan {
+        let dot = if parameter.is_empty() { "" } else { "." };
+        let plans: Vec<(String, Plan)> = fields
+            .iter()
+            .map(|(key, value)| {
+                (key.clone(), self.plan(value, &format!("{parameter}{dot}{key}"), compiled))
+            })
+            .collect();
+        if plans.iter().all(|(_, plan)| matches!(plan, Plan::Constant(_))) {
+            Plan::Constant(Value::Object(fields.clone()))
+        } else {
+            Plan::Object(plans)
+        }
+    }
+
+    fn plan_expression(&mut self, text: &str, parameter: &str, compiled: &mut Compiled) -> Plan {
+        let mut chunks = Vec::new();
+        for (offset, piece) in split(text) {
+            let code = match piece {
+                Piece::Text(text) => {
+                    chunks.push(Chunk::Text(text));
+                    continue;
+                }
+                Piece::Code(code) => code,
+            };
+            match self.script(code, parameter, compiled) {
+                Ok(Some(script)) => chunks.push(Chunk::Script(script)),
+                Ok(None) => chunks.push(Chunk::Text(String::new())),
+                Err((at, message)) => {
+                    // One for the `=`, one because columns count from 1.
+                    let column = text[..offset].chars().count() + at + 2;
+                    let parameter = parameter.to_owned();
+                    compiled.refusals.push(Refusal { parameter, column, message });
+                }
+            }
+        }
+        match chunks.as_mut_slice() {
+            [] => Plan::Constant("".into()),
+            [Chunk::Text(text)] => Plan::Constant(std::mem::take(text).into()),
+            [Chunk::Script(script)] => Plan::Typed(script.clone()),
+            _ => Plan::Text(chunks),
+        }
+    }
+
+    /// Compiles one script; an empty one is nothing. An error says at which character.
+    fn script(
+        &mut self,
+        code: &str,
+        parameter: &str,
+        compiled: &mut Compiled,
+    ) -> Result<Option<Script>, (usize, String)> {
+        if code.trim().is_empty() {
+            return Ok(None);
+        }
+        let words = scan::scan(code)
+            .map_err(|refused| (code[..refused.offset()].chars().count(), refused.message()))?;
+        let references = words.references.iter();
+        compiled.references.extend(references.map(|name| (parameter.to_owned(), name.clone())));
+        // Only the first statement counts.
+        let code = &code[..words.end.unwrap_or(code.len())];
+        let unknown = words.names.into_iter().filter(|name| !is_known(name)).collect();
+        let script = Script { code: code.into(), unknown, path: Path::parse(code) };
+        if script.path.is_none()
+            && let Some(engine) = self.engine()
+            && let Err(error) = engine.compile(&script.code, &script.unknown)
+        {
+            let before = code.split_inclusive('\n').take(error.line - 1);
+            let before: usize = before.map(|line| line.chars().count()).sum();
+            return Err((before + error.column - 1, error.message));
+        }
+        Ok(Some(script))
+    }
+
+    fn value(&mut self, plan: &Plan, current: &Current) -> Result<Value, Fault> {
+        match plan {
+            Plan::Constant(value) => Ok(value.clone()),
+            Plan::List(plans) => {
+                let values = plans.iter().map(|plan| self.value(plan, current));
+                values.collect::<Result<Vec<Value>, Fault>>().map(Value::Array)
+            }
+            Plan::Object(plans) => {
+                let fields =
+                    plans.iter().map(|(key, plan)| Ok((key.clone(), self.value(plan, current)?)));
+                fields.collect::<Result<Object, Fault>>().map(Value::Object)
+            }
+            Plan::Typed(script) => Ok(self.typed(script, current)?.unwrap_or(Value::Null)),
+            Plan::Text(chunks) => {
+                let mut text = String::new();
+                for chunk in chunks {
+                    match chunk {
+                        Chunk::Text(plain) => text.push_str(plain),
+                        Chunk::Script(script) => text.push_str(&self.text(script, current)?),
+                    }
+                }
+                Ok(text.into())
+            }
+        }
+    }
+
+    /// The value of a script; `None` is undefined.
+    fn typed(&mut self, script: &Script, current: &Current) -> Result<Option<Value>, Fault> {
+        if let Some(path) = &script.path {
+            match path.find(&current.scope, current.item)? {
+                Found::Value(value) => return Ok(Some(value)),
+                Found::Undefined => return Ok(None),
+                Found::Script => {}
+            }
+        }
+        self.run(script, false, current)
+    }
+
+    /// What a script leaves in the middle of a text.
+    fn text(&mut self, script: &Script, current: &Current) -> Result<String, Fault> {
+        if let Some(path) = &script.path {
+            match path.find(&current.scope, current.item)? {
+                Found::Value(Value::String(text)) => return Ok(text),
+                Found::Value(Value::Bool(value)) => return Ok(value.to_string()),
+                Found::Value(Value::Null) | Found::Undefined => return Ok(String::new()),
+                Found::Value(Value::Number(number)) if !number.is_f64() => {
+                    return Ok(number.to_string());
+                }
+                // How JavaScript writes fractions, lists and objects, it knows best.
+                Found::Value(Value::Number(_) | Value::Array(_) | Value::Object(_))
+                | Found::Script => {}
+            }
+        }
+        match self.run(script, true, current)? {
+            Some(Value::String(text)) => Ok(text),
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            )
+            | None => Ok(String::new()),
+        }
+    }
+
+    fn run(
+        &mut self,
+        script: &Script,
+        is_text: bool,
+        current: &Current,
+    ) -> Result<Option<Value>, Fault> {
+        let Some(engine) = self.engine() else {
+            return Err(Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory for the script engine"));
+        };
+        if engine.compile(&script.code, &script.unknown).is_err() {
+            self.engine = None;
+            return Err(Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory to compile the expression"));
+        }
+        match engine.evaluate(&script.code, is_text, current.clone()) {
+            Outcome::Value(value) => Ok(Some(value)),
+            Outcome::Undefined => Ok(None),
+            Outcome::Fault(fault) => Err(fault),
+            Outcome::Broken(fault) => {
+                self.engine = None;
+                Err(fault)
+            }
+        }
+    }
+
+    fn engine(&mut self) -> Option<&mut Engine> {
+        if self.engine.is_none() {
+            let rng = Rng::new(self.rng.next_u64());
+            self.engine = Engine::new(rng, self.deadline.clone()).ok();
+        }
+        self.engine.as_mut()
+    }
+}
+
+impl std::fmt::Debug for Scripts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scripts").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+enum Piece<'a> {
+    Text(String),
+    Code(&'a str),
+}
+
+/// Splits an expression into text and code, each with its byte offset. The first `}}` closes,
+/// wherever it stands; `\{{` is text; a `}}` that is missing at the end is not missed.
+fn split(text: &str) -> Vec<(usize, Piece<'_>)> {
+    let mut pieces = Vec::new();
+    let mut plain = String::new();
+    let mut at = 0;
+    while let Some(open) = text[at..].find("{{").map(|open| at + open) {
+        if let Some(before) = text[at..open].strip_suffix('\\') {
+            plain.push_str(before);
+            plain.push_str("{{");
+            at = open + 2;
+            continue;
+        }
+        plain.push_str(&text[at..open]);
+        if !plain.is_empty() {
+            pieces.push((at, Piece::Text(std::mem::take(&mut plain))));
+        }
+        let code = &text[open + 2..];
+        let end = code.find("}}");
+        pieces.push((open + 2, Piece::Code(&code[..end.unwrap_or(code.len())])));
+        at = end.map_or(text.len(), |end| open + 2 + end + 2);
+    }
+    plain.push_str(&text[at..]);
+    if !plain.is_empty() {
+        pieces.push((at, Piece::Text(plain)));
+    }
+    pieces
+}
+
+/// Words of the language and names that scripts see; everything else is undefined.
+fn is_known(name: &str) -> bool {
+    const WORDS: &str = " Array ArrayBuffer BigInt BigInt64Array BigUint64Array Boolean DataView \
+        Date Error EvalError Float32Array Float64Array Infinity Int16Array Int32Array Int8Array \
+        JSON Map Math NaN Number Object RangeError ReferenceError RegExp Set String Symbol \
+        SyntaxError TypeError URIError Uint16Array Uint32Array Uint8Array Uint8ClampedArray \
+        WeakMap WeakSet decodeURI decodeURIComponent encodeURI encodeURIComponent isFinite isNaN \
+        parseFloat parseInt undefined arguments async await break case catch class const continue \
+        debugger default delete do else enum eval export extends false finally for function get if \
+        implements in instanceof interface let new null of package private protected public \
+        return set static super switch this throw true try typeof var void while with yield \
+        $ $binary $data $execution $if $ifEmpty $input $itemIndex $json $max $min $node $not $now \
+        $parameter $prevNode $runIndex $today $workflow ";
+    let rest = WORDS.split(' ');
+    name.starts_with(|first: char| first.is_ascii_digit())
+        || rest.into_iter().any(|word| word == name)
+}
+
+#[cfg(test)]
+mod tests;

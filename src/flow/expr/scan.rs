@@ -1,0 +1,284 @@
+//! A look at the words of a script before it is compiled: what it names, and what it may not.
+
+use std::collections::BTreeSet;
+
+/// Names that lead out of the sandbox; they are refused here and are gone at run time as well.
+const REFUSED: [&str; 5] = ["constructor", "__proto__", "prototype", "getPrototypeOf", "import"];
+
+/// What a script says, as far as words tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// Every identifier, property names among them.
+    pub(super) names: BTreeSet<String>,
+    /// Names in `$('name')` and `$node['name']`.
+    pub(super) references: BTreeSet<String>,
+    /// Byte offset of the first `;` outside all brackets: what follows is not evaluated.
+    pub(super) end: Option<usize>,
+}
+
+/// Why a script is refused, and the byte offset where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Name(&'static str, usize),
+    Bracket(usize),
+    Unfinished(usize),
+    Empty,
+}
+
+impl Refused {
+    pub(super) const fn offset(self) -> usize {
+        match self {
+            Self::Name(_, at) | Self::Bracket(at) | Self::Unfinished(at) => at,
+            Self::Empty => 0,
+        }
+    }
+
+    pub(super) fn message(self) -> String {
+        match self {
+            Self::Name(name, _) => format!("`{name}` may not be used"),
+            Self::Bracket(_) => "a bracket does not match".to_owned(),
+            Self::Unfinished(_) => "a text, pattern or comment does not end".to_owned(),
+            Self::Empty => "there is no expression".to_owned(),
+        }
+    }
+}
+
+/// Reads the words of a script.
+pub(super) fn scan(code: &str) -> Result<Words, Refused> {
+    let mut scan = Scan { code: code.as_bytes(), at: 0, open: Vec::new(), last: Last::Operator };
+    let mut words = Words::default();
+    while let Some(byte) = scan.peek() {
+        let at = scan.at;
+        match byte {
+            _ if byte.is_ascii_whitespace() => scan.at += 1,
+            b'\'' | b'"' => {
+                scan.text(byte)?;
+                scan.last = Last::Operand;
+            }
+            b'`' => scan.template(at + 1)?,
+            b'/' => scan.slash()?,
+            b'(' | b'[' | b'{' => scan.open(byte),
+            b')' | b']' | b'}' => scan.close(byte)?,
+            b';' if scan.open.is_empty() => {
+                words.end = words.end.or(Some(at));
+                scan.at += 1;
+                scan.last = Last::Operator;
+            }
+            b'0'..=b'9' => scan.skip_word(),
+            _ if is_word(byte) => {
+                scan.skip_word();
+                scan.name(&code[at..scan.at], at, &mut words)?;
+            }
+            // An escape in an identifier would hide a refused name.
+            b'\\' => return Err(Refused::Name("\\", at)),
+            _ => {
+                scan.at += 1;
+                scan.last = Last::Operator;
+            }
+        }
+    }
+    match scan.open.last() {
+        Some(_) => Err(Refused::Bracket(code.len())),
+        None if words.end == Some(0) || code.trim().is_empty() => Err(Refused::Empty),
+        None => Ok(words),
+    }
+}
+
+/// What stood before: a `/` after an operand divides, after an operator it begins a pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Operator,
+    Operand,
+}
+
+struct Scan<'a> {
+    code: &'a [u8],
+    at: usize,
+    /// Open brackets; a back-tick stands for the `${` of a template.
+    open: Vec<u8>,
+    last: Last,
+}
+
+impl Scan<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.code.get(self.at).copied()
+    }
+
+    fn open(&mut self, byte: u8) {
+        self.open.push(byte);
+        self.at += 1;
+        self.last = Last::Operator;
+    }
+
+    fn close(&mut self, byte: u8) -> Result<(), Refused> {
+        let at = self.at;
+        self.at += 1;
+        self.last = Last::Operand;
+        match (self.open.pop(), byte) {
+            (Some(b'('), b')') | (Some(b'['), b']') | (Some(b'{'), b'}') => Ok(()),
+            (Some(b'`'), b'}') => self.template(at + 1),
+            _ => Err(Refused::Bracket(at)),
+        }
+    }
+
+    fn skip_word(&mut self) {
+        while self.peek().is_some_and(is_word) {
+            self.at += 1;
+        }
+        self.last = Last::Operand;
+    }
+
+    fn name(&mut self, name: &str, at: usize, words: &mut Words) -> Result<(), Refused> {
+        if let Some(refused) = REFUSED.iter().find(|refused| **refused == name) {
+            return Err(Refused::Name(refused, at));
+        }
+        if matches!(name, "return" | "typeof" | "in" | "of" | "void" | "delete" | "case" | "new") {
+            self.last = Last::Operator;
+        }
+        if matches!(name, "$" | "$node") {
+            words.references.extend(self.reference());
+        }
+        words.names.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// The name in `('name')` or `['name']` that follows, without going there.
+    fn reference(&self) -> Option<String> {
+        let rest = std::str::from_utf8(&self.code[self.at..]).ok()?.trim_start();
+        let rest = rest.strip_prefix(['(', '['])?.trim_start();
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`'))?;
+        let (name, after) = rest[1..].split_once(quote)?;
+        let is_plain = !name.contains(['\\', '$']);
+        (is_plain && after.trim_start().starts_with([')', ']'])).then(|| name.to_owned())
+    }
+
+    fn text(&mut self, quote: u8) -> Result<(), Refused> {
+        let from = self.at;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                None | Some(b'\n') => return Err(Refused::Unfinished(from)),
+                Some(b'\\') => self.at += 2,
+                Some(byte) => {
+                    self.at += 1;
+                    if byte == quote {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The text of a template from `from` to its end or to its next `${`.
+    fn template(&mut self, from: usize) -> Result<(), Refused> {
+        self.at = from;
+        self.last = Last::Operand;
+        loop {
+            match self.peek() {
+                None => return Err(Refused::Unfinished(from)),
+                Some(b'\\') => self.at += 2,
+                Some(b'`') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'$') if self.code.get(self.at + 1) == Some(&b'{') => {
+                    self.at += 1;
+                    self.open(b'`');
+                    return Ok(());
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+    }
+
+    /// A comment, a pattern or a division.
+    fn slash(&mut self) -> Result<(), Refused> {
+        let from = self.at;
+        let rest = &self.code[from..];
+        if rest.starts_with(b"//") {
+            self.at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        } else if rest.starts_with(b"/*") {
+            let end = rest[2..].windows(2).position(|pair| pair == b"*/");
+            self.at += end.ok_or(Refused::Unfinished(from))? + 4;
+        } else if self.last == Last::Operand {
+            self.at += 1;
+            self.last = Last::Operator;
+        } else {
+            self.pattern()?;
+        }
+        Ok(())
+    }
+
+    fn pattern(&mut self) -> Result<(), Refused> {
+        let from = self.at;
+        let mut is_class = false;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                None | Some(b'\n') => return Err(Refused::Unfinished(from)),
+                Some(b'\\') => self.at += 1,
+                Some(b'[') => is_class = true,
+                Some(b']') => is_class = false,
+                Some(b'/') if !is_class => break,
+                Some(_) => {}
+            }
+            self.at += 1;
+        }
+        self.at += 1;
+        self.skip_word();
+        Ok(())
+    }
+}
+
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_are_read_and_texts_are_not() {
+        let check = |code, names: &[&str]| {
+            let words = scan(code).unwrap();
+            assert_eq!(words.names.iter().map(String::as_str).collect::<Vec<_>>(), names, "{code}");
+        };
+        check("$json.a + 'b c' / d", &["$json", "a", "d"]);
+        check("`x ${y + `${z}`} w`", &["y", "z"]);
+        check("/a[/]b/g.test(c) // d", &["c", "test"]);
+        check("a /* b */ / c", &["a", "c"]);
+    }
+
+    #[test]
+    fn what_leads_out_is_refused() {
+        let check = |code, refused| assert_eq!(scan(code), Err(refused), "{code}");
+        check("a.constructor", Refused::Name("constructor", 2));
+        check("a.c\\u006fnstructor", Refused::Name("\\", 3));
+        check("1) + (2", Refused::Bracket(1));
+        check("(1", Refused::Bracket(2));
+        check("'a", Refused::Unfinished(0));
+        check("  ", Refused::Empty);
+    }
+
+    #[test]
+    fn references_and_the_first_statement_are_found() {
+        let words = scan("$('a b').item + $node[\"c\"].json; rest").unwrap();
+        assert_eq!(words.references, BTreeSet::from(["a b".to_owned(), "c".to_owned()]));
+        assert_eq!(words.end, Some(31));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(code in ".{0,60}") {
+            let _ = scan(&code);
+        }
+
+        #[test]
+        fn arbitrary_punctuation_never_panics(code in "[/`$'\"{}()\\[\\]\\\\a;é]{0,30}") {
+            let _ = scan(&code);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Expressions as their authors write them, each by path and by script, and scripts that mean harm.
+
+use std::cell::Cell;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::base::Rng;
+use crate::flow::memory::{Memory, Scope};
+use crate::flow::tests::{document, graph, item};
+use crate::flow::{Item, NodeIndex, RunId};
+
+/// An evaluation at the node `here` behind the node `call`, which gave one item.
+fn current(json: Value) -> Current {
+    let nodes = [
+        ("call", "test.phone", 0, json!({"parameters": {"say": "hi"}})),
+        ("here", "test.phone", 0, json!({})),
+        ("later", "test.phone", 0, json!({})),
+    ];
+    let graph = graph(&nodes, &[("start", 0, "call"), ("call", 1, "here"), ("here", 0, "later")]);
+    let mut given: Item = item(json!({"legId": "leg-1", "deep": {"list": [1, "two"]}}));
+    let call = graph.find("call").unwrap();
+    given.descend(call, None);
+    let mut memory = Memory::new(graph.nodes().count());
+    memory.record(call, Arc::new(vec![vec![], vec![given.clone()]]));
+    let input = Item { lineage: given.lineage.clone(), ..item(json) };
+    let scope = Scope {
+        run: RunId(7),
+        index: graph.find("here").unwrap(),
+        graph,
+        memory: Arc::new(memory),
+        items: Arc::new(vec![input]),
+        source: Some(crate::flow::memory::Source { node: NodeIndex(1), output: 1, pass: 0 }),
+        pass: 3,
+    };
+    Current { scope: Arc::new(scope), item: 0, now_ms: 1_700_000_000_000 }
+}
+
+fn scripts() -> Scripts {
+    Scripts::new(Rng::new(1), None)
+}
+
+fn resolve(scripts: &mut Scripts, expression: &str, json: Value) -> Result<Value, Fault> {
+    let mut compiled = Compiled::default();
+    let plan = scripts.plan(&format!("={expression}").into(), "say", &mut compiled);
+    assert_eq!(compiled.refusals, [], "{expression}");
+    scripts.value(&plan, &current(json))
+}
+
+fn payload() -> Value {
+    json!({"digit": "9", "number": "0049123", "n": 3, "half": 0.5, "yes": true, "nothing": null,
+        "list": ["a", "b"], "object": {"a": {"b": "c"}}, "größe": "ü", "odd key": 1, "empty": ""})
+}
+
+fn check(expression: &str, expected: Value) {
+    let value = resolve(&mut scripts(), expression, payload());
+    assert_eq!(value, Ok(expected), "{expression}");
+}
+
+/// The same, and the path must have answered, and the engine must say the same.
+fn check_both(code: &str, expected: Value) {
+    check(&format!("{{{{ {code} }}}}"), expected.clone());
+    let mut scripts = scripts();
+    let mut compiled = Compiled::default();
+    let mut script = scripts.script(code, "", &mut compiled).unwrap().unwrap();
+    assert!(script.path.is_some(), "{code} is no path");
+    assert!(scripts.engine.is_none());
+    script.path = None;
+    let value = scripts.typed(&script, &current(payload())).map(Option::unwrap_or_default);
+    assert_eq!(value, Ok(expected), "{code} as a script");
+}
+
+#[test]
+fn paths_say_what_scripts_say() {
+    check_both("$json.digit", json!("9"));
+    check_both("$json.object.a.b", json!("c"));
+    check_both("$json['odd key']", json!(1));
+    check_both("$json.list[1]", json!("b"));
+    check_both("$json.list[2]", Value::Null);
+    check_both("$json.list.length", json!(2));
+    check_both("$json.missing", Value::Null);
+    check_both("$json.missing.deeper", Value::Null);
+    check_both("$json.nothing.deeper", Value::Null);
+    check_both("$json.number.slice(1)", json!("049123"));
+    check_both("$json.number.slice(2, 4)", json!("49"));
+    check_both("$json.number.slice(20)", json!(""));
+    check_both("$json", payload());
+    check_both("$input.item.json.n", json!(3));
+    check_both("$('call').item.json.legId", json!("leg-1"));
+    check_both("$(\"call\").item.json.deep.list[1]", json!("two"));
+    check_both("$('call').first().json.legId", json!("leg-1"));
+    check_both("$('call').last().json['legId']", json!("leg-1"));
+    check_both("'text'", json!("text"));
+    check_both("42", json!(42));
+    check_both("true", json!(true));
+}
+
+#[test]
+fn a_single_script_keeps_its_type_and_text_does_not() {
+    check("{{ $json.n }}", json!(3));
+    check("{{ $json.n }} ", json!("3 "));
+    check("a{{ $json.n }}b{{ $json.yes }}", json!("a3btrue"));
+    check("{{ $json.half }}!", json!("0.5!"));
+    check("{{ $json.list }}!", json!("a,b!"));
+    check("{{ $json.object }}!", json!("[object Object]!"));
+    check("-{{ $json.nothing }}{{ $json.missing }}{{ 0/0 }}{{ '' }}-", json!("--"));
+    check("{{ 0 }}{{ false }}", json!("0false"));
+    check("plain", json!("plain"));
+    check("\\{{ x", json!("{{ x"));
+    check("{{ $json.n + 1", json!(4));
+    check("{{ }}", json!(""));
+}
+
+#[test]
+fn scripts_are_javascript() {
+    check("{{ $json.digit === '9' ? 'out' : 'in' }}", json!("out"));
+    check("{{ { a: $json.n, b: [$json.half] } }}", json!({"a": 3, "b": [0.5]}));
+    check("{{ $json.list.map(x => x.toUpperCase()).join('-') }}", json!("A-B"));
+    check("{{ `${$json.n} of ${$json.list.length}` }}", json!("3 of 2"));
+    check(
+        "{{ (() => { let sum = 0; for (const i of [1, 2]) sum += i; return sum })() }}",
+        json!(3),
+    );
+    check("{{ Object.keys($json).length }}", json!(11));
+    check("{{ 'digit' in $json }}", json!(true));
+    check("{{ JSON.stringify($json.object) }}", json!("{\"a\":{\"b\":\"c\"}}"));
+    check("{{ ({...$json}).größe }}", json!("ü"));
+    check("{{ 1; 2 }}", json!(1));
+    check("{{ $json.number.replace(/^00/, '+') }}", json!("+49123"));
+    check("{{ new Date(0) }}", json!("1970-01-01T00:00:00.000Z"));
+    check("{{ $json.n // the number\n }}", json!(3));
+}
+
+#[test]
+fn what_scripts_see() {
+    check("{{ $if($json.yes, 1, 2) }}", json!(1));
+    check("{{ $ifEmpty($json.empty, 'x') }}", json!("x"));
+    check(
+        "{{ [$itemIndex, $runIndex, $prevNode.name, $prevNode.outputIndex] }}",
+        json!([0, 3, "call", 1]),
+    );
+    check(
+        "{{ [$workflow.name, $execution.id, $execution.mode] }}",
+        json!(["flow", "7", "production"]),
+    );
+    check("{{ $now }}", json!("2023-11-14T22:13:20.000Z"));
+    check("{{ $now.plus(1, 'hours').toMillis() - Date.now() }}", json!(3_600_000));
+    check("{{ [$('call').isExecuted, $('later').isExecuted] }}", json!([true, false]));
+    check("{{ $('call').all().length }}", json!(1));
+    check("{{ $('call').params.say }}", json!("hi"));
+    check("{{ $node['call'].json.legId }}", json!("leg-1"));
+    check("{{ $input.all()[0].json.n + $input.first().json.n }}", json!(6));
+    check(
+        "{{ [$json.empty.isEmpty(), $json.list.last(), $json.half.round()] }}",
+        json!([true, "b", 1]),
+    );
+}
+
+#[test]
+fn errors_are_swallowed_unless_they_are_about_nodes() {
+    check("{{ $json.nothing.deeper.still }}", Value::Null);
+    check("{{ unknown }}", Value::Null);
+    check("{{ unknown.property }}", Value::Null);
+    check("{{ (() => { throw new Error('no') })() }}", Value::Null);
+    let fail = |expression: &str, message: &str| {
+        let fault = resolve(&mut scripts(), expression, payload()).unwrap_err();
+        assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("E-FLOW-EXPRESSION", message));
+    };
+    fail("{{ $('later').item.json.a }}", "the node 'later' has not been executed");
+    fail("{{ [$('later').item] }}", "the node 'later' has not been executed");
+    fail(
+        "{{ (() => { try { $('later').first() } catch {} })() }}",
+        "the node 'later' has not been executed",
+    );
+    fail("{{ $json.list.map }}", "the expression gives a function: add () to call it");
+}
+
+#[test]
+fn nothing_leads_out_and_nothing_is_left_behind() {
+    let mut scripts = scripts();
+    let mut same = |code: &str, expected: Value| {
+        let value = resolve(&mut scripts, &format!("{{{{ {code} }}}}"), payload());
+        assert_eq!(value, Ok(expected), "{code}");
+    };
+    same(
+        "[typeof eval, typeof Function, typeof globalThis, typeof Reflect, typeof Proxy, typeof Promise]",
+        json!(["undefined", "undefined", "undefined", "undefined", "undefined", "undefined"]),
+    );
+    same("(() => {})['const' + 'ructor']", Value::Null);
+    same("(async () => {})['const' + 'ructor']", Value::Null);
+    same("(function* () {})['const' + 'ructor']", Value::Null);
+    same("$json['const' + 'ructor']", Value::Null);
+    same("$json['__pro' + 'to__']", Value::Null);
+    same("$['const' + 'ructor']", Value::Null);
+    same("[].map['const' + 'ructor']", Value::Null);
+    same(
+        "(() => { try { Array['proto' + 'type'].leak = 1 } catch {} return [].leak })()",
+        Value::Null,
+    );
+    same("(() => { leak = 5; return 1 })()", json!(1));
+    same("typeof leak", json!("undefined"));
+    same("(function () { this.leak = 5; return 1 })()", Value::Null);
+    same("(function () { return this.leak })()", Value::Null);
+    same(
+        "(() => { $json.digit = 'changed'; $json.list.push(1); return $json.digit })()",
+        json!("changed"),
+    );
+    same("$json.digit + $json.list.length", json!("92"));
+}
+
+#[test]
+fn chance_is_seeded() {
+    let draw = || resolve(&mut scripts(), "{{ Math.random() }}", payload());
+    assert_eq!(draw(), draw());
+}
+
+#[test]
+fn hostile_scripts_are_stopped_and_the_next_one_runs() {
+    let mut scripts = scripts();
+    for code in [
+        "(() => { for (;;) {} })()",
+        "(() => { try { for (;;) {} } catch {} })()",
+        "(() => { const a = []; for (;;) a.push('x'.repeat(1e6) + a.length) })()",
+        "'x'.repeat(1e9)",
+        "(() => { let a = 'x'; for (;;) a += a })()",
+        "/(a+)+$/.test('a'.repeat(40) + 'b')",
+        "new Uint8Array(1e9)",
+        "JSON.stringify(Array.from({ length: 1e6 }, (_, i) => [i, i, i, i, i, i, i]))",
+    ] {
+        let fault = resolve(&mut scripts, &format!("{{{{ {code} }}}}"), payload());
+        let is_stopped = fault.as_ref().is_err_and(|fault| fault.code == "E-FLOW-SCRIPT-LIMIT");
+        assert!(is_stopped || fault == Ok(Value::Null), "{code}: {fault:?}");
+        let value = resolve(&mut scripts, "{{ $json.n * 2 }}", payload());
+        assert_eq!(value, Ok(json!(6)), "after {code}");
+    }
+}
+
+#[test]
+fn lengths_that_are_lies_are_refused() {
+    let mut scripts = scripts();
+    for call in [
+        "reverse",
+        "splice",
+        "unshift",
+        "join",
+        "toString",
+        "copyWithin",
+        "concat",
+        "slice",
+        "shift",
+        "sort",
+    ] {
+        let code = format!("{{{{ [].{call}.call({{ length: 4e9 }}, 1, 2, 3) }}}}");
+        let value = resolve(&mut scripts, &code, payload());
+        assert!(
+            matches!(value, Ok(Value::Null | Value::String(_) | Value::Array(_))),
+            "{call}: {value:?}"
+        );
+    }
+    let value = resolve(&mut scripts, "{{ String.raw({ raw: { length: 4e9 } }) }}", payload());
+    assert_eq!(value, Ok(Value::Null));
+}
+
+#[test]
+fn a_deadline_stops_a_script_before_its_steps_are_spent() {
+    struct Third(Cell<u32>);
+    impl Deadline for Third {
+        fn arm(&self) {
+            self.0.set(0);
+        }
+        fn is_past(&self) -> bool {
+            self.0.set(self.0.get() + 1);
+            self.0.get() > 3
+        }
+    }
+    let deadline = Rc::new(Third(Cell::new(0)));
+    let mut scripts = Scripts::new(Rng::new(1), Some(deadline.clone()));
+    let fault = resolve(&mut scripts, "{{ (() => { for (;;) {} })() }}", payload()).unwrap_err();
+    assert_eq!(fault.code, "E-FLOW-SCRIPT-LIMIT");
+    assert_eq!(deadline.0.get(), 4);
+}
+
+#[test]
+fn what_is_no_script_is_refused_at_import_with_its_place() {
+    // The words after the place are the engine's own.
+    let refuse = |text: &str, column: usize, message: &str| {
+        let mut compiled = Compiled::default();
+        scripts().plan(&text.into(), "say", &mut compiled);
+        let refusal = &compiled.refusals[0];
+        assert_eq!((refusal.column, refusal.message.as_str()), (column, message), "{text}");
+    };
+    refuse("={{ $json. }}", 12, "expecting field name");
+    refuse("=é {{ a b }}", 9, "Unexpected identifier 'b'");
+    refuse("={{ a }} {{ \n + * b }}", 17, "unexpected token in expression: '*'");
+    refuse("={{ a.constructor }}", 7, "`constructor` may not be used");
+    refuse("={{ (a }}", 8, "a bracket does not match");
+    refuse("={{ '}}' }}", 5, "a text, pattern or comment does not end");
+
+    let more = json!({"parameters": {"say": "={{ $('cal').item.json.a }}"}});
+    let flow = document(&[("call", "test.phone", 0, more)], &[("start", 0, "call")]);
+    let (graph, problems) = crate::flow::check(&flow, &crate::flow::tests::catalogue());
+    assert!(graph.is_none());
+    assert_eq!(
+        problems[0].to_string(),
+        "error[E-FLOW-REFERENCE]: the expression refers to `cal`, and no node has that name\n  \
+         --> a.json, workflow `flow`, node `call`, parameter `say`\n   = help: did you mean `call`?"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn arbitrary_expressions_never_panic(text in "=[{}$a-c.'\"()\\[\\]/`;0 +é]{0,40}") {
+        let mut scripts = scripts();
+        let mut compiled = Compiled::default();
+        let plan = scripts.plan(&text.into(), "say", &mut compiled);
+        if compiled.refusals.is_empty() {
+            let _ = scripts.value(&plan, &current(payload()));
+        }
+    }
+
+    #[test]
+    fn paths_and_scripts_agree(
+        root in prop_oneof![Just("$json"), Just("$('call').item.json"), Just("$('call').first().json")],
+        keys in proptest::collection::vec(prop_oneof![
+            Just(".object"), Just(".a"), Just("['b']"), Just(".list"), Just("[0]"), Just("[1]"), Just(".length"),
+            Just(".n"), Just(".digit"), Just(".slice(1)"), Just(".nothing"), Just(".deep"), Just(".größe"), Just("[\"legId\"]"),
+        ], 0..4),
+    ) {
+        let code = format!("{root}{}", keys.concat());
+        let mut scripts = scripts();
+        let mut script = scripts.script(&code, "", &mut Compiled::default()).unwrap().unwrap();
+        let current = current(payload());
+        let by_path = (scripts.typed(&script, &current), scripts.text(&script, &current));
+        script.path = None;
+        let by_script = (scripts.typed(&script, &current), scripts.text(&script, &current));
+        prop_assert_eq!(by_path, by_script, "{}", code);
+    }
+}

@@ -1,0 +1,380 @@
+//! Conditions: the comparisons that If, Filter and Switch share, in their old and new spelling.
+
+use serde_json::Value;
+
+use crate::flow::{Fault, Object, Work};
+
+/// How strictly the two sides of a condition are taken.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    is_strict: bool,
+    ignores_case: bool,
+    version: u64,
+}
+
+/// Whether a filter of the new kind (`conditions`, `combinator`, `options`) holds.
+pub(super) fn filter_holds(
+    filter: &Value,
+    is_loose: bool,
+    ignores_case: bool,
+    work: &mut Work<'_>,
+    item: usize,
+) -> Result<bool, Fault> {
+    let options = &filter["options"];
+    let validation = options["typeValidation"].as_str();
+    let rules = Rules {
+        is_strict: validation != Some("loose") && !is_loose,
+        ignores_case: options["caseSensitive"] == false || ignores_case,
+        version: options["version"].as_u64().unwrap_or(1),
+    };
+    let conditions = filter["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_any = filter["combinator"] == "or";
+    for (place, condition) in conditions.iter().enumerate() {
+        let operator = &condition["operator"];
+        let kind = operator["type"].as_str().unwrap_or("string");
+        let operation = operator["operation"].as_str().unwrap_or_default();
+        let right_kind = operator["rightType"].as_str();
+        // What a list holds, and how long it is, is no list.
+        let right_kind = right_kind.unwrap_or(if kind == "array" { "any" } else { kind });
+        let left = rules.convert(&condition["leftValue"], kind);
+        let left = left.map_err(|what| wrong_type(&what, place, item))?;
+        // What the author typed on the right is text in the file, whatever it is meant to be.
+        let lenient = Rules { is_strict: false, ..rules };
+        let right = lenient.convert(&condition["rightValue"], right_kind);
+        let right = right.map_err(|what| wrong_type(&what, place, item))?;
+        let holds = rules.compare(kind, operation, &left, &right, work, item)?;
+        if holds == is_any {
+            return Ok(is_any);
+        }
+    }
+    Ok(!is_any || conditions.is_empty())
+}
+
+/// Whether the comparison of an old If or Switch holds: `equal`, `larger`, `notContains` and so on.
+pub(super) fn old_holds(
+    kind: &str,
+    operation: &str,
+    (left, right): (&Value, &Value),
+    work: &mut Work<'_>,
+    item: usize,
+) -> Result<bool, Fault> {
+    let rules = Rules { is_strict: false, ignores_case: false, version: 2 };
+    let operation = match operation {
+        "equal" => return Ok(equal(left, right)),
+        "notEqual" => return Ok(!equal(left, right)),
+        "larger" => "gt",
+        "largerEqual" => "gte",
+        "smaller" => "lt",
+        "smallerEqual" => "lte",
+        "isEmpty" => "empty",
+        "isNotEmpty" => "notEmpty",
+        same => same,
+    };
+    let convert = |value| rules.convert(value, kind).unwrap_or(Value::Null);
+    rules.compare(kind, operation, &convert(left), &convert(right), work, item)
+}
+
+/// Whether every operation of a filter is known; gives the path of the first that is not.
+pub(super) fn unknown_operation(filter: &Value) -> Option<(usize, String)> {
+    let conditions = filter["conditions"].as_array()?;
+    conditions.iter().enumerate().find_map(|(place, condition)| {
+        let operation = condition["operator"]["operation"].as_str()?;
+        (!OPERATIONS.contains(&operation)).then(|| (place, operation.to_owned()))
+    })
+}
+
+const OPERATIONS: [&str; 30] = [
+    "exists",
+    "notExists",
+    "equals",
+    "notEquals",
+    "contains",
+    "notContains",
+    "startsWith",
+    "notStartsWith",
+    "endsWith",
+    "notEndsWith",
+    "regex",
+    "notRegex",
+    "empty",
+    "notEmpty",
+    "gt",
+    "lt",
+    "gte",
+    "lte",
+    "after",
+    "before",
+    "afterOrEquals",
+    "beforeOrEquals",
+    "true",
+    "false",
+    "lengthEquals",
+    "lengthNotEquals",
+    "lengthGt",
+    "lengthLt",
+    "lengthGte",
+    "lengthLte",
+];
+
+impl Rules {
+    /// A side as the type that the condition compares; nothing stays nothing.
+    fn convert(self, value: &Value, kind: &str) -> Result<Value, String> {
+        let fits = match kind {
+            "string" => value.is_string(),
+            "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            "dateTime" => {
+                return match moment(value) {
+                    Some(ms) => Ok(ms.into()),
+                    None if value.is_null() || value == "" => Ok(Value::Null),
+                    None => Err(format!("'{}' is no date", plain(value))),
+                };
+            }
+            _ => true,
+        };
+        if fits || value.is_null() {
+            return Ok(value.clone());
+        }
+        let fail = || format!("'{}' is {} but {kind} was expected", plain(value), type_of(value));
+        if self.is_strict {
+            return Err(fail());
+        }
+        match kind {
+            "string" => Ok(plain(value).into()),
+            "number" => self.number(value).ok_or_else(fail),
+            "boolean" => Ok(self.boolean(value).into()),
+            _ => {
+                let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+                let fits = |parsed: &Value| (kind == "array") == parsed.is_array();
+                parsed.filter(fits).ok_or_else(fail)
+            }
+        }
+    }
+
+    fn number(self, value: &Value) -> Option<Value> {
+        let is_blank = value == "" || value.as_array().is_some_and(Vec::is_empty);
+        if is_blank {
+            return Some(if self.version < 3 { 0.into() } else { Value::Null });
+        }
+        match value {
+            Value::Bool(value) => Some(u8::from(*value).into()),
+            Value::String(text) => text.trim().parse::<f64>().ok().map(Value::from),
+            Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    fn boolean(self, value: &Value) -> bool {
+        match value.as_str().map(str::to_lowercase).as_deref() {
+            Some("false" | "0") if self.version >= 2 => false,
+            _ => is_truthy(value),
+        }
+    }
+
+    fn compare(
+        self,
+        kind: &str,
+        operation: &str,
+        left: &Value,
+        right: &Value,
+        work: &mut Work<'_>,
+        item: usize,
+    ) -> Result<bool, Fault> {
+        if let Some(positive) = negated(operation) {
+            return Ok(!self.compare(kind, positive, left, right, work, item)?);
+        }
+        match operation {
+            "exists" => return Ok(!left.is_null()),
+            "empty" => return Ok(is_empty(left)),
+            "true" => return Ok(left == true),
+            "false" => return Ok(left == false),
+            _ => {}
+        }
+        Ok(match kind {
+            "string" => return self.compare_text(operation, left, right, work, item),
+            "array" => compare_list(operation, left, right, self.ignores_case),
+            _ => match operation {
+                "equals" => equal(left, right),
+                _ => compare_order(operation, left, right),
+            },
+        })
+    }
+
+    fn compare_text(
+        self,
+        operation: &str,
+        left: &Value,
+        right: &Value,
+        work: &mut Work<'_>,
+        item: usize,
+    ) -> Result<bool, Fault> {
+        let text = |value: &Value| if value.is_null() { String::new() } else { plain(value) };
+        let (mut left, mut right) = (text(left), text(right));
+        if self.ignores_case {
+            left = left.to_lowercase();
+            // A pattern keeps its case: `\D` is not `\d`.
+            right = if operation == "regex" { right } else { right.to_lowercase() };
+        }
+        Ok(match operation {
+            "equals" => left == right,
+            "contains" => left.contains(&right),
+            "startsWith" => left.starts_with(&right),
+            "endsWith" => left.ends_with(&right),
+            "regex" => return work.matches(&left, &right, item),
+            _ => false,
+        })
+    }
+}
+
+/// The operation that this one denies.
+fn negated(operation: &str) -> Option<&'static str> {
+    Some(match operation {
+        "notExists" => "exists",
+        "notEquals" => "equals",
+        "notContains" => "contains",
+        "notStartsWith" => "startsWith",
+        "notEndsWith" => "endsWith",
+        "notRegex" => "regex",
+        "notEmpty" => "empty",
+        "lengthNotEquals" => "lengthEquals",
+        _ => return None,
+    })
+}
+
+/// Numbers and moments; a side that is missing is neither above nor below.
+fn compare_order(operation: &str, left: &Value, right: &Value) -> bool {
+    let (Some(left), Some(right)) = (left.as_f64(), right.as_f64()) else { return false };
+    match operation {
+        "gt" | "after" => left > right,
+        "lt" | "before" => left < right,
+        "gte" | "afterOrEquals" => left >= right,
+        "lte" | "beforeOrEquals" => left <= right,
+        _ => false,
+    }
+}
+
+fn compare_list(operation: &str, left: &Value, right: &Value, ignores_case: bool) -> bool {
+    let list = left.as_array().map_or(&[][..], Vec::as_slice);
+    let same = |value: &Value| match (value.as_str(), right.as_str()) {
+        (Some(one), Some(other)) if ignores_case => one.to_lowercase() == other.to_lowercase(),
+        _ => equal(value, right),
+    };
+    let length = Value::from(list.len());
+    let right =
+        right.as_str().and_then(|text| text.parse().ok()).map_or(right.clone(), |n: f64| n.into());
+    match operation {
+        "contains" => list.iter().any(same),
+        "lengthEquals" => equal(&length, &right),
+        "lengthGt" => compare_order("gt", &length, &right),
+        "lengthLt" => compare_order("lt", &length, &right),
+        "lengthGte" => compare_order("gte", &length, &right),
+        "lengthLte" => compare_order("lte", &length, &right),
+        _ => false,
+    }
+}
+
+/// JavaScript's `===`, where 3 and 3.0 are one number.
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left.as_f64(), right.as_f64()) {
+        (Some(left), Some(right)) => left == right,
+        _ => left == right,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn is_truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(_) | Value::Object(_) => true,
+    }
+}
+
+/// A value as text, objects as JSON.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
+    }
+}
+
+const fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Milliseconds since the epoch of an ISO 8601 text or of a number that is that already. A text
+/// without an offset is UTC.
+fn moment(value: &Value) -> Option<i64> {
+    if let Some(ms) = value.as_f64() {
+        return Some(ms as i64);
+    }
+    let text = value.as_str()?.trim();
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    if text.get(4..5)? != "-" || text.get(7..8)? != "-" || !(1..=12).contains(&month) {
+        return None;
+    }
+    let clock = text.get(11..).unwrap_or_default();
+    let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(zone_at);
+    let mut seconds = 0.0;
+    for (part, weight) in clock.split(':').filter(|part| !part.is_empty()).zip([3600.0, 60.0, 1.0])
+    {
+        seconds += part.parse::<f64>().ok()? * weight;
+    }
+    let offset = match zone.trim_start_matches('Z') {
+        "" => 0,
+        zone => {
+            let sign = if zone.starts_with('-') { -1 } else { 1 };
+            let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
+            let hours: i64 = digits.get(0..2)?.parse().ok()?;
+            sign * (hours * 60 + digits.get(2..4).map_or(Some(0), |text| text.parse().ok())?)
+        }
+    };
+    let days = days_from_civil(year, month, day);
+    let clock = ((seconds * 1000.0) as i64).saturating_sub(offset * 60_000);
+    Some((days * 86_400_000).saturating_add(clock))
+}
+
+/// Days since the epoch of a date of the Gregorian calendar: a year that begins in March has its
+/// leap day at the end.
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+fn wrong_type(what: &str, condition: usize, item: usize) -> Fault {
+    let message = format!("wrong type: {what} [condition {condition}, item {item}]");
+    Fault::new("E-FLOW-CONDITION", message)
+}
+
+/// Parameter `options.key` of a node, or `key` beside them, as a boolean.
+pub(super) fn option(parameters: &Object, key: &str) -> bool {
+    let beside = parameters.get(key);
+    beside.or_else(|| parameters.get("options")?.get(key)).is_some_and(|value| value == true)
+}
