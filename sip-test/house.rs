@@ -52,7 +52,9 @@ fn no_room_below_shell_touches_the_world() {
     ];
     let mut found = Vec::new();
     for (room, _) in MAY_NAME {
-        for file in rust_files(&source().join(room)) {
+        // Tests may read what they are tested with.
+        let files = rust_files(&source().join(room)).into_iter().filter(|file| !is_test(file));
+        for file in files {
             let text = fs::read_to_string(&file).unwrap();
             for (number, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
                 found.extend(banned.iter().filter(|word| line.contains(**word)).map(|word| {
@@ -111,6 +113,11 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// Whether a file is `x/tests.rs`, or lies in `x/tests`.
+fn is_test(file: &Path) -> bool {
+    file.ends_with("tests.rs") || file.iter().any(|part| part == "tests")
 }
 
 fn rooms_named(line: &str) -> Vec<String> {
