@@ -12,7 +12,7 @@ use crate::story::{golden_file, root};
 #[test]
 fn every_broken_flow_is_told_what_is_wrong_with_it() {
     for path in broken() {
-        let checked = check(&[path.clone()]);
+        let checked = check(std::slice::from_ref(&path));
         let problems = checked.problems.iter().map(|problem| format!("{problem}\n"));
         let told = problems.collect::<String>();
         golden_file(&root().join(path.with_extension("txt")), &told);

@@ -7,3 +7,4 @@ mod house;
 mod links;
 mod phones;
 mod story;
+mod torture;

@@ -1,6 +1,6 @@
 //! Config: `ringback.toml` as written, checked into settings that cannot be wrong.
 //!
-//! Reading has two stages: [`raw`] is the file's own shape and refuses unknown keys; [`check`]
+//! Reading has two stages: `raw` is the file's own shape and refuses unknown keys; [`check`]
 //! gives [`Settings`] or every problem at once, each with its path and what is allowed.
 
 mod raw;

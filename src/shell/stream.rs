@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::base::Tick;
 use crate::shell::poller::{Poller, Ready};
-use crate::sip::{Flow, Framed, Framer, Transport};
+use crate::sip::{Flow, Frame, Framer, Transport};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 1024;
@@ -21,6 +21,8 @@ const UNSENT_MAX: usize = 1024 * 1024;
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long the answer to a broken stream may take to leave.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// Bytes read from one connection before the others have their turn.
 const READ_MAX: usize = 64 * 1024;
 
@@ -40,6 +42,8 @@ struct Connection {
     framer: Framer,
     unsent: VecDeque<u8>,
     deadline: Tick,
+    /// Nothing more is read; the connection goes when the last answer is out.
+    is_closing: bool,
 }
 
 /// All connections of one listener.
@@ -153,7 +157,14 @@ impl Streams {
         let local = stream.local_addr().unwrap_or(self.local);
         let flow = Flow { transport: Transport::Tcp, local, remote, connection: number };
         let framer = Framer::new();
-        let connection = Connection { stream, flow, framer, unsent: VecDeque::new(), deadline };
+        let connection = Connection {
+            stream,
+            flow,
+            framer,
+            unsent: VecDeque::new(),
+            deadline,
+            is_closing: false,
+        };
         self.connections.insert(number, connection);
         self.by_remote.insert(remote, number);
         number
@@ -162,6 +173,9 @@ impl Streams {
     /// Says whether the connection goes on.
     fn read(&mut self, number: u64, now: Tick) -> bool {
         let Some(connection) = self.connections.get_mut(&number) else { return true };
+        if connection.is_closing {
+            return false;
+        }
         let mut buffer = [0_u8; 16 * 1024];
         let mut total = 0;
         while total < READ_MAX {
@@ -176,16 +190,20 @@ impl Streams {
             connection.framer.push(&buffer[..length]);
             while let Some(framed) = connection.framer.next() {
                 match framed {
-                    Ok(Framed::Message(bytes)) => {
+                    Ok(Frame::Message(bytes)) => {
                         connection.deadline = now + IDLE;
-                        let bytes = bytes.to_vec();
                         self.given.push_back(Given::Message(connection.flow, bytes));
                     }
-                    Ok(Framed::Ping) => connection.unsent.extend(b"\r\n"),
+                    Ok(Frame::Ping) => connection.unsent.extend(b"\r\n"),
+                    Ok(Frame::Pong) => {}
                     Err(error) => {
                         let remote = connection.flow.remote;
                         tracing::info!(%remote, %error, "closing a connection that broke its framing");
-                        return false;
+                        // The head alone is enough for the endpoint to say what was wrong.
+                        self.given.push_back(Given::Message(connection.flow, error.head));
+                        connection.is_closing = true;
+                        connection.deadline = now + LAST_WORD;
+                        return true;
                     }
                 }
             }

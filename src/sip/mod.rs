@@ -1,30 +1,35 @@
-//! SIP over bytes and ticks: messages read without copying, printed in one piece, framed, signed.
+//! SIP over bytes and ticks: messages read without copying, printed, framed, signed and drawn.
 //!
 //! *Invariant:* a [`Field`] value holds no CR or LF, so what was received can be printed again
 //! without becoming a second header. *Absent:* sockets, SDP content, calls, flows.
 
+// Words, then values, then messages, then what is done with them.
 mod limits;
-mod message;
 mod name;
-mod print;
-mod reason;
 mod text;
-mod typed;
 mod uri;
+mod typed;
+mod message;
 mod validate;
+mod reason;
+mod print;
 mod framing;
 mod ladder;
+mod challenger;
+pub mod digest;
 
+// The upper storey: what a user agent remembers and does.
+pub mod transport;
+pub mod transaction;
 pub mod dialog;
 pub mod endpoint;
-pub mod transaction;
-pub mod transport;
 
+pub use challenger::{Account, Challenger, NONCE_LIFE, NONCES_MAX, Verdict};
 pub use endpoint::{
     Body, Cause, Config, Counters, Credentials, Derived, DialogId, Endpoint, Event, Gauges,
     NotSent, Outgoing, Party, RequestId, TransactionId,
 };
-pub use framing::{Framed, Framer, FramingError};
+pub use framing::{Frame, Framer, FramingError, FramingFlaw, STREAM_MAX};
 pub use ladder::{Ladder, ROWS_MAX};
 pub use limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX, VIAS_MAX};
 pub use message::{Field, Message, ParseError, Start};

@@ -81,13 +81,11 @@ pub(super) struct Attempt {
     pub(super) from_tag: String,
     pub(super) branch: String,
     pub(super) cseq: u32,
-    #[expect(dead_code, reason = "read once digest answers are written")]
     pub(super) tries: Tries,
 }
 
 /// How often a challenge was answered: once, and once more if only the nonce was stale.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(dead_code, reason = "read once digest answers are written")]
 pub(super) struct Tries {
     pub(super) is_answered: bool,
     pub(super) is_stale_answered: bool,

@@ -1,5 +1,6 @@
 //! Calls between two endpoints over a scripted link, in simulated time.
 
+mod auth;
 mod calls;
 mod chaos;
 mod offers;
