@@ -1,4 +1,5 @@
 //! Calls, ladders and house rules: one binary, so that it links once.
 
 mod house;
+mod register;
 mod torture;

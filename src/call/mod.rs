@@ -7,8 +7,9 @@ pub mod digits;
 pub mod leg;
 pub mod node;
 pub mod payload;
+pub mod site;
 pub mod switch;
 pub mod trigger;
 
 pub use switch::{Config, Fact, Gauges, Output, Switch};
-pub use trigger::{Peer, TrunkSettings};
+pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

@@ -228,5 +228,8 @@ fn switch_config(settings: &Settings) -> call::Config {
         media_ports: settings.rtp.ports.clone(),
         legs_max: settings.legs_max,
         trunks: settings.trunks.clone(),
+        extensions: settings.extensions.clone(),
+        realm: settings.realm.clone(),
+        sip_local: settings.sip,
     }
 }

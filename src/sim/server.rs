@@ -45,6 +45,9 @@ pub fn standard_config(address: SocketAddr) -> Config {
         media_ports: 20_000..=29_999,
         legs_max: 4000,
         trunks: BTreeMap::new(),
+        extensions: BTreeMap::new(),
+        realm: None,
+        sip_local: address,
     }
 }
 

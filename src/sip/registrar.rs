@@ -335,8 +335,12 @@ mod tests {
 
         fn says(&mut self, change: Change<'_>) -> Result<(), NotBound> {
             self.cseq += 1;
-            let registration =
-                Registration { call_id: "c", cseq: self.cseq, flow: flow(self.cseq.into()), change };
+            let registration = Registration {
+                call_id: "c",
+                cseq: self.cseq,
+                flow: flow(self.cseq.into()),
+                change,
+            };
             self.registrar.handle_register(1, registration, self.now)
         }
 
