@@ -6,5 +6,6 @@ mod documents;
 mod house;
 mod links;
 mod phones;
+mod register;
 mod story;
 mod torture;

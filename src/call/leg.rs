@@ -25,10 +25,8 @@ pub type LegRef = Id<Leg>;
 pub struct Leg {
     /// Its dialog.
     pub dialog: DialogId,
-    /// The workflow that it belongs to.
-    pub workflow: usize,
-    /// Public name of the trunk or extensions group that it came by.
-    pub trigger_ref: String,
+    /// Whose it is.
+    pub origin: Origin,
     /// Where it stands.
     pub status: Status,
     /// Ports, description and agreement of its audio.
@@ -45,8 +43,6 @@ pub struct Leg {
     pub free: Option<Armed>,
     /// The way the call came; in-dialog requests are expected from there.
     pub flow: Flow,
-    /// The extension that it is, for legs of phones of ours.
-    pub extension: Option<String>,
     /// The dial that it is an attempt of, until it wins.
     pub dial: Option<DialRef>,
     /// The leg that it is bridged with.
@@ -63,6 +59,29 @@ pub struct Leg {
     pub started: Tick,
     /// When it was answered.
     pub answered: Option<Tick>,
+}
+
+/// Whose a leg is: proven before the leg came into being, so that nobody unknown has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The workflow that it belongs to.
+    pub workflow: usize,
+    /// Public name of the trunk or extensions group that it came by.
+    pub trigger_ref: String,
+    /// Which of the two.
+    pub kind: OriginKind,
+    /// The number of the extension, if it is one.
+    pub extension: Option<String>,
+}
+
+/// What a leg came by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OriginKind {
+    /// A trunk.
+    #[default]
+    Trunk,
+    /// An extension.
+    Extension,
 }
 
 /// Where a leg stands (contract §3).
@@ -147,8 +166,7 @@ impl Leg {
     pub fn new(dialog: DialogId, flow: Flow, local: sdp::Local, now: Tick) -> Self {
         Self {
             dialog,
-            workflow: 0,
-            trigger_ref: String::new(),
+            origin: Origin::default(),
             status: Status::Created,
             audio: Audio { local, offer: None, agreed: None, is_open: false },
             events: Bounded::with_max(EVENTS_MAX),
@@ -157,7 +175,6 @@ impl Leg {
             retained: 0,
             free: None,
             flow,
-            extension: None,
             dial: None,
             peer: None,
             entry: None,

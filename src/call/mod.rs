@@ -13,4 +13,4 @@ pub mod switch;
 pub mod trigger;
 
 pub use switch::{Config, Fact, Gauges, Output, Switch};
-pub use trigger::{Peer, TrunkSettings};
+pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

@@ -9,7 +9,14 @@ use crate::sip::{Message, NameAddr, Start};
 const BODY_MAX: usize = 16 * 1024;
 
 /// The item of a trigger's `Call` branch.
-pub fn call(message: &Message<'_>, reference: &str, leg: LegRef) -> Map<String, Value> {
+///
+/// `extension` is who was proven to call, which may differ from what From says.
+pub fn call(
+    message: &Message<'_>,
+    reference: &str,
+    extension: Option<&str>,
+    leg: LegRef,
+) -> Map<String, Value> {
     let from = message.from().ok();
     let to = message.to().ok();
     let caller_name = from.as_ref().map(display).unwrap_or_default();
@@ -18,7 +25,7 @@ pub fn call(message: &Message<'_>, reference: &str, leg: LegRef) -> Map<String, 
     let to = to.as_ref().map(uri_text).unwrap_or_default();
     let call_id = message.call_id().unwrap_or_default().to_owned();
     let leg = leg_text(leg);
-    let payload = json!({
+    let mut payload = json!({
         "eventType": "invite",
         "ref": reference,
         "legId": leg,
@@ -33,6 +40,10 @@ pub fn call(message: &Message<'_>, reference: &str, leg: LegRef) -> Map<String, 
         "raw": raw(message, &from, &to, &call_id, &caller_name),
         "sipPbx": { "ref": reference, "legId": leg },
     });
+    if let Some(extension) = extension {
+        payload["extension"] = extension.into();
+        payload["raw"]["extension"] = extension.into();
+    }
     match payload {
         Value::Object(object) => object,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {

@@ -1,31 +1,398 @@
-//! What is configured and registered: where extensions and trunks can be reached.
+//! The site: who may call and register, who is registered, and where each of them can be reached.
+//!
+//! *Invariant:* only who has proven a password of an extension or a dynamic trunk binds a contact,
+//! and only to that account.
 
-use crate::sip::{Credentials, Flow};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::{Rng, Tick};
+use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
+use crate::sip::digest::{self, Hash, Signed};
+use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration};
+use crate::sip::{self, Account, Challenger, Field, Flow, Message, Name, Start, Uri, Verdict};
+
+/// Contacts of all accounts together.
+pub const BINDINGS_MAX: usize = 10_000;
+/// Characters of a number that may be dialled.
+pub const NUMBER_MAX: usize = 64;
+/// What the server calls itself in challenges when nobody says otherwise.
+pub const REALM_DEFAULT: &str = "ringback";
 
 /// Where an outgoing call can be sent, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The Request-URI.
     pub request_uri: String,
-    /// The way to it.
+    /// The way there.
     pub flow: Flow,
-    /// What its challenge is answered with.
-    pub credentials: Option<Credentials>,
-    /// Host of our From.
+    /// What a challenge of the trunk is answered with.
+    pub credentials: Option<sip::Credentials>,
+    /// Host of the From header.
     pub from_host: String,
-    /// The extension that it is.
+    /// The extension that is called, if it is one.
     pub extension: Option<String>,
-    /// Public name of the trunk that it goes by.
+    /// Public name of the trunk that is used, if it is one.
     pub trunk: Option<String>,
 }
 
-/// Why a trunk cannot be dialled.
+/// Why a number cannot be called by a trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTarget {
-    /// No active trunk has this name.
+    /// The workflow has no trunk of this name.
     UnknownTrunk,
-    /// The trunk has no address at this moment.
+    /// Nobody knows where the trunk is: it has not registered, or no server is configured for it.
     NotRegistered,
-    /// The destination is no number or user that may be dialled.
+    /// The destination is no number or user name.
     BadNumber,
+}
+
+impl fmt::Display for NoTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownTrunk => "no trunk of this workflow has that ref",
+            Self::NotRegistered => "the trunk is not registered, and no server is configured",
+            Self::BadNumber => "a destination is digits, letters, and + * # - . _, at most 64",
+        })
+    }
+}
+
+impl std::error::Error for NoTarget {}
+
+/// Whether this may be dialled: digits, letters and a few marks, so that no destination becomes
+/// another host, parameter or header.
+pub fn is_number(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte);
+    !text.is_empty() && text.len() <= NUMBER_MAX && text.bytes().all(is_allowed)
+}
+
+/// Names one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountRef(usize);
+
+/// A user with a password.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Its trigger's place among the triggers of the switch.
+    pub trigger: usize,
+    /// The workflow of the trigger.
+    pub workflow: usize,
+    /// User and password.
+    pub credentials: sip::Credentials,
+    /// The extension that it is; `None`: it is the trunk itself.
+    pub extension: Option<String>,
+}
+
+/// Whether the sender of a request is who it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It knows the password of this account.
+    Proven(AccountRef),
+    /// It is to prove itself: values of WWW-Authenticate.
+    Challenge {
+        /// A header each.
+        values: Vec<String>,
+        /// Whether it tried and failed, which an operator wants to know.
+        is_failed: bool,
+    },
+    /// Nobody can prove anything here: no account is configured.
+    NoAccounts,
+}
+
+/// What is configured once and for all.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What phones are told as domain of their passwords; the default is [`REALM_DEFAULT`].
+    pub realm: Option<String>,
+    /// Our own host, and perhaps port, in From headers.
+    pub host: String,
+    /// Our own address, for flows to peers that have not spoken first.
+    pub local: Option<SocketAddr>,
+    /// Trunks by public name.
+    pub trunks: BTreeMap<String, TrunkSettings>,
+    /// Extensions by number.
+    pub extensions: BTreeMap<String, ExtensionSettings>,
+}
+
+/// Accounts and their bindings.
+#[derive(Debug)]
+pub struct Site {
+    settings: Settings,
+    realm: String,
+    challenger: Challenger,
+    logins: Vec<Login>,
+    /// Accounts by user name: trunks before extensions (contract §5.7).
+    by_username: BTreeMap<String, Vec<AccountRef>>,
+    registrar: Registrar<AccountRef>,
+    /// Extensions that were said to be online, by workflow and number.
+    online: BTreeSet<(usize, String)>,
+}
+
+impl Site {
+    /// A site without accounts. The secret that seals nonces comes from `rng`.
+    pub fn new(settings: Settings, rng: &mut Rng) -> Self {
+        let mut secret = [0; 32];
+        for part in secret.chunks_exact_mut(8) {
+            part.copy_from_slice(&rng.next_u64().to_be_bytes());
+        }
+        // RFC 8760 §2.4: the strongest first.
+        let challenger = Challenger::new(secret, &[Hash::Sha256, Hash::Md5]);
+        Self {
+            realm: settings.realm.clone().unwrap_or_else(|| REALM_DEFAULT.to_owned()),
+            settings,
+            challenger,
+            logins: Vec::new(),
+            by_username: BTreeMap::new(),
+            registrar: Registrar::with_max(BINDINGS_MAX),
+            online: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the accounts of a trigger; `index` is its place among the triggers.
+    ///
+    /// One listener has one realm, since a challenge is made before anybody knows whose caller it
+    /// is: the configured one, or the first that a trigger names.
+    pub fn add(&mut self, index: usize, trigger: &Trigger) {
+        let has_accounts = !matches!(trigger.kind, Kind::FixedTrunk { .. });
+        if let (true, None, Some(realm)) =
+            (has_accounts && self.logins.is_empty(), &self.settings.realm, trigger.realm())
+        {
+            realm.clone_into(&mut self.realm);
+        }
+        match &trigger.kind {
+            Kind::FixedTrunk { .. } => {}
+            Kind::DynamicTrunk { credentials } => {
+                self.add_login(index, trigger.workflow, credentials.clone(), None);
+            }
+            Kind::Extensions { phones } => {
+                for PhoneAccount { credentials, extension } in phones {
+                    let extension = Some(extension.clone());
+                    self.add_login(index, trigger.workflow, credentials.clone(), extension);
+                }
+            }
+        }
+    }
+
+    /// The user behind a reference.
+    pub fn login(&self, account: AccountRef) -> &Login {
+        &self.logins[account.0]
+    }
+
+    /// Who sent this request, by its Authorization (RFC 3261 §22.3). An unknown user costs as much
+    /// work as a wrong password, and hears the same.
+    pub fn prove(&mut self, message: &Message<'_>, flow: Flow, now: Tick) -> Proof {
+        let peer = flow.remote.ip();
+        if self.logins.is_empty() {
+            return Proof::NoAccounts;
+        }
+        let parsed = message.fields_of(Name::Authorization).filter_map(Field::text);
+        let credentials = parsed.filter_map(digest::Credentials::parse);
+        let Some(credentials) = credentials.into_iter().find(|one| one.realm == self.realm) else {
+            let values = self.challenger.challenge(&self.realm, peer, now);
+            return Proof::Challenge { values, is_failed: false };
+        };
+        let Start::Request { method, uri } = &message.start else {
+            unreachable!("only requests are to be proven");
+        };
+        let signed = Signed { method, uri, body: message.body };
+        let known = self.by_username.get(credentials.username).map_or(&[][..], Vec::as_slice);
+        let passwords = known.iter().map(|account| {
+            (Some(*account), Some(self.logins[account.0].credentials.password.as_str()))
+        });
+        let nobody = known.is_empty().then_some((None, None));
+        for (account, password) in passwords.chain(nobody) {
+            let expected = Account { realm: &self.realm, password };
+            match (self.challenger.verify(&credentials, expected, signed, peer, now), account) {
+                (Verdict::Ok, Some(account)) => return Proof::Proven(account),
+                (Verdict::Stale, _) => {
+                    let values = self.challenger.challenge_stale(&self.realm, peer, now);
+                    return Proof::Challenge { values, is_failed: false };
+                }
+                (Verdict::Ok | Verdict::Wrong, _) => {}
+            }
+        }
+        let values = self.challenger.challenge(&self.realm, peer, now);
+        Proof::Challenge { values, is_failed: true }
+    }
+
+    /// Does what a REGISTER of a proven account wants.
+    pub fn register(
+        &mut self,
+        account: AccountRef,
+        message: &Message<'_>,
+        flow: Flow,
+        now: Tick,
+    ) -> Result<(), NotBound> {
+        let bad = |_| NotBound::BadContact;
+        let default = message.expires().map_err(bad)?.map(u64::from);
+        let default = default.map_or(sip::registrar::EXPIRES_DEFAULT, Duration::from_secs);
+        let mut contacts = Vec::new();
+        let mut is_all = false;
+        for contact in message.contacts() {
+            match contact.map_err(bad)? {
+                sip::Contact::All => is_all = true,
+                sip::Contact::Address(address) => {
+                    let own = address.expires().map(|one| Duration::from_secs(one.into()));
+                    contacts.push((address.uri_text, own.unwrap_or(default)));
+                }
+            }
+        }
+        let change = match (is_all, contacts.as_slice()) {
+            (false, contacts) => Change::Contacts(contacts),
+            (true, []) if default.is_zero() => Change::RemoveAll,
+            // RFC 3261 §10.3: `*` stands alone, and with `Expires: 0` only.
+            (true, _) => return Err(NotBound::BadContact),
+        };
+        let call_id = message.call_id().map_err(bad)?;
+        let cseq = message.cseq().map_err(bad)?.number;
+        self.registrar.handle_register(account, Registration { call_id, cseq, flow, change }, now)
+    }
+
+    /// Where an account is registered.
+    pub fn bindings(&self, account: AccountRef) -> &[Binding] {
+        self.registrar.bindings(account)
+    }
+
+    /// Every endpoint of an extension of a workflow: configured, then registered.
+    pub fn extension_targets(&self, workflow: usize, number: &str) -> Vec<Target> {
+        let fixed = self.settings.extensions.get(number).and_then(|known| {
+            Some((known.contact.clone(), self.flow_to(known.transport, known.address)?))
+        });
+        let is_meant = |login: &&Login| {
+            login.workflow == workflow && login.extension.as_deref() == Some(number)
+        };
+        let accounts = self.logins.iter().enumerate().filter(|(_, login)| is_meant(login));
+        let bound = accounts.flat_map(|(index, _)| self.registrar.bindings(AccountRef(index)));
+        let bound = bound.map(|one| (one.contact.clone(), one.flow));
+        let target = |(request_uri, flow)| Target {
+            request_uri,
+            flow,
+            credentials: None,
+            from_host: self.host(flow),
+            extension: Some(number.to_owned()),
+            trunk: None,
+        };
+        fixed.into_iter().chain(bound).map(target).collect()
+    }
+
+    /// Where a trunk trigger takes calls to `destination`.
+    pub fn trunk_target(
+        &self,
+        index: usize,
+        trigger: &Trigger,
+        destination: &str,
+    ) -> Result<Target, NoTarget> {
+        if !is_number(destination) {
+            return Err(NoTarget::BadNumber);
+        }
+        // `#` begins a fragment elsewhere, so that a user part may not hold it (RFC 3261 §25.1).
+        let user = destination.replace('#', "%23");
+        let settings = self.settings.trunks.get(&trigger.reference);
+        let credentials = settings.and_then(|settings| settings.credentials.clone());
+        let (request_uri, flow, provider) = match &trigger.kind {
+            Kind::Extensions { .. } => return Err(NoTarget::UnknownTrunk),
+            Kind::FixedTrunk { .. } => {
+                let server = settings.and_then(TrunkSettings::outbound);
+                let server = server.ok_or(NoTarget::NotRegistered)?;
+                let flow = self.flow_to(sip::Transport::Udp, server);
+                let flow = flow.ok_or(NoTarget::NotRegistered)?;
+                (format!("sip:{user}@{server}"), flow, Some(server.to_string()))
+            }
+            Kind::DynamicTrunk { .. } => {
+                let account = self.logins.iter().position(|login| login.trigger == index);
+                let bindings = account.map_or(&[][..], |one| self.bindings(AccountRef(one)));
+                // The last that was confirmed: a trunk that moved has left the others behind.
+                let binding = bindings.last().ok_or(NoTarget::NotRegistered)?;
+                let uri = with_user(&binding.contact, &user).ok_or(NoTarget::NotRegistered)?;
+                (uri, binding.flow, None)
+            }
+        };
+        // Who has an account with a provider speaks in the provider's name (RFC 3261 §8.1.1.3).
+        let provider = provider.filter(|_| credentials.is_some());
+        let from_host = provider.unwrap_or_else(|| self.host(flow));
+        let trunk = Some(trigger.reference.clone());
+        Ok(Target { request_uri, flow, credentials, from_host, extension: None, trunk })
+    }
+
+    /// A connection is gone.
+    pub fn handle_flow_closed(&mut self, connection: u64) {
+        self.registrar.handle_flow_closed(connection);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        self.registrar.handle_timeout(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        self.registrar.poll_timeout()
+    }
+
+    /// The next extension, by workflow and number, that got its first endpoint or lost its last.
+    /// It may have several accounts, and a configured endpoint that never goes.
+    pub fn poll_event(&mut self) -> Option<Presence<(usize, String)>> {
+        while let Some(Presence::Online(account) | Presence::Offline(account)) =
+            self.registrar.poll_event()
+        {
+            let login = &self.logins[account.0];
+            let Some(number) = login.extension.clone() else { continue };
+            let extension = (login.workflow, number);
+            if self.extension_targets(extension.0, &extension.1).is_empty() {
+                if self.online.remove(&extension) {
+                    return Some(Presence::Offline(extension));
+                }
+            } else if self.online.insert(extension.clone()) {
+                return Some(Presence::Online(extension));
+            }
+        }
+        None
+    }
+
+    /// How many contacts are registered.
+    pub fn registrations(&self) -> usize {
+        self.registrar.len()
+    }
+
+    fn add_login(
+        &mut self,
+        trigger: usize,
+        workflow: usize,
+        credentials: sip::Credentials,
+        extension: Option<String>,
+    ) {
+        let account = AccountRef(self.logins.len());
+        let namesakes = self.by_username.entry(credentials.username.clone()).or_default();
+        namesakes.push(account);
+        self.logins.push(Login { trigger, workflow, credentials, extension });
+        namesakes.sort_by_key(|account| self.logins[account.0].extension.is_some());
+    }
+
+    fn flow_to(&self, transport: sip::Transport, remote: SocketAddr) -> Option<Flow> {
+        Some(Flow { transport, local: self.settings.local?, remote, connection: 0 })
+    }
+
+    fn host(&self, flow: Flow) -> String {
+        let advertised = Some(self.settings.host.clone()).filter(|host| !host.is_empty());
+        advertised.unwrap_or_else(|| flow.local.to_string())
+    }
+}
+
+impl TrunkSettings {
+    /// Where calls to the trunk are sent.
+    fn outbound(&self) -> Option<SocketAddr> {
+        let peer = self.peers.first();
+        self.server
+            .or_else(|| peer.map(|one| SocketAddr::new(one.address, one.port.unwrap_or(5060))))
+    }
+}
+
+/// The contact of a registered trunk with the number to be called as its user.
+fn with_user(contact: &str, user: &str) -> Option<String> {
+    let uri = Uri::parse(contact)?;
+    let sip = uri.sip()?;
+    let called = sip::SipUri { user: Some(user), password: None, headers: "", ..*sip };
+    Some(called.to_string())
 }

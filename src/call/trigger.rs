@@ -8,13 +8,29 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::flow::{Graph, NodeIndex};
+use crate::flow::{self, Graph, NodeIndex};
+use crate::sip;
 
 /// What an export does not say about a trunk; from `ringback.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrunkSettings {
     /// Addresses that are this trunk without further proof.
     pub peers: Vec<Peer>,
+    /// Where calls to a fixed trunk are sent; the first peer when not given.
+    pub server: Option<SocketAddr>,
+    /// What the trunk's challenges are answered with.
+    pub credentials: Option<sip::Credentials>,
+}
+
+/// What no phone says about an extension; from `ringback.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionSettings {
+    /// The URI under which it can be reached without having registered.
+    pub contact: String,
+    /// How it is reached.
+    pub transport: sip::Transport,
+    /// Where it is reached.
+    pub address: SocketAddr,
 }
 
 /// An address of a trunk: a host, with or without its port.
@@ -77,6 +93,25 @@ pub enum Kind {
         /// Where it may call from. Empty: this machine only.
         peers: Vec<Peer>,
     },
+    /// A trunk that registers here and proves itself by its password.
+    DynamicTrunk {
+        /// Its user and password.
+        credentials: sip::Credentials,
+    },
+    /// Phones that register here and prove themselves by their passwords.
+    Extensions {
+        /// Who they are.
+        phones: Vec<PhoneAccount>,
+    },
+}
+
+/// Whoever knows this password is this extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneAccount {
+    /// User and password of its Authorization header.
+    pub credentials: sip::Credentials,
+    /// The number under which it is dialled.
+    pub extension: String,
 }
 
 impl Trigger {
@@ -86,41 +121,116 @@ impl Trigger {
         workflow: usize,
         trunks: &BTreeMap<String, TrunkSettings>,
     ) -> Vec<Self> {
-        let trunk = |(node, described): (NodeIndex, &crate::flow::Node)| {
-            let parameter = |key: &str| described.parameters.get(key).and_then(Value::as_str);
-            if parameter("triggerOn") != Some("trunk") {
-                return None;
-            }
-            let reference = parameter("ref")?.to_owned();
-            let settings = trunks.get(&reference).cloned().unwrap_or_default();
-            let kind = Kind::FixedTrunk { peers: settings.peers };
+        let trigger = |(node, described): (NodeIndex, &flow::Node)| {
+            let reference = text(&described.parameters, "ref").to_owned();
+            let kind = Kind::of(&described.parameters, trunks.get(&reference))?;
             Some(Self { graph: graph.clone(), workflow, node, reference, kind })
         };
-        graph.triggers().filter_map(trunk).collect()
+        graph.triggers().filter_map(trigger).collect()
     }
 
-    /// Whether a call from this source is this trigger's.
+    /// Whether a call from this source is this trigger's without further proof.
     pub fn takes(&self, source: SocketAddr) -> bool {
         match &self.kind {
             Kind::FixedTrunk { peers } if peers.is_empty() => {
                 source.ip().to_canonical().is_loopback()
             }
             Kind::FixedTrunk { peers } => peers.iter().any(|peer| peer.is(source)),
+            Kind::DynamicTrunk { .. } | Kind::Extensions { .. } => false,
         }
     }
+
+    /// Whether it is a trunk, which numbers can be dialled by.
+    pub const fn is_trunk(&self) -> bool {
+        match self.kind {
+            Kind::FixedTrunk { .. } | Kind::DynamicTrunk { .. } => true,
+            Kind::Extensions { .. } => false,
+        }
+    }
+
+    /// The realm that its export names; none: the server's.
+    pub fn realm(&self) -> Option<&str> {
+        let options = self.graph.node(self.node).parameters.get("options");
+        let realm = options.and_then(|options| options.get("realm")).and_then(Value::as_str);
+        realm.filter(|realm| !realm.is_empty())
+    }
+
+    /// Who may register by it, in words; nobody for a fixed trunk.
+    pub fn registrations(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::FixedTrunk { .. } => Vec::new(),
+            Kind::DynamicTrunk { credentials } => {
+                vec![format!("user {} as trunk {}", credentials.username, self.reference)]
+            }
+            Kind::Extensions { phones } => {
+                let words = |phone: &PhoneAccount| {
+                    let PhoneAccount { credentials, extension } = phone;
+                    format!("user {} as extension {extension}", credentials.username)
+                };
+                phones.iter().map(words).collect()
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// What the checked parameters of a trigger mean; `None` for what takes no calls.
+    fn of(parameters: &flow::Object, settings: Option<&TrunkSettings>) -> Option<Self> {
+        match (text(parameters, "triggerOn"), text(parameters, "trunkConnectionMode")) {
+            ("trunk", "dynamic") => {
+                let username = text(parameters, "trunkStaticUsername").to_owned();
+                let password = text(parameters, "trunkStaticPassword").to_owned();
+                Some(Self::DynamicTrunk { credentials: sip::Credentials { username, password } })
+            }
+            ("trunk", _) => {
+                let peers = settings.map(|settings| settings.peers.clone());
+                Some(Self::FixedTrunk { peers: peers.unwrap_or_default() })
+            }
+            ("extensions", _) => Some(Self::Extensions { phones: phones(parameters) }),
+            _ => None,
+        }
+    }
+}
+
+/// The static credentials of an extensions trigger. The prefix is what phones say before the
+/// user name that is looked up (contract §5.3).
+fn phones(parameters: &flow::Object) -> Vec<PhoneAccount> {
+    let options = parameters.get("options").and_then(Value::as_object);
+    let prefix = options.map_or("", |options| text(options, "authorizationUsernamePrefix"));
+    let items = parameters.get("staticCredentials").and_then(|list| list.get("item"));
+    let items = items.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let phone = |item: &flow::Object| PhoneAccount {
+        credentials: sip::Credentials {
+            username: format!("{prefix}{}", text(item, "username")),
+            password: text(item, "password").to_owned(),
+        },
+        extension: text(item, "extension").to_owned(),
+    };
+    items.iter().filter_map(Value::as_object).map(phone).collect()
+}
+
+fn text<'a>(object: &'a flow::Object, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, node) = (self.graph.name(), &self.graph.node(self.node).name);
-        write!(f, "flow {name}, node {node}: trunk {} ", self.reference)?;
+        write!(f, "flow {name}, node {node}: ")?;
+        let reference = &self.reference;
         match &self.kind {
             Kind::FixedTrunk { peers } if peers.is_empty() => {
-                f.write_str("from this machine only, any number")
+                write!(f, "trunk {reference} from this machine only, any number")
             }
             Kind::FixedTrunk { peers } => {
                 let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                write!(f, "from {peers}, any number")
+                write!(f, "trunk {reference} from {peers}, any number")
+            }
+            Kind::DynamicTrunk { .. } => {
+                write!(f, "trunk {reference} from anywhere with its password, any number")
+            }
+            Kind::Extensions { .. } => {
+                write!(f, "extensions {reference} from anywhere with their passwords, any number")
             }
         }
     }

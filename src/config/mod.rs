@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::call::{Peer, TrunkSettings};
+use crate::call::site::is_number;
+use crate::call::{ExtensionSettings, Peer, TrunkSettings};
+use crate::sip::{self, Host, Transport, Uri};
 
 pub use raw::Raw;
 
@@ -24,6 +26,8 @@ pub struct Settings {
     pub sip: SocketAddr,
     /// Host, or host and port, that peers are told to use instead of the local address.
     pub advertised: Option<String>,
+    /// Realm of the passwords of phones and trunks, when it is not left to the flows.
+    pub realm: Option<String>,
     /// Where audio is received.
     pub rtp: RtpRange,
     /// Where health and metrics are served.
@@ -38,6 +42,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Trunks by public name.
     pub trunks: BTreeMap<String, TrunkSettings>,
+    /// Extensions that do not register, by number.
+    pub extensions: BTreeMap<String, ExtensionSettings>,
 }
 
 /// Address and ports for audio, as `127.0.0.1:20000-29999`.
@@ -73,6 +79,7 @@ impl Default for Settings {
         Self {
             sip: SocketAddr::from(([127, 0, 0, 1], 5060)),
             advertised: None,
+            realm: None,
             rtp: RtpRange { address: IpAddr::from([127, 0, 0, 1]), ports: 20_000..=29_999 },
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("data"),
@@ -80,6 +87,7 @@ impl Default for Settings {
             legs_max: 2000,
             drain: Duration::from_secs(30),
             trunks: BTreeMap::new(),
+            extensions: BTreeMap::new(),
         }
     }
 }
@@ -100,6 +108,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
     let settings = Settings {
         sip: checked.parse("sip.listen", raw.sip.listen, defaults.sip),
         advertised: raw.sip.advertised.filter(|host| checked.host("sip.advertised", host)),
+        realm: raw.sip.realm.filter(|realm| checked.realm("sip.realm", realm)),
         rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
         data: raw.data.unwrap_or(defaults.data),
@@ -111,7 +120,12 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             0..=86_400,
             30,
         )),
-        trunks: raw.trunk.into_iter().map(|(name, trunk)| checked.trunk(name, &trunk)).collect(),
+        trunks: raw.trunk.into_iter().map(|(name, trunk)| checked.trunk(name, trunk)).collect(),
+        extensions: raw
+            .extension
+            .into_iter()
+            .filter_map(|(number, one)| checked.extension(number, one.contact))
+            .collect(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
@@ -158,7 +172,17 @@ impl Checker<'_> {
         is_sound
     }
 
-    fn trunk(&mut self, name: String, trunk: &raw::Trunk) -> (String, TrunkSettings) {
+    fn realm(&mut self, path: &str, realm: &str) -> bool {
+        let is_sound = !realm.is_empty()
+            && realm.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+            && !realm.contains(['"', '\\']);
+        if !is_sound {
+            self.problem(path, format!("`{realm}`: write plain text without quotes"));
+        }
+        is_sound
+    }
+
+    fn trunk(&mut self, name: String, trunk: raw::Trunk) -> (String, TrunkSettings) {
         let mut peers = Vec::new();
         for (index, text) in trunk.peers.iter().enumerate() {
             match text.parse::<Peer>() {
@@ -169,12 +193,68 @@ impl Checker<'_> {
                 ),
             }
         }
-        (name, TrunkSettings { peers })
+        let server = trunk.server.and_then(|text| match text.parse::<Peer>() {
+            Ok(peer) => Some(SocketAddr::new(peer.address, peer.port.unwrap_or(SIP_PORT))),
+            Err(error) => {
+                let message = format!("`{text}`: {error}; write an address, or address:port");
+                self.problem(&format!("trunk.{name}.server"), message);
+                None
+            }
+        });
+        let credentials = match (trunk.username, trunk.password) {
+            (None, None) => None,
+            (Some(username), Some(password)) if !username.is_empty() && !password.is_empty() => {
+                Some(sip::Credentials { username, password })
+            }
+            (Some(_), _) | (_, Some(_)) => {
+                let message = "username and password come together, and neither is empty";
+                self.problem(&format!("trunk.{name}"), message.to_owned());
+                None
+            }
+        };
+        (name, TrunkSettings { peers, server, credentials })
+    }
+
+    fn extension(
+        &mut self,
+        number: String,
+        contact: String,
+    ) -> Option<(String, ExtensionSettings)> {
+        let path = format!("extension.{number}");
+        if !is_number(&number) {
+            self.problem(&path, "an extension is digits, letters, and + * # - . _".to_owned());
+        }
+        let Some((transport, address)) = reach(&contact) else {
+            let message = format!("`{contact}`: write sip:user@address:port");
+            self.problem(&format!("{path}.contact"), message);
+            return None;
+        };
+        Some((number, ExtensionSettings { contact, transport, address }))
     }
 
     fn problem(&mut self, path: &str, message: String) {
         self.problems.push(Problem { path: path.to_owned(), message });
     }
+}
+
+/// The port of a SIP address that names none (RFC 3261 §19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// How and where a SIP URI is reached; `None` where that takes a name server or TLS.
+fn reach(contact: &str) -> Option<(Transport, SocketAddr)> {
+    let uri = Uri::parse(contact)?;
+    let sip = uri.sip().filter(|sip| !sip.is_secure)?;
+    let address = match sip.host {
+        Host::V4(address) => IpAddr::V4(address),
+        Host::V6(address) => IpAddr::V6(address),
+        Host::Name(_) => return None,
+    };
+    let transport = match sip.params.value("transport").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("udp") => Transport::Udp,
+        Some("tcp") => Transport::Tcp,
+        Some(_) => return None,
+    };
+    Some((transport, SocketAddr::new(address, sip.port.unwrap_or(SIP_PORT))))
 }
 
 impl FromStr for RtpRange {
@@ -241,10 +321,23 @@ mod tests {
             limits.legs = 0
             [trunk.main]
             peers = ['192.0.2.1', 'nonsense']
+            server = 'sip.example.org'
+            username = 'alone'
+            [extension.200]
+            contact = 'sip:200@phone.example.org'
         ";
         let paths = read(text).unwrap_err().into_iter().map(|problem| problem.path);
         let paths = paths.collect::<Vec<_>>();
-        assert_eq!(paths, ["sip.listen", "rtp.listen", "limits.legs", "trunk.main.peers[1]"]);
+        let expected = [
+            "sip.listen",
+            "rtp.listen",
+            "limits.legs",
+            "trunk.main.peers[1]",
+            "trunk.main.server",
+            "trunk.main",
+            "extension.200.contact",
+        ];
+        assert_eq!(paths, expected);
     }
 
     #[test]

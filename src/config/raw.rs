@@ -23,6 +23,8 @@ pub struct Raw {
     pub limits: Limits,
     /// What flows do not say about their trunks, by `ref`.
     pub trunk: BTreeMap<String, Trunk>,
+    /// Extensions that do not register, by number.
+    pub extension: BTreeMap<String, Extension>,
 }
 
 /// `[sip]`
@@ -33,6 +35,8 @@ pub struct Sip {
     pub listen: Option<String>,
     /// Host or host:port that peers are told to use; the local address.
     pub advertised: Option<String>,
+    /// Realm of the passwords of phones and trunks; what a flow names, or `ringback`.
+    pub realm: Option<String>,
 }
 
 /// `[rtp]`
@@ -68,4 +72,19 @@ pub struct Trunk {
     /// Addresses, with or without port, that are this trunk without further proof; none: only
     /// this machine may call.
     pub peers: Vec<String>,
+    /// Address, with or without port, that calls to a fixed trunk are sent to; the first peer.
+    pub server: Option<String>,
+    /// User that this server is at the trunk, when the trunk asks; none: challenges are not answered.
+    pub username: Option<String>,
+    /// Password of that user; none: challenges are not answered.
+    pub password: Option<String>,
+}
+
+/// `[extension.NUMBER]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extension {
+    /// Where the extension is reached without having registered, as `sip:200@192.0.2.9:5062`; the
+    /// host is an address.
+    pub contact: String,
 }

@@ -229,5 +229,8 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         legs_max: settings.legs_max,
         epoch_ms: u64::try_from(clock.epoch_ms()).unwrap_or_default(),
         trunks: settings.trunks.clone(),
+        extensions: settings.extensions.clone(),
+        realm: settings.realm.clone(),
+        sip_local: settings.sip,
     }
 }

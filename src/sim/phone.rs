@@ -17,13 +17,16 @@ use crate::media::{
 use crate::sdp::{self, Direction, Encoding, Negotiated};
 use crate::sim::{Packet, Payload};
 use crate::sip::{
-    self, Body, Cause, DialogId, Endpoint, Event, Flow, Message, Outgoing, Party, Transport,
+    self, Body, Cause, Credentials, DialogId, Endpoint, Event, Flow, Message, Method, Outgoing,
+    Party, Transport,
 };
 
 /// Samples a phone remembers: ten minutes.
 pub const HEARD_MAX: usize = 10 * 60 * 8000;
 /// Four of these make a packet duration.
 const PHASE: Duration = Duration::from_millis(5);
+/// Seconds for which a phone wants to be registered.
+const EXPIRES: u32 = 600;
 /// A silence longer than this between two packets is kept as this much.
 const GAP_MAX: usize = 8000;
 /// The phone's one media leg and the player that hums.
@@ -50,12 +53,16 @@ pub enum PhoneEvent {
     Talking,
     /// The call is over.
     Ended(Cause),
+    /// What came of a REGISTER, as its final status.
+    Registered(u16),
 }
 
 /// A phone with one line.
 #[derive(Debug)]
 pub struct Phone {
     name: String,
+    /// The number it calls as, if that is not the user it has proven.
+    number: Option<String>,
     sip: SocketAddr,
     audio: SocketAddr,
     endpoint: Endpoint,
@@ -64,6 +71,7 @@ pub struct Phone {
     encodings: Vec<Encoding>,
     hum: Option<String>,
     call: Option<Call>,
+    registration: Option<Registration>,
     timers: Timers<Wake>,
     next_tick: Option<Tick>,
     phase: u8,
@@ -96,8 +104,17 @@ enum Ack {
     Answer(Vec<u8>),
 }
 
+/// Where the phone is registered, or wants to be.
+#[derive(Debug)]
+struct Registration {
+    server: SocketAddr,
+    credentials: Credentials,
+    refresh_timer: Option<Armed>,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Wake {
+    Refresh,
     Answer(DialogId),
 }
 
@@ -117,6 +134,7 @@ impl Phone {
         shard.handle_command(Command::Open { leg: LEG }, Tick::ZERO);
         Self {
             name: name.to_owned(),
+            number: None,
             sip,
             audio,
             endpoint: Endpoint::new(config, Rng::new(rng.next_u64())),
@@ -125,6 +143,7 @@ impl Phone {
             encodings: Encoding::ALL.to_vec(),
             hum: None,
             call: None,
+            registration: None,
             timers: Timers::new(),
             next_tick: None,
             phase: 0,
@@ -155,6 +174,13 @@ impl Phone {
     #[must_use]
     pub fn speaking(mut self, encodings: &[Encoding]) -> Self {
         self.encodings = encodings.to_vec();
+        self
+    }
+
+    /// Calls as this number, as the phones behind a trunk do.
+    #[must_use]
+    pub fn numbered(mut self, number: &str) -> Self {
+        self.number = Some(number.to_owned());
         self
     }
 
@@ -216,6 +242,27 @@ impl Phone {
         self.turn(Direction::SendRecv, now);
     }
 
+    /// Registers as this user, and again before the registration ends; calls prove the same user.
+    pub fn register(&mut self, server: SocketAddr, user: &str, password: &str, now: Tick) {
+        self.forget_registration();
+        let credentials = Credentials { username: user.to_owned(), password: password.to_owned() };
+        self.registration = Some(Registration { server, credentials, refresh_timer: None });
+        self.send_register(EXPIRES, now);
+        self.drain(now);
+    }
+
+    /// Takes its registration back; its calls prove nobody from now on.
+    pub fn unregister(&mut self, now: Tick) {
+        self.send_register(0, now);
+        self.forget_registration();
+        self.drain(now);
+    }
+
+    /// Is cut off: it no longer refreshes its registration, and says nothing.
+    pub fn vanish(&mut self) {
+        self.forget_registration();
+    }
+
     /// Presses digits, 100 ms each with as much between.
     pub fn press(&mut self, digits: &str, now: Tick) {
         if let Some(digits) = Digits::parse(digits) {
@@ -268,8 +315,11 @@ impl Phone {
             self.next_tick = self.call.is_some().then_some(now + PHASE);
         }
         self.endpoint.handle_timeout(now);
-        while let Some(Wake::Answer(dialog)) = self.timers.take_due(now) {
-            self.answer(dialog, now);
+        while let Some(wake) = self.timers.take_due(now) {
+            match wake {
+                Wake::Answer(dialog) => self.answer(dialog, now),
+                Wake::Refresh => self.send_register(EXPIRES, now),
+            }
         }
         self.drain(now);
     }
@@ -306,14 +356,13 @@ impl Phone {
             },
             request_uri: format!("sip:{user}@{server}"),
             from: Party {
-                display: String::new(),
-                user: self.name.clone(),
-                host: self.sip.to_string(),
+                user: self.number.clone().unwrap_or_else(|| self.party(self.sip).user),
+                ..self.party(self.sip)
             },
             to: Party { display: String::new(), user: user.to_owned(), host: server.to_string() },
             headers: Vec::new(),
             body,
-            credentials: None,
+            credentials: self.registration.as_ref().map(|known| known.credentials.clone()),
             derived: None,
         };
         if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
@@ -370,10 +419,57 @@ impl Phone {
             Event::Request { request, .. } => {
                 self.endpoint.respond(request, 405, &[], None, now);
             }
-            Event::OfferAnswered { message: None, .. }
-            | Event::Info { .. }
-            | Event::Response { .. } => {}
+            Event::Response { status, message, .. } => {
+                self.on_registered(status, message.as_deref(), now);
+            }
+            Event::OfferAnswered { message: None, .. } | Event::Info { .. } => {}
         }
+    }
+
+    fn send_register(&mut self, expires: u32, now: Tick) {
+        let Some(Registration { server, credentials, .. }) = &self.registration else { return };
+        let server = *server;
+        let party = self.party(server);
+        let outgoing = Outgoing {
+            flow: Flow {
+                transport: Transport::Udp,
+                local: self.sip,
+                remote: server,
+                connection: 0,
+            },
+            request_uri: format!("sip:{server}"),
+            from: party.clone(),
+            to: party,
+            headers: vec![("Expires".to_owned(), expires.to_string())],
+            body: None,
+            credentials: Some(credentials.clone()),
+            derived: None,
+        };
+        // A phone that has no room to ask is not registered, which the story will see.
+        let _ = self.endpoint.request(Method::Register, outgoing, now);
+    }
+
+    /// The outcome of a REGISTER; half of what was granted is left when the next one leaves.
+    fn on_registered(&mut self, status: u16, message: Option<&[u8]>, now: Tick) {
+        self.events.push((now, PhoneEvent::Registered(status)));
+        let granted = message.filter(|_| status == 200).and_then(|bytes| granted(bytes, self.sip));
+        let (Some(known), Some(granted)) = (&mut self.registration, granted) else { return };
+        self.timers.clear_slot(&mut known.refresh_timer);
+        let due = now + Duration::from_secs(granted.into()) / 2;
+        known.refresh_timer = Some(self.timers.arm(due, Wake::Refresh));
+    }
+
+    fn forget_registration(&mut self) {
+        if let Some(mut known) = self.registration.take() {
+            self.timers.clear_slot(&mut known.refresh_timer);
+        }
+    }
+
+    /// Who the phone says it is: the user that it proves, or its name.
+    fn party(&self, host: SocketAddr) -> Party {
+        let proven = self.registration.as_ref().map(|known| &known.credentials.username);
+        let user = proven.unwrap_or(&self.name).clone();
+        Party { display: String::new(), user, host: host.to_string() }
     }
 
     fn on_called(&mut self, dialog: DialogId, request: &[u8], now: Tick) {
@@ -533,6 +629,18 @@ impl Phone {
             version: 1,
         }
     }
+}
+
+/// The seconds that a registrar granted the contact at this address.
+fn granted(response: &[u8], address: SocketAddr) -> Option<u32> {
+    let message = Message::parse(response).ok()?;
+    let host = format!("@{address}");
+    for contact in message.contacts().filter_map(Result::ok) {
+        if let Some(own) = contact.address().filter(|own| own.uri_text.ends_with(&host)) {
+            return own.expires();
+        }
+    }
+    None
 }
 
 const fn codec(encoding: Encoding) -> Codec {

@@ -48,6 +48,9 @@ pub fn standard_config(address: SocketAddr) -> Config {
         legs_max: 4000,
         epoch_ms: 0,
         trunks: BTreeMap::new(),
+        extensions: BTreeMap::new(),
+        realm: None,
+        sip_local: address,
     }
 }
 

@@ -5,6 +5,7 @@
 //! full the oldest entry goes, and with it the validity of all nonces as old.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ pub struct Challenger {
     counts: BTreeMap<Nonce, u32>,
     /// Nonces up to this time are stale: their counts were forgotten.
     forgotten: Option<Tick>,
+}
+
+/// Without the secret.
+impl fmt::Debug for Challenger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Challenger").field("hashes", &self.hashes).finish_non_exhaustive()
+    }
 }
 
 /// What credentials are worth.

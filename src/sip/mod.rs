@@ -17,6 +17,7 @@ mod framing;
 mod ladder;
 mod challenger;
 pub mod digest;
+pub mod registrar;
 
 // The upper storey: what a user agent remembers and does.
 pub mod transport;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::call::node::is_expression;
+use crate::call::site::is_number;
 use crate::flow::{Findings, NodeType, Object, Role};
 
 /// The type's name in exports.
@@ -88,35 +89,123 @@ impl NodeType for Trigger {
             let message = "a ref cannot be an expression: it is needed before anything runs";
             report.error("E-SIP-REF", "ref", message, "write the name itself");
         }
-        let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default();
-        match text("triggerOn") {
-            "trunk" => {}
-            kind @ ("extensions" | "queue" | "aiTool") => {
-                let message = format!("`{kind}` triggers are not served yet");
-                let remedy = "use a trunk trigger";
-                report.error("E-SIP-UNSERVED", "triggerOn", &message, remedy);
-                return;
+        match text(parameters, "triggerOn") {
+            "trunk" => check_trunk(parameters, report),
+            "extensions" => check_extensions(parameters, report),
+            "queue" => check_queue(parameters, report),
+            "aiTool" => {
+                let message = "`aiTool` triggers are not served yet";
+                report.error("E-SIP-UNSERVED", "triggerOn", message, "use a trunk trigger");
             }
             other => {
                 let message = format!("`{other}` is none of trunk, extensions, queue, aiTool");
                 report.error("E-SIP-VALUE", "triggerOn", &message, "choose one of these");
-                return;
             }
         }
-        if text("trunkConnectionMode") == "dynamic" {
-            let message = "trunks at dynamic addresses are not served yet";
-            let remedy = "use a fixed address; list its peers under [trunk.REF] in ringback.toml";
-            report.error("E-SIP-UNSERVED", "trunkConnectionMode", message, remedy);
-        } else if parameters.get("trunkUseRegistration") == Some(&Value::Bool(true)) {
+    }
+}
+
+fn check_trunk(parameters: &Object, report: &mut Findings) {
+    match text(parameters, "trunkConnectionMode") {
+        "dynamic" => {
+            check_auth(parameters, report);
+            for key in ["trunkStaticUsername", "trunkStaticPassword"] {
+                check_secret(parameters, key, key, report);
+            }
+        }
+        "fixed" if parameters.get("trunkUseRegistration") == Some(&Value::Bool(true)) => {
             let message = "registration at a trunk is not served yet";
             let remedy = "switch it off; list the trunk's peers under [trunk.REF] in ringback.toml";
             report.error("E-SIP-UNSERVED", "trunkUseRegistration", message, remedy);
         }
-        if parameters.get("enableCallRecording") == Some(&Value::Bool(true)) {
-            let message = "call recording is not served yet";
-            report.error("E-SIP-UNSERVED", "enableCallRecording", message, "switch it off");
+        "fixed" => {}
+        other => {
+            let message = format!("`{other}` is neither fixed nor dynamic");
+            report.error("E-SIP-VALUE", "trunkConnectionMode", &message, "choose one of these");
         }
     }
+    check_recording("enableCallRecording", parameters, report);
+}
+
+fn check_extensions(parameters: &Object, report: &mut Findings) {
+    check_auth(parameters, report);
+    check_recording("extensionsEnableCallRecording", parameters, report);
+    let transports = parameters.get("options").and_then(|options| options.get("transports"));
+    if transports.and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        let message = "At least one extensions transport must be selected";
+        report.error("E-SIP-TRANSPORT", "options.transports", message, "select udp");
+    }
+    let items = parameters.get("staticCredentials").and_then(|list| list.get("item"));
+    let items = items.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if items.is_empty() {
+        let remedy = "add user name, password and extension of each phone";
+        report.error("E-SIP-CREDENTIALS", "staticCredentials", "no phone may register", remedy);
+    }
+    let empty = Object::new();
+    let mut usernames = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let item = item.as_object().unwrap_or(&empty);
+        let at = |key: &str| format!("staticCredentials.item[{index}].{key}");
+        for key in ["username", "password", "extension"] {
+            check_secret(item, key, &at(key), report);
+        }
+        let (username, extension) = (text(item, "username"), text(item, "extension"));
+        if !extension.is_empty() && !is_number(extension) {
+            let message = "an extension is digits, letters, and + * # - . _, at most 64";
+            report.error("E-SIP-VALUE", &at("extension"), message, "write a short number");
+        }
+        if usernames.contains(&username) && !username.is_empty() {
+            let message = format!("the user `{username}` stands here twice");
+            let remedy = "give each phone its own user; they may share the extension";
+            report.error("E-SIP-CREDENTIALS", &at("username"), &message, remedy);
+        }
+        usernames.push(username);
+    }
+}
+
+fn check_queue(parameters: &Object, report: &mut Findings) {
+    let numbers = text(parameters, "queueExtensions");
+    if numbers.split(',').all(|number| number.trim().is_empty()) {
+        let message = "a queue needs operators";
+        let remedy = "list their extensions, with commas between";
+        report.error("E-SIP-QUEUE", "queueExtensions", message, remedy);
+    }
+}
+
+/// Only passwords that stand in the workflow are looked up; flows that decide themselves come later.
+fn check_auth(parameters: &Object, report: &mut Findings) {
+    let mode = text(parameters, "authMode");
+    if mode != "static" {
+        let message = format!("authentication by `{mode}` is not served yet");
+        report.error("E-SIP-UNSERVED", "authMode", &message, "choose static");
+    }
+    let realm = parameters.get("options").and_then(|options| options.get("realm"));
+    let realm = realm.and_then(Value::as_str).unwrap_or_default();
+    if !realm.bytes().all(|byte| (b' '..0x7f).contains(&byte) && !b"\"\\".contains(&byte)) {
+        let message = "a realm is plain text without quotes";
+        report.error("E-SIP-VALUE", "options.realm", message, "leave it empty");
+    }
+}
+
+/// A user name or password is needed before anything runs, and an empty one would let anybody in.
+fn check_secret(object: &Object, key: &str, path: &str, report: &mut Findings) {
+    if text(object, key).is_empty() {
+        report.error("E-SIP-CREDENTIALS", path, "it must not be empty", "fill it in");
+    } else if object.get(key).is_some_and(is_expression) {
+        let message = "it cannot be an expression: it is needed before anything runs";
+        report.error("E-SIP-CREDENTIALS", path, message, "write the text itself");
+    }
+}
+
+fn check_recording(key: &str, parameters: &Object, report: &mut Findings) {
+    if parameters.get(key) == Some(&Value::Bool(true)) {
+        let remedy = "the branch Recording stays silent until then";
+        report.warning("W-SIP-RECORDING", key, "calls are not recorded yet", remedy);
+    }
+}
+
+fn text<'a>(object: &'a Object, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn labels(words: &[&str]) -> Vec<String> {

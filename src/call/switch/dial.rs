@@ -9,7 +9,7 @@ use crate::call::dial::{
     Caller, Dial, DialEvent, DialRef, EVENTS_MAX, Status, Strategy, TARGETS_MAX, dial_text,
     parse_dial,
 };
-use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, leg_text};
+use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, OriginKind, leg_text};
 use crate::call::node::operation::{items, words};
 use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
@@ -254,9 +254,9 @@ impl Switch {
     /// Whether a number of this workflow has a live leg.
     pub(super) fn is_extension_busy(&self, workflow: usize, number: &str) -> bool {
         self.legs.iter().any(|(_, leg)| {
-            leg.workflow == workflow
+            leg.origin.workflow == workflow
                 && leg.end().is_none()
-                && leg.extension.as_deref() == Some(number)
+                && leg.origin.extension.as_deref() == Some(number)
         })
     }
 
@@ -361,9 +361,12 @@ impl Switch {
             return None;
         };
         let mut leg = Leg::new(dialog, target.flow, local, now);
-        leg.workflow = workflow;
-        leg.trigger_ref = target.trunk.clone().unwrap_or_default();
-        leg.extension.clone_from(&target.extension);
+        leg.origin.workflow = workflow;
+        leg.origin.trigger_ref = target.trunk.clone().unwrap_or_default();
+        leg.origin.extension.clone_from(&target.extension);
+        if target.extension.is_some() {
+            leg.origin.kind = OriginKind::Extension;
+        }
         leg.dial = Some(dial);
         leg.is_inbound = false;
         let Some(id) = self.legs.insert(leg) else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::Tick;
 use crate::call::leg::Leg;
 use crate::call::payload;
+use crate::call::switch::register::{Unproven, headers};
 use crate::call::switch::{Fact, Output, Switch};
 use crate::call::trigger::Trigger;
 use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
@@ -21,8 +22,8 @@ enum Refusal {
     Draining,
     /// No leg, run or port is left.
     Full,
-    /// No trigger listens to this source.
-    Nobody,
+    /// No trigger listens to this source, or not without proof.
+    Unproven(Unproven),
     /// The body is not SDP.
     BodyType,
     /// The offer cannot be had.
@@ -33,7 +34,8 @@ impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::Draining | Self::Full => 503,
-            Self::Nobody => 403,
+            Self::Unproven(Unproven::Challenge { .. }) => 401,
+            Self::Unproven(Unproven::Nobody) => 403,
             Self::BodyType => 415,
             Self::Offer(unacceptable) => unacceptable.status(),
         }
@@ -43,7 +45,12 @@ impl Refusal {
         match self {
             Self::Draining => "the server is shutting down".to_owned(),
             Self::Full => "no leg, run or media port is left".to_owned(),
-            Self::Nobody => "no trunk or extension is known at this address".to_owned(),
+            Self::Unproven(Unproven::Challenge { .. }) => {
+                "a call with a wrong user or password".to_owned()
+            }
+            Self::Unproven(Unproven::Nobody) => {
+                "no trunk or extension is known at this address".to_owned()
+            }
             Self::BodyType => "the body is not application/sdp".to_owned(),
             Self::Offer(unacceptable) => unacceptable.to_string(),
         }
@@ -67,11 +74,11 @@ impl Switch {
         flow: Flow,
         now: Tick,
     ) -> Result<(), Refusal> {
+        let identity = self.identify(message, flow, now).map_err(Refusal::Unproven)?;
         if self.is_draining {
             return Err(Refusal::Draining);
         }
-        let trigger = self.triggers.iter().find(|trigger| trigger.takes(flow.remote));
-        let trigger = trigger.cloned().ok_or(Refusal::Nobody)?;
+        let trigger = self.triggers[identity.trigger()].clone();
         let offer = offer_of(message)?;
         let mut local = self.local_description();
         if let Some(offer) = &offer {
@@ -83,8 +90,8 @@ impl Switch {
         let port = self.ports.allocate(now).ok_or(Refusal::Full)?;
         local.address.set_port(port);
         let mut leg = Leg::new(dialog, flow, local, now);
-        leg.workflow = trigger.workflow;
-        leg.trigger_ref.clone_from(&trigger.reference);
+        leg.origin = self.origin(&identity);
+        let extension = leg.origin.extension.clone();
         leg.audio.offer = offer;
         if let Ok(from) = message.from() {
             leg.caller_number = payload::user_of(from.uri_text);
@@ -96,7 +103,10 @@ impl Switch {
         };
         self.by_dialog.insert(dialog, id);
         self.touch(id, now);
-        let payload = payload::call(message, &trigger.reference, id);
+        if let Some(number) = &extension {
+            self.on_extension_changed(trigger.workflow, number, now);
+        }
+        let payload = payload::call(message, &trigger.reference, extension.as_deref(), id);
         let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();
         self.accepted += 1;
         self.tell(Fact::Arrived {
@@ -130,6 +140,16 @@ impl Switch {
 
     fn refuse(&mut self, dialog: DialogId, source: SocketAddr, refusal: &Refusal, now: Tick) {
         let (status, why) = (refusal.status(), refusal.why());
+        if let Refusal::Unproven(Unproven::Challenge { values, is_failed }) = refusal {
+            let headers = headers("WWW-Authenticate", values);
+            self.endpoint.reject(dialog, status, None, &headers, now);
+            // A call without credentials is how every call of a phone begins.
+            if *is_failed {
+                self.refused += 1;
+                self.tell(Fact::Refused { source, status, why });
+            }
+            return;
+        }
         // Small and random, so that callers do not come back together (RFC 6357).
         let retry_after = (1 + self.rng.below(8)).to_string();
         // 399 with the reason in words for an engineer (RFC 3261 §20.43).

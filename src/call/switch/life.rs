@@ -65,7 +65,7 @@ impl Switch {
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
         let (dial, entry) = (leg.dial.take(), leg.entry.take());
-        let phone = leg.extension.clone().map(|number| (leg.workflow, number));
+        let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         self.ports.release(leg.audio.local.address.port(), now);
         if leg.audio.is_open {
             self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use crate::base::{Rng, Slab, Tick, Timers};
 use crate::call::dial::{Dial, DialRef};
 use crate::call::leg::{EndReason, Leg, LegRef};
-use crate::call::trigger::{Trigger, TrunkSettings};
+use crate::call::site::{self, Site};
+use crate::call::trigger::{ExtensionSettings, Trigger, TrunkSettings};
 use crate::flow::{self, Graph, RunId};
 use crate::media::{self, Clip, Ports, Report};
 use crate::sip::{self, DialogId, Endpoint};
@@ -53,6 +54,12 @@ pub struct Config {
     pub epoch_ms: u64,
     /// What flows do not say about their trunks, by public name.
     pub trunks: BTreeMap<String, TrunkSettings>,
+    /// Where extensions can be reached that do not register, by number.
+    pub extensions: BTreeMap<String, ExtensionSettings>,
+    /// The realm of challenges; a trigger's or `ringback` when not given.
+    pub realm: Option<String>,
+    /// Where SIP is listened to: calls to peers that have not spoken first leave from there.
+    pub sip_local: SocketAddr,
 }
 
 /// What the switch asks of its owner.
@@ -139,7 +146,8 @@ pub enum Fact {
     },
 }
 
-/// What is in use at this moment; everything but the counters is zero when all calls are gone.
+/// What is in use at this moment; everything but the counters and registrations is zero when all
+/// calls are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Legs, with those that have just ended.
@@ -158,6 +166,8 @@ pub struct Gauges {
     pub ports: usize,
     /// Runs of flows.
     pub runs: usize,
+    /// Registered contacts; these outlive calls.
+    pub registrations: usize,
     /// The SIP endpoint's own.
     pub sip: sip::Gauges,
     /// Counter: calls that a flow got.
@@ -223,6 +233,7 @@ pub struct Switch {
     ports: Ports,
     clips: Clips,
     triggers: Vec<Trigger>,
+    site: Site,
     workflows: Vec<Arc<Graph>>,
     runs: BTreeMap<RunId, usize>,
     runs_begun: u64,
@@ -237,6 +248,7 @@ impl Switch {
     /// A switch without flows; randomness for tags, branches and sessions comes from `rng`.
     pub fn new(config: Config, mut rng: Rng) -> Self {
         let endpoint = Endpoint::new(config.sip.clone(), Rng::new(rng.next_u64()));
+        let site = Site::new(site_settings(&config), &mut rng);
         Self {
             endpoint,
             legs: Slab::with_max(config.legs_max),
@@ -250,6 +262,7 @@ impl Switch {
             ports: Ports::new(config.media_ports.clone()),
             clips: Clips::default(),
             triggers: Vec::new(),
+            site,
             workflows: Vec::new(),
             runs: BTreeMap::new(),
             runs_begun: 0,
@@ -257,7 +270,9 @@ impl Switch {
             is_draining: false,
             accepted: 0,
             refused: 0,
-            rng,
+            // Its own generator: session ids are seen by everybody and must not lead back to the
+            // secret of the challenges.
+            rng: Rng::new(rng.next_u64()),
             config,
         }
     }
@@ -265,12 +280,15 @@ impl Switch {
     /// Adds a checked workflow; its triggers answer calls from now on.
     pub fn add_workflow(&mut self, graph: Graph) {
         let (graph, workflow) = (Arc::new(graph), self.workflows.len());
-        self.triggers.extend(Trigger::of(&graph, workflow, &self.config.trunks));
+        for trigger in Trigger::of(&graph, workflow, &self.config.trunks) {
+            self.site.add(self.triggers.len(), &trigger);
+            self.triggers.push(trigger);
+        }
         self.add_queues(&graph, workflow);
         self.workflows.push(graph);
     }
 
-    /// Active triggers, in the order in which they are asked.
+    /// Active triggers, in the order in which they were added.
     pub fn triggers(&self) -> &[Trigger] {
         &self.triggers
     }
@@ -283,6 +301,8 @@ impl Switch {
 
     /// A connection is gone.
     pub fn handle_flow_closed(&mut self, connection: u64, now: Tick) {
+        self.site.handle_flow_closed(connection);
+        self.drain_site(now);
         self.endpoint.handle_flow_closed(connection, now);
         self.drain_endpoint(now);
     }
@@ -323,6 +343,8 @@ impl Switch {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Tick) {
+        self.site.handle_timeout(now);
+        self.drain_site(now);
         self.endpoint.handle_timeout(now);
         self.drain_endpoint(now);
         while let Some(wake) = self.timers.take_due(now) {
@@ -342,10 +364,13 @@ impl Switch {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.endpoint.poll_timeout(), self.timers.next(), self.queues.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let due = [
+            self.endpoint.poll_timeout(),
+            self.timers.next(),
+            self.site.poll_timeout(),
+            self.queues.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The next thing that the owner has to do.
@@ -384,6 +409,7 @@ impl Switch {
             timers: self.timers.len(),
             ports: self.ports.taken(),
             runs: self.runs.len(),
+            registrations: self.site.registrations(),
             sip: self.endpoint.gauges(),
             calls_accepted: self.accepted,
             calls_refused: self.refused,
@@ -401,5 +427,15 @@ impl Switch {
 
     fn tell(&mut self, fact: Fact) {
         self.outputs.push_back(Output::Fact(fact));
+    }
+}
+
+fn site_settings(config: &Config) -> site::Settings {
+    site::Settings {
+        realm: config.realm.clone(),
+        host: config.sip.advertised.clone().unwrap_or_default(),
+        local: Some(config.sip_local),
+        trunks: config.trunks.clone(),
+        extensions: config.extensions.clone(),
     }
 }

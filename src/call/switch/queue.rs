@@ -100,6 +100,12 @@ impl Switch {
             let set = self.queues.dispatcher.set_queue(id, agents, Policy::DEFAULT);
             set.expect("a workflow has fewer queues and agents than the dispatcher may have");
         }
+        // Extensions with a contact in the settings are there from the beginning.
+        for (place, (of, number)) in self.queues.agents.clone().into_iter().enumerate() {
+            if of == workflow && !self.extension_targets(of, &number).is_empty() {
+                self.queues.dispatcher.set_online(AgentId(place as u64), true);
+            }
+        }
     }
 
     /// `queue.putLeg`.
@@ -108,7 +114,7 @@ impl Switch {
         let reference = self.queue_ref(ask)?;
         let queue = self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)?;
         let (id, leg) = self.live_leg_of(ask)?;
-        if !leg.is_inbound || leg.extension.is_some() {
+        if !leg.is_inbound || leg.origin.extension.is_some() {
             return Err(Failed::QueueLeg);
         }
         let mut shown = caller(ask);
@@ -119,7 +125,7 @@ impl Switch {
             shown.name.clone_from(&leg.caller_name);
         }
         let number = Some(shown.number.clone()).filter(|number| is_dialable(number));
-        let party = Party { number, trunk: leg.trigger_ref.clone() };
+        let party = Party { number, trunk: leg.origin.trigger_ref.clone() };
         let request = Request {
             placement: match ask.option("queuePlacement").and_then(Value::as_str) {
                 Some("front") => Placement::Front,
@@ -195,7 +201,9 @@ impl Switch {
     pub(super) fn on_offer_answered(&mut self, offer: OfferId, winner: LegRef, now: Tick) {
         self.queues.offers.remove(&offer);
         let leg = self.legs.get(winner);
-        let agent = leg.and_then(|leg| self.queues.agent(leg.workflow, leg.extension.as_deref()?));
+        let agent = leg.and_then(|leg| {
+            self.queues.agent(leg.origin.workflow, leg.origin.extension.as_deref()?)
+        });
         if let Some(agent) = agent {
             let taken = self.queues.dispatcher.offer_answered(offer, agent, now);
             if taken.is_err() {

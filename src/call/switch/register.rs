@@ -1,21 +1,183 @@
-//! Registrations: who is reachable where.
+//! Identity: who sends a request, and what a REGISTER of somebody known does.
 
-use crate::call::site::{NoTarget, Target};
-use crate::call::switch::Switch;
+use std::fmt::Write;
+
+use crate::base::Tick;
+use crate::call::leg::{Origin, OriginKind};
+use crate::call::site::{NoTarget, Proof, Target};
+use crate::call::switch::{Fact, Switch};
+use crate::sip::registrar::{EXPIRES_MIN, NotBound, Presence};
+use crate::sip::{Flow, Message, TransactionId};
+
+/// Whose call it is. Only authentication makes one, and only a call with one gets a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// A trunk, by its address or its password.
+    Trunk {
+        /// Place of its trigger.
+        trigger: usize,
+    },
+    /// An extension, by its password.
+    Extension {
+        /// Place of its trigger.
+        trigger: usize,
+        /// Its number.
+        extension: String,
+    },
+}
+
+/// What a request of unknown origin is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unproven {
+    /// 401 with these values of WWW-Authenticate.
+    Challenge { values: Vec<String>, is_failed: bool },
+    /// 403: there is no trunk at this address and nobody who could prove anything.
+    Nobody,
+}
+
+impl Identity {
+    pub(super) const fn trigger(&self) -> usize {
+        match self {
+            Self::Trunk { trigger } | Self::Extension { trigger, .. } => *trigger,
+        }
+    }
+}
 
 impl Switch {
-    /// Every registered endpoint of an extension.
-    pub(super) fn extension_targets(&self, _workflow: usize, _number: &str) -> Vec<Target> {
-        Vec::new()
+    /// Every endpoint of an extension of this workflow; none: it cannot be reached now.
+    pub fn extension_targets(&self, workflow: usize, number: &str) -> Vec<Target> {
+        self.site.extension_targets(workflow, number)
     }
 
-    /// The way to a destination by a trunk.
-    pub(super) fn trunk_target(
+    /// Where a trunk of this workflow takes calls to `destination`.
+    pub fn trunk_target(
         &self,
-        _workflow: usize,
-        _reference: &str,
-        _destination: &str,
+        workflow: usize,
+        reference: &str,
+        destination: &str,
     ) -> Result<Target, NoTarget> {
-        Err(NoTarget::UnknownTrunk)
+        let mut own = self.triggers.iter().enumerate();
+        let found = own.find(|(_, trigger)| {
+            trigger.workflow == workflow && trigger.reference == reference && trigger.is_trunk()
+        });
+        let (index, trigger) = found.ok_or(NoTarget::UnknownTrunk)?;
+        self.site.trunk_target(index, trigger, destination)
     }
+
+    /// Whose request this is: a fixed trunk's by its source, then a dynamic trunk's or an
+    /// extension's by its password (contract §5.7).
+    pub(super) fn identify(
+        &mut self,
+        message: &Message<'_>,
+        flow: Flow,
+        now: Tick,
+    ) -> Result<Identity, Unproven> {
+        if let Some(trigger) = self.triggers.iter().position(|one| one.takes(flow.remote)) {
+            return Ok(Identity::Trunk { trigger });
+        }
+        match self.site.prove(message, flow, now) {
+            Proof::Proven(account) => {
+                let login = self.site.login(account);
+                let trigger = login.trigger;
+                Ok(match login.extension.clone() {
+                    Some(extension) => Identity::Extension { trigger, extension },
+                    None => Identity::Trunk { trigger },
+                })
+            }
+            Proof::Challenge { values, is_failed } => {
+                Err(Unproven::Challenge { values, is_failed })
+            }
+            Proof::NoAccounts => Err(Unproven::Nobody),
+        }
+    }
+
+    /// Where the leg of somebody identified comes from.
+    pub(super) fn origin(&self, identity: &Identity) -> Origin {
+        let trigger = &self.triggers[identity.trigger()];
+        let (kind, extension) = match identity {
+            Identity::Trunk { .. } => (OriginKind::Trunk, None),
+            Identity::Extension { extension, .. } => {
+                (OriginKind::Extension, Some(extension.clone()))
+            }
+        };
+        let trigger_ref = trigger.reference.clone();
+        Origin { workflow: trigger.workflow, trigger_ref, kind, extension }
+    }
+
+    /// A REGISTER (RFC 3261 §10.3).
+    pub(super) fn on_register(
+        &mut self,
+        request: TransactionId,
+        bytes: &[u8],
+        flow: Flow,
+        now: Tick,
+    ) {
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
+        let account = match self.site.prove(&message, flow, now) {
+            Proof::Proven(account) => account,
+            Proof::Challenge { values, is_failed } => {
+                if is_failed {
+                    let why = "a REGISTER with a wrong user or password".to_owned();
+                    self.tell(Fact::Refused { source: flow.remote, status: 401, why });
+                }
+                let headers = headers("WWW-Authenticate", &values);
+                return self.endpoint.respond(request, 401, &headers, None, now);
+            }
+            Proof::NoAccounts => return self.endpoint.respond(request, 403, &[], None, now),
+        };
+        // RFC 3261 §10.3: who is proven binds its own address and no other.
+        let login = self.site.login(account);
+        let named = message.to().ok().and_then(|to| to.uri.user_decoded());
+        let is_own = named.is_some_and(|named| {
+            *named == login.credentials.username || Some(&*named) == login.extension.as_deref()
+        });
+        if !is_own {
+            return self.endpoint.respond(request, 403, &[], None, now);
+        }
+        match self.site.register(account, &message, flow, now) {
+            Ok(()) => {
+                let bindings = self.site.bindings(account);
+                let values = bindings.iter().map(|one| {
+                    format!("<{}>;expires={}", one.contact, (one.expires - now).as_secs())
+                });
+                let values = values.collect::<Vec<_>>();
+                self.endpoint.respond(request, 200, &headers("Contact", &values), None, now);
+            }
+            Err(refused) => self.refuse_binding(request, refused, now),
+        }
+        self.drain_site(now);
+    }
+
+    /// Takes everything that the site has to say about who came and went.
+    pub(super) fn drain_site(&mut self, now: Tick) {
+        while let Some(event) = self.site.poll_event() {
+            let ((workflow, number), is_online) = match event {
+                Presence::Online(extension) => (extension, true),
+                Presence::Offline(extension) => (extension, false),
+            };
+            self.on_extension_online(workflow, &number, is_online, now);
+        }
+    }
+
+    fn refuse_binding(&mut self, request: TransactionId, refused: NotBound, now: Tick) {
+        let mut warning = String::new();
+        let _ = write!(warning, "399 ringback \"{refused}\"");
+        let shortest = EXPIRES_MIN.as_secs().to_string();
+        let retry_after = (1 + self.rng.below(8)).to_string();
+        let header = match refused {
+            NotBound::TooBrief => ("Min-Expires", shortest.as_str()),
+            NotBound::Full => ("Retry-After", retry_after.as_str()),
+            NotBound::BadContact | NotBound::OutOfOrder | NotBound::TooManyContacts => {
+                ("Warning", warning.as_str())
+            }
+        };
+        self.endpoint.respond(request, refused.status(), &[header], None, now);
+    }
+}
+
+/// One header for each value.
+pub(super) fn headers<'a>(name: &'a str, values: &'a [String]) -> Vec<(&'a str, &'a str)> {
+    values.iter().map(|value| (name, value.as_str())).collect()
 }

@@ -4,7 +4,7 @@ use crate::base::Tick;
 use crate::call::leg::{EndReason, LegRef};
 use crate::call::switch::Switch;
 use crate::call::switch::control::body_of;
-use crate::sip::{Cause, DialogId, Event};
+use crate::sip::{Cause, DialogId, Event, Message, Method};
 
 impl Switch {
     /// Takes everything that the endpoint has to say.
@@ -33,9 +33,11 @@ impl Switch {
                     self.end_leg(leg, reason(cause), now);
                 }
             }
+            Event::Request { request, dialog: None, message, flow } if is_register(&message) => {
+                self.on_register(request, &message, flow, now);
+            }
             Event::Request { request, .. } => {
-                // Nothing here registers phones or takes messages yet; the endpoint has answered
-                // OPTIONS itself.
+                // Nothing here takes messages yet; the endpoint has answered OPTIONS itself.
                 self.endpoint.respond(request, 405, &[], None, now);
             }
             Event::Provisional { dialog, status, message } => {
@@ -55,6 +57,10 @@ impl Switch {
     fn leg_by(&self, dialog: DialogId) -> Option<LegRef> {
         self.by_dialog.get(&dialog).copied()
     }
+}
+
+fn is_register(message: &[u8]) -> bool {
+    Message::parse(message).is_ok_and(|message| message.method() == Some(&Method::Register))
 }
 
 const fn reason(cause: Cause) -> EndReason {

@@ -1,0 +1,497 @@
+//! The registrar: where an address-of-record can be reached, for how long, and by which way.
+//!
+//! It believes what it is told: who may bind is decided before. A binding keeps the flow that it
+//! came by, because a phone behind NAT is reached that way only (the spirit of RFC 5626 §5.3).
+//!
+//! *Invariant:* an address is online exactly as long as it has a binding, and each change is said
+//! once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::{Armed, Tick, Timers};
+use crate::sip::transport::Flow;
+use crate::sip::uri::Uri;
+
+/// Contacts of one address-of-record.
+pub const CONTACTS_MAX: usize = 10;
+/// Bytes of a contact's URI.
+pub const CONTACT_BYTES_MAX: usize = 512;
+/// How long a binding lives whose client says nothing about it.
+pub const EXPIRES_DEFAULT: Duration = Duration::from_secs(600);
+/// The shortest life that is granted (RFC 3261 §10.3: 423 below).
+pub const EXPIRES_MIN: Duration = Duration::from_secs(60);
+/// The longest life that is granted.
+pub const EXPIRES_MAX: Duration = Duration::from_secs(3600);
+
+/// One place where an address-of-record can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The contact's URI, as it was given.
+    pub contact: String,
+    /// The way it came: requests to the contact leave by it.
+    pub flow: Flow,
+    /// When it was last confirmed.
+    pub refreshed: Tick,
+    /// When it ends by itself.
+    pub expires: Tick,
+    call_id: String,
+    cseq: u32,
+    timer: Armed,
+}
+
+/// One REGISTER, as far as the registrar cares.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration<'a> {
+    /// Its Call-ID; with `cseq` it tells a late REGISTER from a new one.
+    pub call_id: &'a str,
+    /// Number of its CSeq.
+    pub cseq: u32,
+    /// The way it came.
+    pub flow: Flow,
+    /// What is to be changed; nothing: it only asks.
+    pub change: Change<'a>,
+}
+
+/// What a REGISTER wants changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// `Contact: *` with `Expires: 0`: all bindings go (RFC 3261 §10.2.2).
+    RemoveAll,
+    /// URIs of contacts, each with the life that is wished for; zero removes it.
+    Contacts(&'a [(&'a str, Duration)]),
+}
+
+/// Why nothing was changed. A REGISTER is done as a whole or not at all (RFC 3261 §10.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBound {
+    /// A contact is no `sip:` or `sips:` URI of reasonable length.
+    BadContact,
+    /// A life below [`EXPIRES_MIN`] was wished for.
+    TooBrief,
+    /// A later REGISTER of the same client was here before.
+    OutOfOrder,
+    /// The address would have more than [`CONTACTS_MAX`] contacts.
+    TooManyContacts,
+    /// The registrar is full.
+    Full,
+}
+
+impl NotBound {
+    /// What the client is told (RFC 3261 §10.3).
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadContact => 400,
+            Self::TooBrief => 423,
+            Self::OutOfOrder => 500,
+            Self::TooManyContacts => 403,
+            Self::Full => 503,
+        }
+    }
+}
+
+impl fmt::Display for NotBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadContact => "a contact is no sip address of at most 512 bytes",
+            Self::TooBrief => "the shortest registration is 60 seconds",
+            Self::OutOfOrder => "a later request was here before",
+            Self::TooManyContacts => "at most 10 contacts are kept for one address",
+            Self::Full => "no room for another registration",
+        })
+    }
+}
+
+impl std::error::Error for NotBound {}
+
+/// What changed for an address-of-record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence<K> {
+    /// It has its first binding.
+    Online(K),
+    /// Its last binding is gone.
+    Offline(K),
+}
+
+/// The bindings of all addresses-of-record; `K` names an address.
+#[derive(Debug)]
+pub struct Registrar<K> {
+    bindings: BTreeMap<K, Vec<Binding>>,
+    bindings_max: usize,
+    /// One timer a binding.
+    timers: Timers<K>,
+    events: VecDeque<Presence<K>>,
+}
+
+impl<K: Copy + Ord> Registrar<K> {
+    /// An empty registrar for at most `bindings_max` bindings.
+    pub const fn with_max(bindings_max: usize) -> Self {
+        Self {
+            bindings: BTreeMap::new(),
+            bindings_max,
+            timers: Timers::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Does what a REGISTER of the owner of `address` wants, or nothing of it.
+    pub fn handle_register(
+        &mut self,
+        address: K,
+        registration: Registration<'_>,
+        now: Tick,
+    ) -> Result<(), NotBound> {
+        let wishes = self.check(address, registration)?;
+        let was_online = self.is_online(address);
+        let mut bindings = self.bindings.remove(&address).unwrap_or_default();
+        for binding in bindings.extract_if(.., |one| wishes.touch(&one.contact)) {
+            self.timers.clear(binding.timer);
+        }
+        for (contact, life) in wishes.kept() {
+            let expires = now + life.min(EXPIRES_MAX);
+            bindings.push(Binding {
+                contact: contact.to_owned(),
+                flow: registration.flow,
+                refreshed: now,
+                expires,
+                call_id: registration.call_id.to_owned(),
+                cseq: registration.cseq,
+                timer: self.timers.arm(expires, address),
+            });
+        }
+        self.put_back(address, bindings, was_online);
+        Ok(())
+    }
+
+    /// A connection is gone, and with it every way that led over it (RFC 5626 §4.2.1).
+    pub fn handle_flow_closed(&mut self, connection: u64) {
+        let is_gone = |one: &Binding| one.flow.connection == connection && connection != 0;
+        let has_gone = |(_, bindings): &(&K, &Vec<Binding>)| bindings.iter().any(is_gone);
+        let addresses = self.bindings.iter().filter(has_gone).map(|(address, _)| *address);
+        for address in addresses.collect::<Vec<_>>() {
+            self.remove_where(address, is_gone);
+        }
+    }
+
+    /// Bindings whose time is over end.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        while let Some(address) = self.timers.take_due(now) {
+            self.remove_where(address, |one| one.expires <= now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    /// The next change.
+    pub fn poll_event(&mut self) -> Option<Presence<K>> {
+        self.events.pop_front()
+    }
+
+    /// Where an address can be reached; what was confirmed last comes last.
+    pub fn bindings(&self, address: K) -> &[Binding] {
+        self.bindings.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an address can be reached at all.
+    pub fn is_online(&self, address: K) -> bool {
+        self.bindings.contains_key(&address)
+    }
+
+    /// How many bindings there are.
+    pub fn len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Whether nobody is registered.
+    pub fn is_empty(&self) -> bool {
+        self.bindings.is_empty()
+    }
+
+    fn check<'a>(
+        &self,
+        address: K,
+        registration: Registration<'a>,
+    ) -> Result<Wishes<'a>, NotBound> {
+        let wishes = Wishes::read(registration.change)?;
+        let bindings = self.bindings(address);
+        let is_late = |one: &Binding| {
+            wishes.touch(&one.contact)
+                && one.call_id == registration.call_id
+                && registration.cseq <= one.cseq
+        };
+        if bindings.iter().any(is_late) {
+            return Err(NotBound::OutOfOrder);
+        }
+        let untouched = bindings.iter().filter(|one| !wishes.touch(&one.contact)).count();
+        let kept = wishes.kept().count();
+        if kept > 0 && untouched + kept > CONTACTS_MAX {
+            return Err(NotBound::TooManyContacts);
+        }
+        if kept > 0 && self.len() - bindings.len() + untouched + kept > self.bindings_max {
+            return Err(NotBound::Full);
+        }
+        Ok(wishes)
+    }
+
+    fn remove_where(&mut self, address: K, is_gone: impl Fn(&Binding) -> bool) {
+        let Some(mut bindings) = self.bindings.remove(&address) else { return };
+        for binding in bindings.extract_if(.., |one| is_gone(one)) {
+            self.timers.clear(binding.timer);
+        }
+        self.put_back(address, bindings, true);
+    }
+
+    /// The one place where an address goes online or offline.
+    fn put_back(&mut self, address: K, bindings: Vec<Binding>, was_online: bool) {
+        let is_online = !bindings.is_empty();
+        if is_online {
+            self.bindings.insert(address, bindings);
+        }
+        match (was_online, is_online) {
+            (false, true) => self.events.push_back(Presence::Online(address)),
+            (true, false) => self.events.push_back(Presence::Offline(address)),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+/// What a REGISTER wants, read and found possible.
+struct Wishes<'a> {
+    all: bool,
+    contacts: Vec<(Uri<'a>, &'a str, Duration)>,
+}
+
+impl<'a> Wishes<'a> {
+    fn read(change: Change<'a>) -> Result<Self, NotBound> {
+        let Change::Contacts(wished) = change else {
+            return Ok(Self { all: true, contacts: Vec::new() });
+        };
+        let mut contacts: Vec<(Uri<'a>, &str, Duration)> = Vec::new();
+        for (text, life) in wished {
+            let uri = Uri::parse(text).filter(|uri| uri.sip().is_some());
+            let uri = uri.filter(|_| text.len() <= CONTACT_BYTES_MAX);
+            let uri = uri.ok_or(NotBound::BadContact)?;
+            if !life.is_zero() && *life < EXPIRES_MIN {
+                return Err(NotBound::TooBrief);
+            }
+            // Said twice, the last word counts.
+            contacts.retain(|(other, _, _)| !other.is_equivalent(&uri));
+            contacts.push((uri, text, *life));
+            if contacts.len() > CONTACTS_MAX {
+                return Err(NotBound::TooManyContacts);
+            }
+        }
+        Ok(Self { all: false, contacts })
+    }
+
+    /// Whether a binding with this contact is replaced or removed (RFC 3261 §19.1.4).
+    fn touch(&self, contact: &str) -> bool {
+        let known = Uri::parse(contact);
+        self.all
+            || known.is_some_and(|known| {
+                self.contacts.iter().any(|(wished, _, _)| wished.is_equivalent(&known))
+            })
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (&'a str, Duration)> {
+        let contacts = self.contacts.iter().filter(|(_, _, life)| !life.is_zero());
+        contacts.map(|(_, text, life)| (*text, *life))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sip::transport::Transport;
+
+    const DESK: &str = "sip:100@192.0.2.7:5060";
+    const SOFT: &str = "sip:100@192.0.2.8;transport=tcp";
+    const HOUR: Duration = EXPIRES_MAX;
+
+    fn flow(connection: u64) -> Flow {
+        let address = SocketAddr::from(([192, 0, 2, 7], 5060));
+        Flow { transport: Transport::Udp, local: address, remote: address, connection }
+    }
+
+    /// A registrar with one address, `1`, whose REGISTERs all count up.
+    struct Story {
+        registrar: Registrar<u8>,
+        cseq: u32,
+        now: Tick,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Self { registrar: Registrar::with_max(12), cseq: 0, now: Tick::ZERO }
+        }
+
+        fn says(&mut self, change: Change<'_>) -> Result<(), NotBound> {
+            self.cseq += 1;
+            let registration = Registration {
+                call_id: "c",
+                cseq: self.cseq,
+                flow: flow(self.cseq.into()),
+                change,
+            };
+            self.registrar.handle_register(1, registration, self.now)
+        }
+
+        fn binds(&mut self, contact: &str, life: Duration) -> Result<(), NotBound> {
+            self.says(Change::Contacts(&[(contact, life)]))
+        }
+
+        fn passes(&mut self, span: Duration) {
+            self.now += span;
+            self.registrar.handle_timeout(self.now);
+        }
+
+        /// What is bound, and what was said since the last look.
+        #[track_caller]
+        fn check(&mut self, contacts: &[&str], events: &[Presence<u8>]) {
+            let bound = self.registrar.bindings(1).iter().map(|one| one.contact.as_str());
+            assert_eq!(bound.collect::<Vec<_>>(), contacts);
+            let said = std::iter::from_fn(|| self.registrar.poll_event()).collect::<Vec<_>>();
+            assert_eq!(said, events);
+            assert_eq!(self.registrar.len(), contacts.len());
+        }
+    }
+
+    #[test]
+    fn two_phones_one_address_and_both_go_in_their_time() {
+        let mut story = Story::new();
+        story.binds(DESK, HOUR).unwrap();
+        story.check(&[DESK], &[Presence::Online(1)]);
+        story.binds(SOFT, EXPIRES_MIN).unwrap();
+        story.check(&[DESK, SOFT], &[]);
+        story.passes(EXPIRES_MIN);
+        story.check(&[DESK], &[]);
+        story.passes(HOUR);
+        story.check(&[], &[Presence::Offline(1)]);
+        assert_eq!(story.registrar.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_refresh_moves_the_end_and_the_way() {
+        let mut story = Story::new();
+        story.binds(DESK, EXPIRES_MIN).unwrap();
+        story.passes(Duration::from_secs(50));
+        story.binds("sip:%3100@192.0.2.7:5060", EXPIRES_MIN).unwrap();
+        story.passes(Duration::from_secs(50));
+        story.check(&["sip:%3100@192.0.2.7:5060"], &[Presence::Online(1)]);
+        assert_eq!(story.registrar.bindings(1)[0].flow, flow(2));
+    }
+
+    #[test]
+    fn removed_one_by_one_or_all_at_once() {
+        let mut story = Story::new();
+        story.says(Change::Contacts(&[(DESK, HOUR), (SOFT, HOUR)])).unwrap();
+        story.binds(DESK, Duration::ZERO).unwrap();
+        story.check(&[SOFT], &[Presence::Online(1)]);
+        story.says(Change::RemoveAll).unwrap();
+        story.check(&[], &[Presence::Offline(1)]);
+        story.says(Change::RemoveAll).unwrap();
+        story.check(&[], &[]);
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let mut story = Story::new();
+        story.binds(DESK, HOUR).unwrap();
+        let brief = [(SOFT, HOUR), (DESK, Duration::from_secs(59))];
+        assert_eq!(story.says(Change::Contacts(&brief)), Err(NotBound::TooBrief));
+        for bad in ["tel:100", "nonsense", &format!("sip:{}@h", "1".repeat(600))] {
+            assert_eq!(story.binds(bad, HOUR), Err(NotBound::BadContact));
+        }
+        story.cseq = 0;
+        assert_eq!(story.binds(DESK, Duration::ZERO), Err(NotBound::OutOfOrder));
+        story.cseq = 9;
+        let many = (0..10).map(|host| format!("sip:h{host}")).collect::<Vec<_>>();
+        let many = many.iter().map(|contact| (contact.as_str(), HOUR)).collect::<Vec<_>>();
+        assert_eq!(story.says(Change::Contacts(&many)), Err(NotBound::TooManyContacts));
+        story.check(&[DESK], &[Presence::Online(1)]);
+    }
+
+    #[test]
+    fn a_full_registrar_still_refreshes_and_a_lost_connection_makes_room() {
+        let mut story = Story::new();
+        let register = |story: &mut Story, address: u8| {
+            let change = Change::Contacts(&[(DESK, HOUR)]);
+            let registration = Registration {
+                call_id: &story.cseq.to_string(),
+                cseq: 1,
+                flow: flow(address.into()),
+                change,
+            };
+            story.cseq += 1;
+            story.registrar.handle_register(address, registration, story.now)
+        };
+        for address in 0..12 {
+            register(&mut story, address).unwrap();
+        }
+        assert_eq!(register(&mut story, 12), Err(NotBound::Full));
+        register(&mut story, 11).unwrap();
+        story.registrar.handle_flow_closed(0);
+        story.registrar.handle_flow_closed(7);
+        assert!(!story.registrar.is_online(7) && story.registrar.is_online(0));
+        register(&mut story, 12).unwrap();
+    }
+
+    proptest! {
+        /// Whatever is said, presence follows the bindings and every limit holds.
+        #[test]
+        fn presence_follows_the_bindings(
+            steps in proptest::collection::vec((0_u8..4, 0_u8..6, 0_u64..4000, any::<bool>()), 1..60)
+        ) {
+            let mut registrar = Registrar::with_max(5);
+            let mut online = [false; 4];
+            let mut now = Tick::ZERO;
+            for (cseq, (address, contact, seconds, is_wait)) in steps.into_iter().enumerate() {
+                if is_wait {
+                    now += Duration::from_secs(seconds);
+                    registrar.handle_timeout(now);
+                } else {
+                    let contact = format!("sip:phone{contact}");
+                    let contacts = [(contact.as_str(), Duration::from_secs(seconds))];
+                    let change = match contact.as_str() {
+                        "sip:phone0" => Change::RemoveAll,
+                        _ => Change::Contacts(&contacts),
+                    };
+                    let cseq = cseq as u32;
+                    let registration = Registration { call_id: "c", cseq, flow: flow(0), change };
+                    let _ = registrar.handle_register(address, registration, now);
+                }
+                while let Some(event) = registrar.poll_event() {
+                    let (address, is_online) = match event {
+                        Presence::Online(address) => (address, true),
+                        Presence::Offline(address) => (address, false),
+                    };
+                    prop_assert_ne!(online[usize::from(address)], is_online);
+                    online[usize::from(address)] = is_online;
+                }
+                prop_assert!(registrar.len() <= 5);
+                for address in 0..4 {
+                    let bindings = registrar.bindings(address);
+                    prop_assert_eq!(online[usize::from(address)], !bindings.is_empty());
+                    prop_assert!(bindings.iter().all(|one| one.expires > now));
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_contacts_do_no_harm(text in "\\PC{0,60}|(sip:)?[ -~]{0,60}") {
+            let mut registrar = Registrar::with_max(5);
+            let contacts = [(text.as_str(), HOUR)];
+            let change = Change::Contacts(&contacts);
+            let registration = Registration { call_id: "c", cseq: 1, flow: flow(0), change };
+            let _ = registrar.handle_register(1_u8, registration, Tick::ZERO);
+        }
+    }
+}
