@@ -10,5 +10,5 @@ mod world;
 
 pub use link::{Link, Meddling, Packet, Payload};
 pub use phone::{Answering, HEARD_MAX, Phone, PhoneEvent};
-pub use server::{Server, standard_config};
+pub use server::{FACTS_MAX, Server, standard_config};
 pub use world::{MESSAGES_MAX, Party, PartyIndex, STEPS_MAX, World};

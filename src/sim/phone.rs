@@ -109,7 +109,7 @@ impl Phone {
             user_agent: format!("ringback-phone/{name}"),
             advertised: None,
             dialogs_max: 100,
-            transactions_max: 1000,
+            transactions_max: 100_000,
             timing: sip::Timing::RFC,
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
