@@ -85,7 +85,7 @@ fn world(bencher: Bencher<'_, '_>, flow: Graph, delay: Duration, lasts: Duration
             world.run_for(lasts);
             world.with_phone(0, Phone::hangup);
             world.run_for(2 * delay + PACE);
-            let last = world.phone(0).events().last();
+            let last = world.phone(0).events().back();
             assert!(matches!(last, Some((_, PhoneEvent::Ended(_)))));
         }
     };
