@@ -47,6 +47,8 @@ struct Queue {
 struct Card {
     queue: QueueId,
     caller: Caller,
+    /// Whether the caller asked to be called back.
+    is_callback_enabled: bool,
 }
 
 impl Queues {
@@ -138,7 +140,7 @@ impl Switch {
         };
         let joined = self.queues.dispatcher.enqueue(queue, request, now);
         let entry = joined.map_err(Failed::Queue)?;
-        self.queues.cards.insert(entry, Card { queue, caller: shown });
+        self.queues.cards.insert(entry, Card { queue, caller: shown, is_callback_enabled: false });
         if let Some(leg) = self.legs.get_mut(id) {
             leg.entry = Some(entry.0);
         }
@@ -158,6 +160,9 @@ impl Switch {
         }
         let set = self.queues.dispatcher.set_callback(entry, is_enabled);
         set.map_err(|_| Failed::QueueEntry)?;
+        if let Some(card) = self.queues.cards.get_mut(&entry) {
+            card.is_callback_enabled = is_enabled;
+        }
         self.touch(id, now);
         Ok(id)
     }
@@ -345,6 +350,8 @@ impl Switch {
             payload.insert("mode".to_owned(), mode.into());
         }
         if let Some(dial) = dial {
+            let is_enabled = card.is_callback_enabled;
+            payload.insert("callbackEnabled".to_owned(), is_enabled.into());
             payload.insert("dialId".to_owned(), dial_text(dial).into());
             context["dialId"] = dial_text(dial).into();
         }
