@@ -23,6 +23,8 @@ use crate::sip::{
 
 /// Samples a phone remembers: ten minutes.
 pub const HEARD_MAX: usize = 10 * 60 * 8000;
+/// Events a phone remembers.
+pub const EVENTS_MAX: usize = 10_000;
 /// Four of these make a packet duration.
 const PHASE: Duration = Duration::from_millis(5);
 /// Seconds for which a phone wants to be registered.
@@ -76,7 +78,7 @@ pub struct Phone {
     next_tick: Option<Tick>,
     phase: u8,
     packets: VecDeque<Packet>,
-    events: Vec<(Tick, PhoneEvent)>,
+    events: VecDeque<(Tick, PhoneEvent)>,
     digits: String,
     heard: Vec<i16>,
     next_timestamp: Option<u32>,
@@ -126,7 +128,7 @@ impl Phone {
             user_agent: format!("ringback-phone/{name}"),
             advertised: None,
             dialogs_max: 100,
-            transactions_max: 1000,
+            transactions_max: 100_000,
             timing: sip::Timing::RFC,
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
@@ -148,7 +150,7 @@ impl Phone {
             next_tick: None,
             phase: 0,
             packets: VecDeque::new(),
-            events: Vec::new(),
+            events: VecDeque::new(),
             digits: String::new(),
             heard: Vec::new(),
             next_timestamp: None,
@@ -194,8 +196,8 @@ impl Phone {
         self.sip
     }
 
-    /// What happened to it.
-    pub fn events(&self) -> &[(Tick, PhoneEvent)] {
+    /// What happened to it; no more than the last [`EVENTS_MAX`] things.
+    pub const fn events(&self) -> &VecDeque<(Tick, PhoneEvent)> {
         &self.events
     }
 
@@ -407,7 +409,7 @@ impl Phone {
         match event {
             Event::Invite { dialog, request, .. } => self.on_called(dialog, &request, now),
             Event::Provisional { status, .. } => {
-                self.events.push((now, PhoneEvent::Provisional(status)));
+                self.tell(PhoneEvent::Provisional(status), now);
             }
             Event::Answered { message, .. }
             | Event::Acknowledged { message, .. }
@@ -564,7 +566,7 @@ impl Phone {
         self.timers.clear_slot(&mut call.answer_timer);
         self.shard.handle_command(Command::Close { leg: LEG }, now);
         self.shard.handle_command(Command::Open { leg: LEG }, now);
-        self.events.push((now, PhoneEvent::Ended(cause)));
+        self.tell(PhoneEvent::Ended(cause), now);
     }
 
     fn agree(&mut self, agreed: Option<Negotiated>, now: Tick) {
@@ -583,12 +585,19 @@ impl Phone {
         if !is_first {
             return;
         }
-        self.events.push((now, PhoneEvent::Talking));
+        self.tell(PhoneEvent::Talking, now);
         if let Some(tone) = self.hum.as_deref().and_then(|hum| Tone::parse(hum).ok()) {
             let source = Source::Tone(tone);
             let play = Command::Play { leg: LEG, player: HUM, source, repeat: true, ducking: 1.0 };
             self.shard.handle_command(play, now);
         }
+    }
+
+    fn tell(&mut self, event: PhoneEvent, now: Tick) {
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back((now, event));
     }
 
     fn begin(&mut self, call: Call) {

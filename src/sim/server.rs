@@ -15,6 +15,9 @@ use crate::sip::{Flow, Transport};
 /// Four of these make a packet duration: each serves a quarter of the legs.
 const PHASE: Duration = Duration::from_millis(5);
 
+/// Facts that a server remembers.
+pub const FACTS_MAX: usize = 100_000;
+
 /// The server as one machine: the same rooms that `shell` spreads over threads.
 #[derive(Debug)]
 pub struct Server {
@@ -90,7 +93,7 @@ impl Server {
         self.address
     }
 
-    /// What has happened.
+    /// What has happened; no more than the first [`FACTS_MAX`] things.
     pub fn facts(&self) -> &[(Tick, Fact)] {
         &self.facts
     }
@@ -209,7 +212,11 @@ impl Server {
                 let clip = clip.ok_or_else(|| format!("no sound file {path}"));
                 self.switch.handle_clip(&path, clip, now);
             }
-            Output::Fact(fact) => self.facts.push((now, fact)),
+            Output::Fact(fact) => {
+                if self.facts.len() < FACTS_MAX {
+                    self.facts.push((now, fact));
+                }
+            }
         }
     }
 }

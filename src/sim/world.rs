@@ -271,13 +271,9 @@ impl World {
     }
 
     fn sip_arrivals(&mut self, from: PartyIndex, bytes: &[u8]) -> Vec<Tick> {
-        let names = names_of(bytes);
-        let fits =
-            |rule: &&mut Rule| rule.left > 0 && rule.from == from && names.contains(&rule.what);
-        let usual = self.now + self.link.delay;
-        if let Some(rule) = self.rules.iter_mut().find(fits) {
-            rule.left -= 1;
-            return match rule.meddling {
+        if let Some(meddling) = self.meddling(from, bytes) {
+            let usual = self.now + self.link.delay;
+            return match meddling {
                 Meddling::Lose => Vec::new(),
                 Meddling::Take(delay) => vec![self.now + delay],
                 Meddling::Double(later) => vec![usual, usual + later],
@@ -288,6 +284,16 @@ impl World {
             arrivals.extend(self.chance_arrival());
         }
         arrivals
+    }
+
+    /// What the story wants done to this message.
+    fn meddling(&mut self, from: PartyIndex, bytes: &[u8]) -> Option<Meddling> {
+        let mut rules = self.rules.iter_mut().filter(|rule| rule.left > 0 && rule.from == from);
+        let first = rules.next()?; // Without a rule no name is asked for.
+        let names = names_of(bytes);
+        let rule = std::iter::once(first).chain(rules).find(|rule| names.contains(&rule.what))?;
+        rule.left -= 1;
+        Some(rule.meddling.clone())
     }
 
     /// When a packet arrives that is left to chance; `None` when it is lost. A clean link draws
