@@ -6,6 +6,7 @@ mod documents;
 mod house;
 mod links;
 mod phones;
+mod queue;
 mod register;
 mod story;
 mod torture;

@@ -248,6 +248,21 @@ pub(crate) fn clip(name: &str) -> Arc<Clip> {
     Arc::new(Clip::from_wav(&bytes).unwrap())
 }
 
+/// Every prompt by the name that flows give it.
+pub(crate) fn prompts() -> BTreeMap<String, Arc<Clip>> {
+    let names = fs::read_dir(root().join("prompts")).unwrap().map(|entry| entry.unwrap());
+    let names = names.map(|entry| entry.file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".wav")).map(|name| (name.clone(), clip(&name))).collect()
+}
+
+/// A flow as it is shipped.
+pub(crate) fn flow_file(name: &str) -> Graph {
+    let text = fs::read_to_string(root().join("flows").join(name)).unwrap();
+    let documents = flow::read(&text, name).unwrap();
+    let (graph, problems) = flow::check(&documents[0], &node::catalogue());
+    graph.unwrap_or_else(|| panic!("{problems:?}"))
+}
+
 /// Compares a text with `sip-test/traces/NAME.txt`; with `BLESS=1` it is written there instead.
 pub(crate) fn golden(name: &str, text: &str) {
     golden_file(&root().join("sip-test/traces").join(format!("{name}.txt")), text);

@@ -172,6 +172,11 @@ impl Phone {
         self
     }
 
+    /// Does this when it is called from now on.
+    pub const fn set_answering(&mut self, answering: Answering) {
+        self.answering = answering;
+    }
+
     /// Speaks only these codecs.
     #[must_use]
     pub fn speaking(mut self, encodings: &[Encoding]) -> Self {
@@ -453,7 +458,7 @@ impl Phone {
 
     /// The outcome of a REGISTER; half of what was granted is left when the next one leaves.
     fn on_registered(&mut self, status: u16, message: Option<&[u8]>, now: Tick) {
-        self.events.push((now, PhoneEvent::Registered(status)));
+        self.tell(PhoneEvent::Registered(status), now);
         let granted = message.filter(|_| status == 200).and_then(|bytes| granted(bytes, self.sip));
         let (Some(known), Some(granted)) = (&mut self.registration, granted) else { return };
         self.timers.clear_slot(&mut known.refresh_timer);

@@ -1,0 +1,282 @@
+//! The main job, as stories: callers, agents, the queue between them, and promises kept.
+//!
+//! Every story runs `flows/queue-callback.json` as it is shipped, and ends with nothing left over.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringback::base::Tick;
+use ringback::media::ear;
+use ringback::sim::{Answering, Party, Phone, PhoneEvent, Server, World, standard_config};
+use ringback::sip::Cause;
+
+use crate::story;
+
+const CUSTOMER: usize = 0;
+const AGENT: usize = 2;
+const OTHER: usize = 3;
+const CUSTOMER_HUMS: f32 = 440.0;
+const AGENT_HUMS: f32 = 660.0;
+/// Samples that are searched for a prompt: ten seconds.
+const SEARCHED_MAX: usize = 80_000;
+/// The number that the customer calls from, through the trunk.
+const NUMBER: &str = "+4930123456";
+
+fn server() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5060))
+}
+
+fn phone(name: &str, host: u8, hums: f32) -> Phone {
+    let address = |port| SocketAddr::from(([127, 0, 1, host], port));
+    Phone::new(name, address(5060), address(4000), host.into()).humming(hums as u32)
+}
+
+/// A customer behind the trunk, the server, and one agent.
+struct Centre {
+    trace: &'static str,
+    world: World,
+}
+
+impl Centre {
+    fn open(trace: &'static str) -> Self {
+        let flow = story::flow_file("queue-callback.json");
+        let house =
+            Server::new(server(), standard_config(server()), vec![flow], story::prompts(), 1);
+        let caller = phone("customer", 10, CUSTOMER_HUMS).numbered(NUMBER);
+        let agent =
+            phone("agent", 20, AGENT_HUMS).answering(Answering::After(Duration::from_secs(2)));
+        let other = phone("other", 30, 880.0).answering(Answering::After(Duration::from_secs(5)));
+        let parties = vec![
+            Party::Phone(Box::new(caller)),
+            Party::Server(Box::new(house)),
+            Party::Phone(Box::new(agent)),
+            Party::Phone(Box::new(other)),
+        ];
+        let mut centre = Self { trace, world: World::new(7, parties) };
+        centre.act(CUSTOMER, |phone, now| phone.register(server(), "trunk", "trunk-secret", now));
+        centre.pass(200);
+        centre
+    }
+
+    fn act(&mut self, index: usize, act: impl FnOnce(&mut Phone, Tick)) {
+        self.world.with_phone(index, act);
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.world.run_for(Duration::from_millis(millis));
+    }
+
+    fn agent_comes(&mut self) {
+        self.world.note("the agent registers");
+        self.act(AGENT, |phone, now| phone.register(server(), "101", "secret-101", now));
+    }
+
+    /// Both agents are registered, and busy with each other.
+    fn agents_talk_to_each_other(&mut self) {
+        self.agent_comes();
+        self.act(OTHER, |phone, now| phone.register(server(), "102", "secret-102", now));
+        self.pass(200);
+        self.world.note("one agent calls the other: both are busy");
+        self.act(AGENT, |phone, now| phone.call("102", server(), now));
+        self.until("the agents talk", |world| world.phone(OTHER).is_talking());
+    }
+
+    fn customer_calls(&mut self) {
+        self.act(CUSTOMER, |phone, now| phone.call("200", server(), now));
+        self.until("the customer talks to the server", |world| world.phone(CUSTOMER).is_talking());
+    }
+
+    /// Presses a key to choose a queue as soon as the menu is heard.
+    fn customer_chooses(&mut self, key: &'static str) {
+        self.pass(12_500);
+        self.world.note(&format!("the customer presses {key}"));
+        self.act(CUSTOMER, |phone, now| phone.press(key, now));
+        self.pass(1_000);
+    }
+
+    fn customer_presses(&mut self, key: &'static str) {
+        self.world.note(&format!("the customer presses {key}"));
+        self.act(CUSTOMER, |phone, now| phone.press(key, now));
+    }
+
+    fn until(&mut self, what: &str, done: impl FnMut(&World) -> bool) {
+        let deadline = self.world.now() + Duration::from_secs(200);
+        let is_done = self.world.run_until(deadline, done);
+        let facts = format!("{:#?}", self.world.server().facts());
+        assert!(is_done, "it never came to this: {what}\n{}\n{facts}", self.world.ladder());
+    }
+
+    /// Each hears what the other hums, for the two seconds that follow.
+    fn both_hear_each_other(&mut self) {
+        self.pass(500);
+        let from = |world: &World, index: usize| world.phone(index).heard().len();
+        let (customer, agent) = (from(&self.world, CUSTOMER), from(&self.world, AGENT));
+        self.pass(2_000);
+        let tones = [CUSTOMER_HUMS, AGENT_HUMS];
+        let heard = |index: usize, from: usize| {
+            ear::dominant(&self.world.phone(index).heard()[from..], &tones)
+        };
+        assert_eq!(heard(CUSTOMER, customer), Some(AGENT_HUMS), "{}", self.world.ladder());
+        assert_eq!(heard(AGENT, agent), Some(CUSTOMER_HUMS), "{}", self.world.ladder());
+        self.world.note("customer and agent hear each other");
+    }
+
+    fn hears(&mut self, index: usize, prompt: &str, from: usize) {
+        let clip = story::clip(prompt);
+        let heard = &self.world.phone(index).heard()[from..];
+        // What was heard last is what the story is about, and a search of minutes takes minutes.
+        let heard = &heard[heard.len().saturating_sub(SEARCHED_MAX)..];
+        let reference = &clip.samples()[4000..8000];
+        let likeness = ear::find(heard, reference).map_or(0.0, |found| found.coefficient);
+        assert!(likeness > 0.8, "{prompt}: likeness {likeness}\n{}", self.world.ladder());
+        let name = self.world.phone(index).name().to_owned();
+        self.world.note(&format!("the {name} hears {prompt}"));
+    }
+
+    fn heard(&self, index: usize) -> usize {
+        self.world.phone(index).heard().len()
+    }
+
+    /// Everybody hangs up; the ladder is compared, and nothing is left over (A9, I10).
+    fn close(mut self) {
+        for index in [CUSTOMER, AGENT, OTHER] {
+            self.act(index, Phone::hangup);
+        }
+        self.pass(50_000);
+        let gauges = self.world.server().gauges();
+        assert!(gauges.is_idle(), "{gauges:?}\n{}", self.world.ladder());
+        let media = self.world.server().media_gauges();
+        assert_eq!((media.legs, media.players), (0, 0));
+        story::golden(self.trace, &self.world.ladder());
+    }
+}
+
+fn ended(world: &World, index: usize, cause: Cause) -> usize {
+    let events = world.phone(index).events().iter();
+    events.filter(|(_, event)| *event == PhoneEvent::Ended(cause)).count()
+}
+
+/// QC-04, QC-16, QC-20: an agent is free, so the caller is bridged at once.
+#[test]
+fn a_free_agent_is_bridged_with_the_live_caller() {
+    let mut centre = Centre::open("queue_live_caller_bridged");
+    centre.agent_comes();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the customer is hung up", |world| ended(world, CUSTOMER, Cause::Bye) == 1);
+    centre.close();
+}
+
+/// QC-03, QC-05, QC-06, QC-07, QC-08, QC-09, QC-10, QC-14, QC-17, QC-19, QC-21: the agents are
+/// busy; the customer asks to be called back, hangs up, and is called when an agent is free.
+#[test]
+fn a_customer_who_asked_is_called_back() {
+    let mut centre = Centre::open("queue_called_back");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    let from = centre.heard(CUSTOMER);
+    centre.pass(2_000);
+    centre.hears(CUSTOMER, "music.wav", from);
+    let from = centre.heard(CUSTOMER);
+    centre.pass(34_000);
+    centre.hears(CUSTOMER, "position-1.wav", from);
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.hears(CUSTOMER, "callback-on.wav", from);
+    centre.world.note("the customer hangs up");
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(1_000);
+    centre.world.note("the agents are free");
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}
+
+/// QC-11, QC-12, QC-22: the customer does not answer; the agent is told, and nothing is left.
+#[test]
+fn an_agent_is_told_that_the_customer_does_not_answer() {
+    let mut centre = Centre::open("queue_customer_unavailable");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(1_000);
+    centre.act(CUSTOMER, |phone, _| phone.set_answering(Answering::Never));
+    centre.world.note("the agents are free");
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.until("the agent is hung up", |world| ended(world, AGENT, Cause::Bye) == 1);
+    centre.hears(AGENT, "customer-unavailable.wav", 0);
+    centre.close();
+}
+
+/// Nobody is registered: the caller is told and hung up.
+#[test]
+fn nobody_is_there_so_the_caller_is_told() {
+    let mut centre = Centre::open("queue_offline");
+    centre.customer_calls();
+    centre.pass(12_500);
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.until("the customer is hung up", |world| ended(world, CUSTOMER, Cause::Bye) == 1);
+    centre.hears(CUSTOMER, "offline.wav", from);
+    centre.close();
+}
+
+/// QC-06: who never asked and hangs up is not called.
+#[test]
+fn a_caller_who_did_not_ask_is_not_called_back() {
+    let mut centre = Centre::open("queue_abandoned");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(1_000);
+    centre.act(AGENT, Phone::hangup);
+    centre.pass(60_000);
+    assert!(!centre.world.phone(AGENT).is_talking());
+    centre.close();
+}
+
+/// QC-15, QC-17: the caller who asked hangs up while the agent rings: he is called back, once.
+#[test]
+fn a_caller_who_hangs_up_while_the_agent_rings_is_called_back_once() {
+    let mut centre = Centre::open("queue_hangup_between");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.act(AGENT, Phone::hangup);
+    centre.pass(1_000);
+    centre.world.note("the customer hangs up while the agents ring");
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.pass(60_000);
+    let talks = centre.world.phone(CUSTOMER).events().iter();
+    let talks = talks.filter(|(_, event)| *event == PhoneEvent::Talking).count();
+    assert_eq!(talks, 2, "his own call, and one call back");
+    centre.close();
+}
+
+/// An extension calls another, and dials out with a leading 9: bridged while it still rings.
+#[test]
+fn extensions_call_each_other_and_out() {
+    let mut centre = Centre::open("queue_extensions_call");
+    centre.agent_comes();
+    centre.pass(200);
+    centre.act(AGENT, |phone, now| phone.call(&format!("9{NUMBER}"), server(), now));
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}
