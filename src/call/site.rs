@@ -255,6 +255,13 @@ impl Site {
         self.registrar.bindings(account)
     }
 
+    /// Whether somebody is registered by this very way. Looks through all bindings, so it is for
+    /// callers of this machine only.
+    pub fn has_registered(&self, flow: Flow) -> bool {
+        let mut bindings = (0..self.logins.len()).flat_map(|one| self.bindings(AccountRef(one)));
+        bindings.any(|binding| binding.flow == flow)
+    }
+
     /// Every endpoint of an extension of a workflow: configured, then registered.
     pub fn extension_targets(&self, workflow: usize, number: &str) -> Vec<Target> {
         let fixed = self.settings.extensions.get(number).and_then(|known| {
@@ -395,4 +402,36 @@ fn with_user(contact: &str, user: &str) -> Option<String> {
     let sip = uri.sip()?;
     let called = sip::SipUri { user: Some(user), password: None, headers: "", ..*sip };
     Some(called.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_registered_trunk_is_called_under_its_contact_without_its_secrets() {
+        let called = |contact| with_user(contact, "200");
+        assert_eq!(
+            called("sips:pbx:pw@[2001:db8::1]:5061;transport=tcp?Subject=x").as_deref(),
+            Some("sips:200@[2001:db8::1]:5061;transport=tcp")
+        );
+        assert_eq!(called("sip:192.0.2.1").as_deref(), Some("sip:200@192.0.2.1"));
+        assert_eq!(called("tel:200"), None);
+    }
+
+    proptest! {
+        /// No destination changes who or what is asked beyond the number.
+        #[test]
+        fn a_destination_stays_a_user(text in "[ -~]{0,70}") {
+            if is_number(&text) {
+                let uri = format!("sip:{}@h", text.replace('#', "%23"));
+                let parsed = Uri::parse(&uri).and_then(|uri| uri.sip().copied()).expect("a URI");
+                let user = parsed.user_decoded().map(|user| user.into_owned());
+                prop_assert_eq!(user.as_ref(), Some(&text));
+                prop_assert_eq!(parsed.to_string(), uri);
+            }
+        }
+    }
 }
