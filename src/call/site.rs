@@ -406,9 +406,61 @@ fn with_user(contact: &str, user: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::call::node;
+    use crate::flow;
+
+    /// A site with two accounts of extension 100, and one contact bound or removed at a time.
+    fn site() -> Site {
+        let account =
+            |username: &str| json!({ "username": username, "password": "p", "extension": "100" });
+        let workflow = json!({
+            "name": "house", "connections": {},
+            "nodes": [{
+                "id": "t", "name": "calls", "type": node::TRIGGER, "typeVersion": 1,
+                "position": [0, 0], "parameters": {
+                    "triggerOn": "extensions", "ref": "office",
+                    "staticCredentials": { "item": [account("desk"), account("soft")] },
+                },
+            }],
+        });
+        let documents = flow::read(&workflow.to_string(), "house.json").unwrap();
+        let graph = Arc::new(flow::check(&documents[0], &node::catalogue()).0.unwrap());
+        let mut site = Site::new(Settings::default(), &mut crate::base::Rng::new(1));
+        site.add(0, &Trigger::of(&graph, 0, &BTreeMap::new())[0]);
+        site
+    }
+
+    fn wishes(site: &mut Site, account: usize, life: u64, cseq: u32) {
+        let address = SocketAddr::from(([192, 0, 2, 7], 5060));
+        let transport = sip::Transport::Udp;
+        let flow = Flow { transport, local: address, remote: address, connection: 0 };
+        let contacts = [("sip:x@192.0.2.7", Duration::from_secs(life))];
+        let change = Change::Contacts(&contacts);
+        let registration = Registration { call_id: "c", cseq, flow, change };
+        site.registrar.handle_register(AccountRef(account), registration, Tick::ZERO).unwrap();
+    }
+
+    #[test]
+    fn an_extension_comes_with_its_first_endpoint_and_goes_with_its_last() {
+        let mut site = site();
+        let extension = (0, "100".to_owned());
+        wishes(&mut site, 0, 600, 1);
+        assert_eq!(site.poll_event(), Some(Presence::Online(extension.clone())));
+        wishes(&mut site, 1, 600, 1);
+        wishes(&mut site, 0, 0, 2);
+        assert_eq!(site.poll_event(), None);
+        wishes(&mut site, 0, 600, 3);
+        // Both end in the same moment, and that is said once.
+        site.handle_timeout(Tick::ZERO + Duration::from_secs(600));
+        assert_eq!(site.poll_event(), Some(Presence::Offline(extension)));
+        assert_eq!(site.poll_event(), None);
+    }
 
     #[test]
     fn a_registered_trunk_is_called_under_its_contact_without_its_secrets() {
