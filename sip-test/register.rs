@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringback::base::{Rng, Tick};
 use ringback::call::site::NoTarget;
-use ringback::call::{Fact, node};
+use ringback::call::{Fact, Output, Switch, node};
 use ringback::flow::{self, Graph};
 use ringback::sim::{Party, Phone, PhoneEvent, Server, World, standard_config};
-use ringback::sip::Cause;
+use ringback::sip::digest::{self, Login, Signed};
+use ringback::sip::{Cause, Field, Flow, Message, Method, Name, Transport};
 use serde_json::{Value, json};
 
 /// The phones of every world of this file, behind the server.
@@ -229,6 +231,59 @@ fn a_trunk_at_a_dynamic_address_calls_and_can_be_called() {
 }
 
 #[test]
+fn a_configured_extension_needs_no_registration_and_a_fixed_trunk_an_address() {
+    let settings = "
+        [trunk.main]
+        peers = ['203.0.113.5']
+        username = 'us'
+        password = 'secret'
+        [extension.300]
+        contact = 'sip:300@198.51.100.3:5062;transport=tcp'
+    ";
+    let settings = ringback::config::read(settings).expect("the settings are sound");
+    let mut config = standard_config(server());
+    (config.trunks, config.extensions) = (settings.trunks, settings.extensions);
+    let mut switch = Switch::new(config, Rng::new(1));
+    let trunk = json!({ "triggerOn": "trunk", "ref": "main", "trunkUseRegistration": false });
+    switch.add_workflow(flow(trunk));
+
+    let phone = &switch.extension_targets(0, "300")[0];
+    assert_eq!(phone.request_uri, "sip:300@198.51.100.3:5062;transport=tcp");
+    assert_eq!(phone.flow.remote, SocketAddr::from(([198, 51, 100, 3], 5062)));
+    assert_eq!((phone.flow.transport, &phone.credentials), (Transport::Tcp, &None));
+
+    let trunk = switch.trunk_target(0, "main", "*31#").expect("the trunk is configured");
+    assert_eq!(trunk.request_uri, "sip:*31%23@203.0.113.5:5060");
+    assert_eq!(trunk.from_host, "203.0.113.5:5060");
+    assert_eq!(trunk.credentials.map(|known| known.username).as_deref(), Some("us"));
+}
+
+#[test]
+fn a_phone_on_the_servers_machine_is_no_trunk_once_it_has_registered() {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let trunk = json!({ "triggerOn": "trunk", "ref": "main", "trunkUseRegistration": false });
+    let flows = vec![flow(trunk), extensions()];
+    let config = standard_config(local(5060));
+    let server = Server::new(local(5060), config, flows, BTreeMap::new(), 1);
+    let phone = SocketAddr::from(([127, 0, 0, 2], 5060));
+    let phone = Phone::new("one", phone, SocketAddr::from(([127, 0, 0, 2], 4000)), 1);
+    let mut world =
+        World::new(1, vec![Party::Server(Box::new(server)), Party::Phone(Box::new(phone))]);
+    let call = |world: &mut World| {
+        world.with_phone(FIRST, |phone, now| phone.call("200", local(5060), now));
+        world.run_for(Duration::from_secs(1));
+        world.with_phone(FIRST, Phone::hangup);
+        world.run_for(Duration::from_secs(1));
+        world.ladder().matches("401 INVITE").count()
+    };
+    assert_eq!(call(&mut world), 0);
+    world.with_phone(FIRST, |phone, now| phone.register(local(5060), "desk", "secret", now));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(call(&mut world), 1);
+    assert_eq!(world.server().gauges().calls_accepted, 2);
+}
+
+#[test]
 fn where_nobody_has_a_password_a_stranger_is_forbidden() {
     let trunk = json!({ "triggerOn": "trunk", "ref": "main", "trunkUseRegistration": false });
     let mut world = world(flow(trunk));
@@ -237,4 +292,109 @@ fn where_nobody_has_a_password_a_stranger_is_forbidden() {
     let refused = PhoneEvent::Ended(Cause::Rejected { status: 403 });
     check(&world, FIRST, &[refused, PhoneEvent::Registered(403)]);
     check_idle(world);
+}
+
+/// A client that writes its REGISTERs by hand, as `desk` of extension 100.
+struct Client {
+    switch: Switch,
+    challenges: Vec<String>,
+    sent: u32,
+    count: u32,
+    now: Tick,
+}
+
+impl Client {
+    /// A client that has been challenged once.
+    fn new() -> Self {
+        let mut switch = Switch::new(standard_config(server()), Rng::new(1));
+        switch.add_workflow(extensions());
+        let mut client =
+            Self { switch, challenges: Vec::new(), sent: 0, count: 0, now: Tick::ZERO };
+        assert_eq!(client.says("100", "").0, 401);
+        assert!(client.challenges[0].contains("algorithm=SHA-256"), "{:?}", client.challenges);
+        assert!(client.challenges[1].contains("algorithm=MD5"), "{:?}", client.challenges);
+        client
+    }
+
+    /// Sends a REGISTER with these headers, a second after the last; gives its status and the contacts of the answer.
+    fn says(&mut self, to: &str, headers: &str) -> (u16, Vec<String>) {
+        self.count += 1;
+        self.says_again(to, headers)
+    }
+
+    /// The same with the nonce count that was used last.
+    fn says_again(&mut self, to: &str, headers: &str) -> (u16, Vec<String>) {
+        self.sent += 1;
+        self.now += Duration::from_secs(1);
+        let sent = self.sent;
+        // The weakest challenge, as browsers answer it.
+        let challenges = self.challenges.last().map(String::as_str);
+        let login = Login { username: "desk", password: "secret" };
+        let signed = Signed { method: &Method::Register, uri: b"sip:ringback", body: b"" };
+        let answer = digest::answer(challenges, login, signed, "cnonce", self.count);
+        let authorization = answer.map(|answer| format!("Authorization: {answer}\r\n"));
+        let authorization = authorization.unwrap_or_default();
+        let request = format!(
+            "REGISTER sip:ringback SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9;branch=z9hG4bK{sent}\r\n\
+             From: <sip:desk@ringback>;tag=1\r\nTo: <sip:{to}@ringback>\r\nCall-ID: one\r\n\
+             CSeq: {sent} REGISTER\r\nMax-Forwards: 70\r\n{headers}{authorization}\
+             Content-Length: 0\r\n\r\n"
+        );
+        let remote = SocketAddr::from(([198, 51, 100, 9], 5060));
+        let flow = Flow { transport: Transport::Udp, local: server(), remote, connection: 0 };
+        self.switch.handle_message(flow, request.as_bytes(), self.now);
+        let answer = std::iter::from_fn(|| self.switch.poll_output()).find_map(|output| {
+            if let Output::Transmit(transmit) = output { Some(transmit.bytes) } else { None }
+        });
+        let answer = answer.expect("every REGISTER is answered");
+        let message = Message::parse(&answer).expect("answers are whole");
+        let texts = |name| message.fields_of(name).filter_map(Field::text).map(str::to_owned);
+        if message.status() == Some(401) {
+            (self.challenges, self.count) = (texts(Name::WwwAuthenticate).collect(), 0);
+        }
+        (message.status().unwrap_or_default(), texts(Name::Contact).collect())
+    }
+}
+
+#[test]
+fn a_client_binds_asks_and_takes_back() {
+    let mut client = Client::new();
+    let desk = |left: u32| format!("<sip:desk@198.51.100.9>;expires={left}");
+    let soft = |left: u32| format!("<sip:desk@198.51.100.9;transport=tcp>;expires={left}");
+    let bind = "Contact: <sip:desk@198.51.100.9>;expires=120, \
+                <sip:desk@198.51.100.9;transport=tcp>\r\nExpires: 7200\r\n";
+    assert_eq!(client.says("100", bind), (200, vec![desk(120), soft(3600)]));
+    assert_eq!(client.says("desk", ""), (200, vec![desk(119), soft(3599)]));
+    let remove = "Contact: <sip:desk@198.51.100.9>;expires=0\r\n";
+    assert_eq!(client.says("100", remove), (200, vec![soft(3598)]));
+    assert_eq!(client.says("100", "Contact: *\r\nExpires: 0\r\n"), (200, Vec::new()));
+}
+
+#[test]
+fn what_a_client_may_not_do() {
+    let mut client = Client::new();
+    for (to, headers, status) in [
+        ("100", "Contact: <sip:desk@h>;expires=59\r\n", 423),
+        ("100", "Contact: *\r\n", 400),
+        ("100", "Contact: *, <sip:desk@h>\r\nExpires: 0\r\n", 400),
+        ("100", "Contact: <tel:100>\r\n", 400),
+        ("200", "Contact: <sip:desk@h>\r\n", 403),
+        ("200", "Contact: *\r\nExpires: 0\r\n", 403),
+        ("100", "Contact: <sip:desk@h>\r\n", 200),
+    ] {
+        assert_eq!(client.says(to, headers).0, status, "{to} {headers}");
+    }
+}
+
+#[test]
+fn a_proof_is_used_once_and_grows_old() {
+    let mut client = Client::new();
+    assert_eq!(client.says("100", "").0, 200);
+    assert_eq!(client.says_again("100", "").0, 401);
+    assert!(client.challenges[0].contains("stale=true"));
+    assert_eq!(client.says("100", "").0, 200);
+    client.now += Duration::from_secs(301);
+    assert_eq!(client.says("100", "").0, 401);
+    assert!(client.challenges[0].contains("stale=true"));
+    assert_eq!(client.says("100", "").0, 200);
 }

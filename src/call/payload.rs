@@ -145,6 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_is_who_was_proven_and_not_who_is_named() {
+        let invite = b"INVITE sip:200@h SIP/2.0\r\nFrom: <sip:999@h>;tag=1\r\n\
+                       To: <sip:200@h>\r\nCall-ID: c\r\n\r\n";
+        let message = Message::parse(invite).unwrap();
+        let leg = LegRef::from_u64(0);
+        let payload = call(&message, "office", Some("100"), leg);
+        let of = |value: &Value| value["extension"].as_str().map(str::to_owned);
+        assert_eq!(payload["callerNumber"], "999");
+        assert_eq!(payload["extension"], "100");
+        assert_eq!(of(&payload["raw"]).as_deref(), Some("100"));
+        assert!(!call(&message, "trunk", None, leg).contains_key("extension"));
+    }
+
+    #[test]
     fn header_names_become_keys() {
         assert_eq!(camel("X-Test-Header"), "xTestHeader");
         assert_eq!(camel("call-id"), "callId");

@@ -148,6 +148,14 @@ impl Trigger {
         }
     }
 
+    /// Whether it takes callers of this machine only because no peers are configured.
+    pub const fn is_guess(&self) -> bool {
+        match &self.kind {
+            Kind::FixedTrunk { peers } => peers.is_empty(),
+            Kind::DynamicTrunk { .. } | Kind::Extensions { .. } => false,
+        }
+    }
+
     /// The realm that its export names; none: the server's.
     pub fn realm(&self) -> Option<&str> {
         let options = self.graph.node(self.node).parameters.get("options");

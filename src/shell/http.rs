@@ -123,6 +123,7 @@ fn rendered(snapshot: &Snapshot) -> String {
     };
     metric("legs", "gauge", "Call legs that have not ended.", snapshot.live_legs as u64);
     metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
+    metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
     metric("players", "gauge", "Playbacks.", gauges.players as u64);
     metric("sip_dialogs", "gauge", "SIP dialogs.", gauges.sip.dialogs as u64);
     metric("sip_transactions", "gauge", "SIP transactions.", gauges.sip.transactions as u64);

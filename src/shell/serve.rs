@@ -1,6 +1,7 @@
 //! `ringback serve`: starts the server, says where it listens, and ends it gracefully.
 
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,8 +35,14 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>) -> ExitCode {
     say(&format!("data    {}", settings.data.display()));
     for trigger in server.triggers() {
         say(&format!("answers {trigger}"));
+        for registration in trigger.registrations() {
+            say(&format!("        a phone registers at {}: {registration}", server.sip()));
+        }
     }
-    say(&format!("try     call sip:hello@{} from a phone on this machine", server.sip()));
+    let this_machine = SocketAddr::from(([127, 0, 0, 1], 0));
+    if server.triggers().iter().any(|trigger| trigger.takes(this_machine)) {
+        say(&format!("try     call sip:hello@{} from a phone on this machine", server.sip()));
+    }
     say("ready");
 
     signals.wait(None);

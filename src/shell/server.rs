@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::base::Rng;
+use crate::call::trigger::Trigger;
 use crate::call::{self, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
@@ -100,7 +101,7 @@ pub struct Summary {
 pub struct Server {
     sip: SocketAddr,
     http: Http,
-    triggers: Vec<String>,
+    triggers: Vec<Trigger>,
     signalling: Sender<Input>,
     media: Sender<media::MediaInput>,
     threads: Vec<JoinHandle<()>>,
@@ -120,7 +121,7 @@ impl Server {
         for graph in graphs {
             switch.add_workflow(graph);
         }
-        let triggers = switch.triggers().iter().map(ToString::to_string).collect();
+        let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
         let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
@@ -172,8 +173,8 @@ impl Server {
         self.http.address()
     }
 
-    /// Which flow answers what, a line each.
-    pub fn triggers(&self) -> &[String] {
+    /// Which flow answers what.
+    pub fn triggers(&self) -> &[Trigger] {
         &self.triggers
     }
 

@@ -211,3 +211,64 @@ fn text<'a>(object: &'a Object, key: &str) -> &'a str {
 fn labels(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The codes that a trigger with these parameters gets.
+    #[track_caller]
+    fn check(parameters: Value, expected: &[&str]) {
+        let mut parameters = parameters.as_object().cloned().unwrap_or_default();
+        let mut report = Findings::default();
+        parameters.entry("ref").or_insert("main".into());
+        Trigger.fill(1.0, &mut parameters, &mut report);
+        Trigger.check(1.0, &parameters, &mut report);
+        let found = report.iter().map(|finding| finding.code).collect::<Vec<_>>();
+        assert_eq!(found, expected, "{parameters:?}");
+    }
+
+    fn extensions(item: &Value) -> Value {
+        json!({ "triggerOn": "extensions", "staticCredentials": { "item": item } })
+    }
+
+    #[test]
+    fn trunks() {
+        check(json!({ "trunkUseRegistration": false }), &[]);
+        check(json!({}), &["E-SIP-UNSERVED"]);
+        let dynamic = |user: &str, password: &str, mode: &str| {
+            json!({
+                "trunkConnectionMode": "dynamic", "trunkStaticUsername": user,
+                "trunkStaticPassword": password, "authMode": mode, "enableCallRecording": true,
+            })
+        };
+        check(dynamic("pbx", "secret", "static"), &["W-SIP-RECORDING"]);
+        let wrong = ["E-SIP-UNSERVED", "E-SIP-CREDENTIALS", "E-SIP-CREDENTIALS", "W-SIP-RECORDING"];
+        check(dynamic("", "={{ $env.SECRET }}", "digest-first"), &wrong);
+        check(json!({ "trunkConnectionMode": "both" }), &["E-SIP-VALUE"]);
+    }
+
+    #[test]
+    fn extensions_need_whole_and_different_accounts() {
+        let desk = json!({ "username": "desk", "password": "secret", "extension": "100" });
+        check(extensions(&json!([desk])), &[]);
+        check(extensions(&json!([])), &["E-SIP-CREDENTIALS"]);
+        check(extensions(&json!([desk, desk])), &["E-SIP-CREDENTIALS"]);
+        check(extensions(&json!([{}])), &["E-SIP-CREDENTIALS"; 3]);
+        check(extensions(&json!(["desk"])), &["E-SIP-CREDENTIALS"; 3]);
+        let odd = json!({ "username": "desk", "password": "secret", "extension": "1@h" });
+        check(extensions(&json!([odd])), &["E-SIP-VALUE"]);
+        let mut silent = extensions(&json!([desk]));
+        silent["options"] = json!({ "transports": [], "realm": "a\"b" });
+        check(silent, &["E-SIP-VALUE", "E-SIP-TRANSPORT"]);
+    }
+
+    #[test]
+    fn queues_need_operators_and_tools_are_not_served() {
+        check(json!({ "triggerOn": "queue", "queueExtensions": "100, 101" }), &[]);
+        check(json!({ "triggerOn": "queue", "queueExtensions": " ," }), &["E-SIP-QUEUE"]);
+        check(json!({ "triggerOn": "aiTool" }), &["E-SIP-UNSERVED"]);
+    }
+}

@@ -6,6 +6,7 @@ use crate::base::Tick;
 use crate::call::leg::{Origin, OriginKind};
 use crate::call::site::{NoTarget, Proof, Target};
 use crate::call::switch::{Fact, Switch};
+use crate::call::trigger::Trigger;
 use crate::sip::registrar::{EXPIRES_MIN, NotBound, Presence};
 use crate::sip::{Flow, Message, TransactionId};
 
@@ -72,7 +73,11 @@ impl Switch {
         flow: Flow,
         now: Tick,
     ) -> Result<Identity, Unproven> {
-        if let Some(trigger) = self.triggers.iter().position(|one| one.takes(flow.remote)) {
+        // A phone that registered from this very address is no trunk for want of configured peers.
+        let is_taken = |one: &Trigger| {
+            one.takes(flow.remote) && !(one.is_guess() && self.site.has_registered(flow))
+        };
+        if let Some(trigger) = self.triggers.iter().position(is_taken) {
             return Ok(Identity::Trunk { trigger });
         }
         match self.site.prove(message, flow, now) {
