@@ -12,6 +12,7 @@ pub mod sip;
 pub mod sdp;
 pub mod media;
 pub mod flow;
+pub mod dispatch;
 pub mod call;
 pub mod config;
 pub mod sim;

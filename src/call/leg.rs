@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::{Armed, Bounded, Id, Tick};
+use crate::call::dial::DialRef;
 use crate::call::switch::AskRef;
 use crate::sdp;
 use crate::sip::{DialogId, Flow};
@@ -44,6 +45,20 @@ pub struct Leg {
     pub free: Option<Armed>,
     /// The way the call came; in-dialog requests are expected from there.
     pub flow: Flow,
+    /// The extension that it is, for legs of phones of ours.
+    pub extension: Option<String>,
+    /// The dial that it is an attempt of, until it wins.
+    pub dial: Option<DialRef>,
+    /// The leg that it is bridged with.
+    pub peer: Option<LegRef>,
+    /// The queue entry that its caller owns.
+    pub entry: Option<u64>,
+    /// The number that it was called from.
+    pub caller_number: String,
+    /// The name that it was called from.
+    pub caller_name: String,
+    /// Whether the far side called us.
+    pub is_inbound: bool,
     /// When the leg began.
     pub started: Tick,
     /// When it was answered.
@@ -78,6 +93,14 @@ pub enum EndReason {
     Lost,
     /// The other side refused with this status.
     Rejected(u16),
+    /// Another attempt of the same dial won.
+    ParallelLoser,
+    /// Its dial was broken off.
+    Broken,
+    /// It rang for as long as an attempt may.
+    RangOut,
+    /// The leg that it was bridged with was refused.
+    PeerRejected(u16),
 }
 
 impl fmt::Display for EndReason {
@@ -89,6 +112,10 @@ impl fmt::Display for EndReason {
             Self::FreeTtl => f.write_str("free_ttl"),
             Self::Lost => f.write_str("lost"),
             Self::Rejected(status) => write!(f, "rejected_{status}"),
+            Self::ParallelLoser => f.write_str("parallel_loser"),
+            Self::Broken => f.write_str("broken"),
+            Self::RangOut => f.write_str("timeout"),
+            Self::PeerRejected(_) => f.write_str("bridge_peer_rejected"),
         }
     }
 }
@@ -130,6 +157,13 @@ impl Leg {
             retained: 0,
             free: None,
             flow,
+            extension: None,
+            dial: None,
+            peer: None,
+            entry: None,
+            caller_number: String::new(),
+            caller_name: String::new(),
+            is_inbound: true,
             started: now,
             answered: None,
         }
@@ -174,7 +208,8 @@ pub fn text(kind: &str, number: u64) -> String {
     format!("{kind}-{}-{}", number as u32, number >> 32)
 }
 
-fn parse(kind: &str, text: &str) -> Option<u64> {
+/// The number in a text of this kind.
+pub(super) fn parse(kind: &str, text: &str) -> Option<u64> {
     let (index, generation) = text.strip_prefix(kind)?.strip_prefix('-')?.split_once('-')?;
     let (index, generation) = (index.parse::<u32>().ok()?, generation.parse::<u32>().ok()?);
     Some(u64::from(generation) << 32 | u64::from(index))

@@ -4,9 +4,11 @@
 //! on moved by what the run asks for. Signalling decides here; media and flow runs are told.
 
 pub mod digits;
+pub mod dial;
 pub mod leg;
 pub mod node;
 pub mod payload;
+pub mod site;
 pub mod switch;
 pub mod trigger;
 

@@ -116,7 +116,7 @@ impl Server {
         std::fs::read_dir(&settings.prompts)
             .map_err(|error| directory("prompts", &settings.prompts, error))?;
         let (clock, mut rng) = (Clock::start(), system_rng());
-        let mut switch = Switch::new(switch_config(settings), Rng::new(rng.next_u64()));
+        let mut switch = Switch::new(switch_config(settings, clock), Rng::new(rng.next_u64()));
         for graph in graphs {
             switch.add_workflow(graph);
         }
@@ -215,7 +215,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-fn switch_config(settings: &Settings) -> call::Config {
+fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
     call::Config {
         sip: sip::Config {
             user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -227,6 +227,7 @@ fn switch_config(settings: &Settings) -> call::Config {
         media_address: settings.rtp.address,
         media_ports: settings.rtp.ports.clone(),
         legs_max: settings.legs_max,
+        epoch_ms: u64::try_from(clock.epoch_ms()).unwrap_or_default(),
         trunks: settings.trunks.clone(),
     }
 }

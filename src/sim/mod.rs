@@ -11,4 +11,4 @@ mod world;
 pub use link::{Link, Meddling, Packet, Payload};
 pub use phone::{Answering, HEARD_MAX, Phone, PhoneEvent};
 pub use server::{Server, standard_config};
-pub use world::{Party, PartyIndex, STEPS_MAX, World};
+pub use world::{MESSAGES_MAX, Party, PartyIndex, STEPS_MAX, World};

@@ -82,6 +82,18 @@ struct Call {
     agreed: Option<Negotiated>,
     offer: Option<Arc<[u8]>>,
     answer_timer: Option<Armed>,
+    ack: Ack,
+}
+
+/// What the ACK of our INVITE has to say (RFC 3261 §13.2.1).
+#[derive(Clone, Debug)]
+enum Ack {
+    /// Nothing: the INVITE had the offer.
+    Empty,
+    /// The answer to the offer that the 200 will bring.
+    Awaited,
+    /// This answer.
+    Answer(Vec<u8>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -183,33 +195,25 @@ impl Phone {
 
     /// Calls a user at a server. A phone that is in a call does not.
     pub fn call(&mut self, user: &str, server: SocketAddr, now: Tick) {
-        if self.call.is_some() {
-            return;
-        }
         let local = self.local();
-        let outgoing = Outgoing {
-            flow: Flow {
-                transport: Transport::Udp,
-                local: self.sip,
-                remote: server,
-                connection: 0,
-            },
-            request_uri: format!("sip:{user}@{server}"),
-            from: Party {
-                display: String::new(),
-                user: self.name.clone(),
-                host: self.sip.to_string(),
-            },
-            to: Party { display: String::new(), user: user.to_owned(), host: server.to_string() },
-            headers: Vec::new(),
-            body: Some(Body::sdp(sdp::offer(&local))),
-            credentials: None,
-            derived: None,
-        };
-        if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
-            self.begin(Call { dialog, local, agreed: None, offer: None, answer_timer: None });
-        }
-        self.drain(now);
+        let body = Body::sdp(sdp::offer(&local));
+        self.invite(user, server, local, Some(body), now);
+    }
+
+    /// Calls as [`Self::call`] does and leaves the offer to the other side (RFC 3261 §13.2.1).
+    pub fn call_without_offer(&mut self, user: &str, server: SocketAddr, now: Tick) {
+        let local = self.local();
+        self.invite(user, server, local, None, now);
+    }
+
+    /// Puts the other side on hold: from now on it listens only (RFC 3264 §8.4).
+    pub fn hold(&mut self, now: Tick) {
+        self.turn(Direction::SendOnly, now);
+    }
+
+    /// Ends the hold.
+    pub fn resume(&mut self, now: Tick) {
+        self.turn(Direction::SendRecv, now);
     }
 
     /// Presses digits, 100 ms each with as much between.
@@ -281,6 +285,54 @@ impl Phone {
         self.packets.pop_front()
     }
 
+    fn invite(
+        &mut self,
+        user: &str,
+        server: SocketAddr,
+        local: sdp::Local,
+        body: Option<Body>,
+        now: Tick,
+    ) {
+        if self.call.is_some() {
+            return;
+        }
+        let ack = if body.is_some() { Ack::Empty } else { Ack::Awaited };
+        let outgoing = Outgoing {
+            flow: Flow {
+                transport: Transport::Udp,
+                local: self.sip,
+                remote: server,
+                connection: 0,
+            },
+            request_uri: format!("sip:{user}@{server}"),
+            from: Party {
+                display: String::new(),
+                user: self.name.clone(),
+                host: self.sip.to_string(),
+            },
+            to: Party { display: String::new(), user: user.to_owned(), host: server.to_string() },
+            headers: Vec::new(),
+            body,
+            credentials: None,
+            derived: None,
+        };
+        if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
+            let (agreed, offer, answer_timer) = (None, None, None);
+            self.begin(Call { dialog, local, agreed, offer, answer_timer, ack });
+        }
+        self.drain(now);
+    }
+
+    fn turn(&mut self, direction: Direction, now: Tick) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.agreed.is_some()) {
+            call.local.direction = direction;
+            call.local.version += 1;
+            let body = Body::sdp(sdp::offer(&call.local));
+            self.endpoint.offer(call.dialog, Some(body), now);
+        }
+        self.drain(now);
+    }
+
     fn drain(&mut self, now: Tick) {
         while let Some(event) = self.endpoint.poll_event() {
             self.on_event(event, now);
@@ -289,7 +341,7 @@ impl Phone {
             self.packets.push_back(Packet {
                 from: self.sip,
                 to: transmit.flow.remote,
-                payload: Payload::Sip(transmit.bytes),
+                payload: Payload::Sip(self.acknowledging(transmit.bytes)),
             });
         }
         while let Some(report) = self.shard.poll_report() {
@@ -309,6 +361,7 @@ impl Phone {
                 self.events.push((now, PhoneEvent::Provisional(status)));
             }
             Event::Answered { message, .. }
+            | Event::Acknowledged { message, .. }
             | Event::OfferAnswered { message: Some(message), .. } => {
                 self.on_answered(&message, now);
             }
@@ -317,8 +370,7 @@ impl Phone {
             Event::Request { request, .. } => {
                 self.endpoint.respond(request, 405, &[], None, now);
             }
-            Event::Acknowledged { .. }
-            | Event::OfferAnswered { message: None, .. }
+            Event::OfferAnswered { message: None, .. }
             | Event::Info { .. }
             | Event::Response { .. } => {}
         }
@@ -329,8 +381,14 @@ impl Phone {
             return self.endpoint.reject(dialog, 486, None, &[], now);
         }
         let offer = Message::parse(request).map(|message| Arc::from(message.body)).ok();
-        let mut call =
-            Call { dialog, local: self.local(), agreed: None, offer, answer_timer: None };
+        let mut call = Call {
+            dialog,
+            local: self.local(),
+            agreed: None,
+            offer,
+            answer_timer: None,
+            ack: Ack::Empty,
+        };
         match self.answering {
             Answering::Refuse(status) => {
                 return self.endpoint.reject(dialog, status, None, &[], now);
@@ -365,11 +423,29 @@ impl Phone {
     }
 
     fn on_answered(&mut self, message: &[u8], now: Tick) {
-        let Some(call) = &self.call else { return };
+        let Some(call) = &mut self.call else { return };
         let Ok(message) = Message::parse(message) else { return };
-        if let Ok(agreed) = sdp::settle(message.body, &call.local) {
-            self.agree(Some(agreed), now);
+        let agreed = match call.ack {
+            Ack::Awaited => sdp::answer(message.body, &call.local).map(|(answer, agreed)| {
+                call.ack = Ack::Answer(answer);
+                agreed
+            }),
+            Ack::Empty | Ack::Answer(_) => sdp::settle(message.body, &call.local),
+        };
+        self.agree(agreed.ok(), now);
+    }
+
+    /// The endpoint acknowledges by itself and says nothing in its ACK; an answer is put in here.
+    fn acknowledging(&self, bytes: Arc<[u8]>) -> Arc<[u8]> {
+        let Some(Call { ack: Ack::Answer(answer), .. }) = &self.call else { return bytes };
+        let text = String::from_utf8_lossy(&bytes);
+        let Some(head) = text.strip_suffix("Content-Length: 0\r\n\r\n") else { return bytes };
+        if !text.starts_with("ACK ") {
+            return bytes;
         }
+        let kind = "Content-Type: application/sdp";
+        let head = format!("{head}{kind}\r\nContent-Length: {}\r\n\r\n", answer.len());
+        Arc::from([head.as_bytes(), answer].concat())
     }
 
     fn on_offer(&mut self, dialog: DialogId, message: &[u8], now: Tick) {

@@ -1,6 +1,6 @@
 //! The server of a simulated world: switch, flow runner and media shard stepped inline.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,9 @@ pub struct Server {
     shard: Shard,
     clips: BTreeMap<String, Arc<Clip>>,
     /// Legs by RTP port; the port above is their RTCP.
-    ports: BTreeMap<u16, LegId>,
+    by_port: HashMap<u16, LegId>,
+    /// RTP ports by leg.
+    ports: HashMap<LegId, u16>,
     next_tick: Option<Tick>,
     phase: u8,
     packets: VecDeque<Packet>,
@@ -44,6 +46,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         media_address: address.ip(),
         media_ports: 20_000..=29_999,
         legs_max: 4000,
+        epoch_ms: 0,
         trunks: BTreeMap::new(),
     }
 }
@@ -70,7 +73,8 @@ impl Server {
             runner,
             shard: Shard::new(media::Config::STANDARD, rng),
             clips,
-            ports: BTreeMap::new(),
+            by_port: HashMap::new(),
+            ports: HashMap::new(),
             next_tick: None,
             phase: 0,
             packets: VecDeque::new(),
@@ -118,7 +122,7 @@ impl Server {
             Payload::Media(bytes) => {
                 let port = packet.to.port();
                 let channel = if port.is_multiple_of(2) { Channel::Rtp } else { Channel::Rtcp };
-                if let Some(leg) = self.ports.get(&(port & !1)) {
+                if let Some(leg) = self.by_port.get(&(port & !1)) {
                     let mut wire =
                         PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
                     self.shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
@@ -184,12 +188,15 @@ impl Server {
                 payload: Payload::Sip(transmit.bytes),
             }),
             Output::OpenMedia { leg, port } => {
-                self.ports.insert(port, leg);
+                self.by_port.insert(port, leg);
+                self.ports.insert(leg, port);
                 self.shard.handle_command(Command::Open { leg }, now);
             }
             Output::Media(command) => {
-                if let Command::Close { leg } = &command {
-                    self.ports.retain(|_, open| open != leg);
+                if let Command::Close { leg } = &command
+                    && let Some(port) = self.ports.remove(leg)
+                {
+                    self.by_port.remove(&port);
                 }
                 self.shard.handle_command(command, now);
             }
@@ -206,14 +213,14 @@ impl Server {
 
 /// Sends a leg's packets from the port that was opened for it.
 struct PortWire<'a> {
-    ports: &'a BTreeMap<u16, LegId>,
+    ports: &'a HashMap<LegId, u16>,
     out: &'a mut VecDeque<Packet>,
     ip: SocketAddr,
 }
 
 impl Wire for PortWire<'_> {
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        let Some((port, _)) = self.ports.iter().find(|(_, open)| **open == leg) else { return };
+        let Some(port) = self.ports.get(&leg) else { return };
         let port = match channel {
             Channel::Rtp => *port,
             Channel::Rtcp => port + 1,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Rng, Tick};
@@ -11,6 +12,11 @@ use crate::sip::{Ladder, Message, Start};
 
 /// Steps that one story may take; more is a loop without progress.
 pub const STEPS_MAX: u64 = 50_000_000;
+
+/// Messages that a world remembers.
+pub const MESSAGES_MAX: usize = 10_000;
+/// A message that takes longer gets a remark in the ladder.
+const DELAY_TOLD: Duration = Duration::from_millis(100);
 
 /// A party's place in its world.
 pub type PartyIndex = usize;
@@ -79,6 +85,8 @@ pub struct World {
     flying: BTreeMap<(Tick, u64), (PartyIndex, Packet)>,
     sent: u64,
     ladder: Ladder,
+    draws: bool,
+    messages: Vec<(PartyIndex, Arc<[u8]>)>,
 }
 
 impl World {
@@ -95,7 +103,16 @@ impl World {
             flying: BTreeMap::new(),
             sent: 0,
             ladder,
+            draws: true,
+            messages: Vec::new(),
         }
+    }
+
+    /// Draws no ladder and remembers no message: for worlds that are measured.
+    #[must_use]
+    pub const fn undrawn(mut self) -> Self {
+        self.draws = false;
+        self
     }
 
     /// Makes the link this good from now on.
@@ -177,6 +194,13 @@ impl World {
         self.ladder.render()
     }
 
+    /// The last message of this method or status that a party has sent.
+    pub fn last_message(&self, from: PartyIndex, what: &str) -> Option<String> {
+        let mut sent = self.messages.iter().rev().filter(|(sender, _)| *sender == from);
+        let found = sent.find(|(_, bytes)| names_of(bytes).iter().any(|name| name == what));
+        found.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+    }
+
     fn next_due(&self) -> Option<Tick> {
         let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
         let flying = self.flying.first_key_value().map(|((at, _), _)| *at);
@@ -209,7 +233,7 @@ impl World {
             match &packet.payload {
                 Payload::Sip(bytes) => {
                     let arrivals = self.sip_arrivals(from, bytes);
-                    self.ladder.message(self.now, arrivals.first().copied(), from, to, bytes);
+                    self.draw(&arrivals, from, to, bytes);
                     for at in arrivals {
                         self.fly(at, to, packet.clone());
                     }
@@ -220,6 +244,24 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    fn draw(&mut self, arrivals: &[Tick], from: PartyIndex, to: PartyIndex, bytes: &Arc<[u8]>) {
+        if !self.draws {
+            return;
+        }
+        let arrived = arrivals.first().copied();
+        self.ladder.message(self.now, arrived, from, to, bytes);
+        if let Some(late) = arrived.map(|at| at - self.now).filter(|took| *took > DELAY_TOLD) {
+            self.note(&format!("the link takes {} ms for it", late.as_millis()));
+        }
+        if let [first, second] = arrivals {
+            let later = (*second - *first).as_millis();
+            self.note(&format!("and it arrives again {later} ms later"));
+        }
+        if self.messages.len() < MESSAGES_MAX {
+            self.messages.push((from, Arc::clone(bytes)));
         }
     }
 

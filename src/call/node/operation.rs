@@ -165,15 +165,15 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         Branches::Media,
     ),
-    later("call.ringing", &[], LEG, RESULT),
-    later(
+    performed("call.ringing", &[], LEG, RESULT),
+    performed(
         "call.bridge",
         &[required("legAId"), required("legBId")],
         &["emitDtmfEvents", "relayDtmf"],
         SUCCESS,
     ),
-    later("call.unbridge", &[], LEG, Branches::Fixed(&["Orig", "Peer"])),
-    later(
+    performed("call.unbridge", &[], LEG, Branches::Fixed(&["Orig", "Peer"])),
+    performed(
         "dial.make",
         &[
             one_of("callMode", "", &["trunk", "extension", "direct", "websocket"]),
@@ -184,8 +184,8 @@ pub const OPERATIONS: &[Operation] = &[
         DIAL_OPTIONS,
         Branches::DialMake,
     ),
-    later("dial.break", &[], &["dialId", "dialBreakReason"], RESULT),
-    later(
+    performed("dial.break", &[], &["dialId", "dialBreakReason"], RESULT),
+    performed(
         "dial.wait",
         &[
             number("dialTimeoutSeconds", "30"),
@@ -197,7 +197,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[],
         Branches::DialWait,
     ),
-    later(
+    performed(
         "media.playTone",
         &[
             one_of("tone", "\"ringback\"", &["ringback", "busy", "congestion", "custom"]),
@@ -209,7 +209,7 @@ pub const OPERATIONS: &[Operation] = &[
         Branches::Tone,
     ),
     later("media.recordAudio", &[], &[], Branches::Media),
-    later(
+    performed(
         "media.stopMedia",
         &[one_of("stopMediaTarget", "\"mediaId\"", &["mediaId", "legId"])],
         &["mediaId", "legId"],
@@ -227,7 +227,7 @@ pub const OPERATIONS: &[Operation] = &[
         &["legId", "dtmfMethod", "dtmfDurationMs", "dtmfGapMs"],
         RESULT,
     ),
-    later(
+    performed(
         "queue.putLeg",
         &[required("ref")],
         &[
@@ -245,8 +245,8 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         RESULT,
     ),
-    later("queue.setCallback", &[flag("callbackEnabled", "true")], LEG, RESULT),
-    later(
+    performed("queue.setCallback", &[flag("callbackEnabled", "true")], LEG, RESULT),
+    performed(
         "queue.getStats",
         &[one_of("queueStatsTarget", "\"ref\"", &["ref", "legId"]), optional("ref", "\"\"")],
         LEG,

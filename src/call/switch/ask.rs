@@ -9,6 +9,7 @@ use crate::base::Tick;
 use crate::call::leg::{Leg, LegRef, leg_text, parse_leg, text};
 use crate::call::node::operation::Operation;
 use crate::call::switch::{Output, Pending, Switch};
+use crate::dispatch::Refused;
 use crate::flow::{AskId, Fault, Input, Item, RunId};
 
 /// Names one question of one run.
@@ -87,14 +88,61 @@ pub(super) enum Failed {
     Unsupported,
     /// The offer and answer of the leg cannot be brought together.
     NoMedia,
+    /// A bridge without its first leg.
+    LegAMissing,
+    /// A bridge without its second leg.
+    LegBMissing,
+    /// No dial is named, nor in the item.
+    DialMissing,
+    /// The named dial does not exist, or no longer.
+    DialUnknown,
+    /// Nothing that can be dialled is named.
+    DialTargets,
+    /// A way of dialling that this server does not have.
+    DialMode,
+    /// The server dials as much as it may.
+    TooManyDials,
+    /// No active trunk has this ref.
+    TrunkUnknown,
+    /// No playback is named, nor in the item.
+    MediaMissing,
+    /// A tone that nobody knows.
+    ToneUnknown,
+    /// A tone pattern that cannot be read.
+    TonePattern,
+    /// No queue is named, nor in the item.
+    RefMissing,
+    /// No active queue has this ref.
+    QueueUnknown,
+    /// The leg did not come by a trunk.
+    QueueLeg,
+    /// The leg is in no queue.
+    QueueEntry,
+    /// The queue does not take the leg.
+    Queue(Refused),
+    /// The caller's number is withheld or malformed.
+    NumberWithheld,
 }
 
 impl Failed {
     const fn code(self) -> &'static str {
         match self {
-            Self::LegMissing | Self::Unsupported => "invalid_request",
-            Self::LegUnknown => "not_found",
+            Self::LegMissing
+            | Self::LegAMissing
+            | Self::LegBMissing
+            | Self::DialMissing
+            | Self::MediaMissing
+            | Self::RefMissing
+            | Self::ToneUnknown
+            | Self::TonePattern
+            | Self::DialMode => "invalid_request",
+            Self::Unsupported => "unsupported_operation",
+            Self::LegUnknown | Self::TrunkUnknown | Self::QueueUnknown => "not_found",
             Self::LegEnded => "invalid_leg",
+            Self::DialUnknown => "invalid_dial",
+            Self::DialTargets | Self::TooManyDials => "invalid_dial_targets",
+            Self::QueueLeg => "invalid_queue_leg",
+            Self::QueueEntry | Self::Queue(_) | Self::NumberWithheld => "invalid_queue_entry",
             Self::NoMedia => "transport_error",
         }
     }
@@ -108,6 +156,23 @@ impl fmt::Display for Failed {
             Self::LegEnded => "the leg has ended",
             Self::Unsupported => "Unsupported operation",
             Self::NoMedia => "the caller's audio offer could not be answered",
+            Self::LegAMissing => "legAId is required",
+            Self::LegBMissing => "legBId is required",
+            Self::DialMissing => "dialIds are required: neither the node nor the item name a dial",
+            Self::DialUnknown => "no such dial: it ended more than five seconds ago, or never was",
+            Self::DialTargets => "the destination is no number or user that may be dialled",
+            Self::DialMode => "callMode must be trunk or extension",
+            Self::TooManyDials => "too many dials at a time",
+            Self::TrunkUnknown => "no active trunk has this ref",
+            Self::MediaMissing => "mediaId is required",
+            Self::ToneUnknown => "Unsupported playTone tone",
+            Self::TonePattern => "Invalid custom tone pattern",
+            Self::RefMissing => "ref is required",
+            Self::QueueUnknown => "no active queue has this ref",
+            Self::QueueLeg => "only a call that came by a trunk can be queued",
+            Self::QueueEntry => "the leg is not queued",
+            Self::Queue(refused) => return refused.fmt(f),
+            Self::NumberWithheld => "the caller's number is withheld or malformed",
         })
     }
 }
@@ -118,6 +183,17 @@ impl Switch {
         let operation = ask.text("operation");
         let outcome = match operation.as_str() {
             "call.answer" => self.answer_call(&ask, now),
+            "call.ringing" => self.ring_call(&ask, now),
+            "call.bridge" => return self.bridge_call(&ask, now),
+            "call.unbridge" => return self.unbridge_call(&ask, now),
+            "dial.make" => return self.make_dial(&ask, now),
+            "dial.wait" => return self.start_dial_wait(ask, now),
+            "dial.break" => return self.break_dial(&ask, now),
+            "media.playTone" => return self.start_tone(ask, now),
+            "media.stopMedia" => return self.stop_media(&ask, now),
+            "queue.putLeg" => self.put_leg(&ask, now),
+            "queue.setCallback" => self.set_callback(&ask, now),
+            "queue.getStats" => return self.queue_stats(&ask, now),
             "call.hangup" => self.hangup_call(&ask, now),
             "call.wait" => return self.start_wait(ask, now),
             "media.playAudio" => return self.start_play(ask, now),
@@ -163,6 +239,19 @@ impl Switch {
     /// The payload replaces the input; only `sipPbx` is inherited, and the hidden response handle
     /// (contract §1).
     pub(super) fn answer(&mut self, ask: &Ask, branch: usize, payload: Value, media: Option<u64>) {
+        let item = self.item_of(ask, payload, media);
+        self.reply(ask.key, Ok(vec![(branch, item)]));
+    }
+
+    /// Answers a run with one item on each of several branches.
+    pub(super) fn answer_many(&mut self, ask: &Ask, payloads: Vec<(usize, Value)>) {
+        let items = payloads.into_iter();
+        let items = items.map(|(branch, payload)| (branch, self.item_of(ask, payload, None)));
+        let items = items.collect();
+        self.reply(ask.key, Ok(items));
+    }
+
+    fn item_of(&self, ask: &Ask, payload: Value, media: Option<u64>) -> Item {
         let mut object = payload.as_object().cloned().unwrap_or_default();
         let inherited = ask.item.json.get("sipPbx").and_then(Value::as_object);
         let mut context = inherited.cloned().unwrap_or_default();
@@ -177,7 +266,7 @@ impl Switch {
         object.insert("sipPbx".to_owned(), Value::Object(context));
         let mut item = Item::new(object);
         item.extra.clone_from(&ask.item.extra);
-        self.reply(ask.key, Ok(vec![(branch, item)]));
+        item
     }
 
     /// Tells a run that its operation failed.

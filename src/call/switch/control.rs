@@ -13,10 +13,17 @@ use crate::sip::{Body, Message};
 impl Switch {
     /// `call.answer`. Answering an answered leg changes nothing.
     pub(super) fn answer_call(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
-        let (id, leg) = self.live_leg_of(ask)?;
-        if leg.is_answered() {
+        let (id, _) = self.live_leg_of(ask)?;
+        self.answer_leg(id, now)?;
+        Ok(id)
+    }
+
+    /// Answers a leg; an answered one stays as it is, and one of ours is not ours to answer.
+    pub(super) fn answer_leg(&mut self, id: LegRef, now: Tick) -> Result<(), Failed> {
+        let leg = self.legs.get_mut(id).ok_or(Failed::LegUnknown)?;
+        if leg.is_answered() || !leg.is_inbound {
             self.touch(id, now);
-            return Ok(id);
+            return Ok(());
         }
         let dialog = leg.dialog;
         let body = match leg.audio.offer.take() {
@@ -36,7 +43,7 @@ impl Switch {
         self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
         self.tell(Fact::Answered { leg: id });
         self.touch(id, now);
-        Ok(id)
+        Ok(())
     }
 
     /// `call.hangup`. A leg that has just ended is as hung up as it can be.
@@ -91,7 +98,8 @@ impl Switch {
         }
     }
 
-    fn open_media(&mut self, id: LegRef) {
+    /// Opens the media leg, unless it is.
+    pub(super) fn open_media(&mut self, id: LegRef) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         if !std::mem::replace(&mut leg.audio.is_open, true) {
             let port = leg.audio.local.address.port();
@@ -99,7 +107,8 @@ impl Switch {
         }
     }
 
-    fn configure_media(&mut self, id: LegRef) {
+    /// Tells the media leg what was agreed on.
+    pub(super) fn configure_media(&mut self, id: LegRef) {
         let Some(leg) = self.legs.get(id) else { return };
         if let (true, Some(agreed)) = (leg.audio.is_open, leg.audio.agreed) {
             let command = Command::Configure { leg: media_leg(id), stream: stream(&agreed) };

@@ -8,7 +8,7 @@ use crate::call::leg::Leg;
 use crate::call::payload;
 use crate::call::switch::{Fact, Output, Switch};
 use crate::call::trigger::Trigger;
-use crate::flow::{Input, Item, RunId};
+use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
 use crate::sdp::{self, Direction, Encoding};
 use crate::sip::{DialogId, Flow, Message, Name};
 
@@ -86,6 +86,10 @@ impl Switch {
         leg.workflow = trigger.workflow;
         leg.trigger_ref.clone_from(&trigger.reference);
         leg.audio.offer = offer;
+        if let Ok(from) = message.from() {
+            leg.caller_number = payload::user_of(from.uri_text);
+            leg.caller_name = from.display_name().into_owned();
+        }
         let Some(id) = self.legs.insert(leg) else {
             self.ports.release(port, now);
             return Err(Refusal::Full);
@@ -107,10 +111,20 @@ impl Switch {
     }
 
     fn start_run(&mut self, trigger: &Trigger, outputs: Vec<Vec<Item>>) {
+        self.start_run_at(trigger.graph.clone(), trigger.workflow, trigger.node, outputs);
+    }
+
+    /// Starts a run of a workflow at one of its triggers.
+    pub(super) fn start_run_at(
+        &mut self,
+        graph: Arc<Graph>,
+        workflow: usize,
+        trigger: NodeIndex,
+        outputs: Vec<Vec<Item>>,
+    ) {
         self.runs_begun += 1;
         let run = RunId(self.runs_begun);
-        self.runs.insert(run, trigger.workflow);
-        let (graph, trigger) = (trigger.graph.clone(), trigger.node);
+        self.runs.insert(run, workflow);
         self.outputs.push_back(Output::Flow(Input::Start { run, graph, trigger, outputs }));
     }
 
@@ -130,7 +144,7 @@ impl Switch {
     }
 
     /// Our side of a new leg; the port is set when one is taken.
-    fn local_description(&mut self) -> sdp::Local {
+    pub(super) fn local_description(&mut self) -> sdp::Local {
         sdp::Local {
             address: SocketAddr::new(self.config.media_address, 9),
             encodings: Encoding::ALL.to_vec(),

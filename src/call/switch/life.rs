@@ -6,6 +6,7 @@ use crate::base::Tick;
 use crate::call::leg::{EndReason, FREE_TTL, LegRef, Status, leg_text};
 use crate::call::switch::ask::Ask;
 use crate::call::switch::control::media_leg;
+use crate::call::switch::dial::attempt_reason;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::media::Command;
 
@@ -54,6 +55,7 @@ impl Switch {
         if leg.end().is_some() {
             return;
         }
+        let was_answered = leg.is_answered();
         leg.status = Status::Ended(reason);
         self.by_dialog.remove(&leg.dialog);
         self.timers.clear_slot(&mut leg.free);
@@ -62,6 +64,8 @@ impl Switch {
         let lasted_ms = now.as_millis() - lasted_ms;
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
+        let (dial, entry) = (leg.dial.take(), leg.entry.take());
+        let phone = leg.extension.clone().map(|number| (leg.workflow, number));
         self.ports.release(leg.audio.local.address.port(), now);
         if leg.audio.is_open {
             self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
@@ -73,6 +77,17 @@ impl Switch {
             self.on_waited_leg_ended(key, id, reason, now);
         }
         self.tell(Fact::Ended { leg: id, reason, lasted_ms });
+        self.on_bridged_leg_ended(id, reason, now);
+        if let Some(dial) = dial {
+            let why = if was_answered { "ended" } else { attempt_reason(reason) };
+            self.on_attempt_ended(dial, id, why, now);
+        }
+        if let Some(entry) = entry {
+            self.on_caller_gone(entry, now);
+        }
+        if let Some((workflow, number)) = phone {
+            self.on_extension_changed(workflow, &number, now);
+        }
     }
 
     fn on_waited_leg_ended(&mut self, key: AskRef, id: LegRef, reason: EndReason, now: Tick) {
@@ -85,6 +100,10 @@ impl Switch {
                 let branch = ask.branch("Interrupted");
                 let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
                 self.answer(&ask, branch, payload, Some(player));
+            }
+            Some((ask, Pending::DialWait(wait))) => {
+                self.pending.insert(key, (ask, Pending::DialWait(wait)));
+                self.interrupt_dial_wait(key, "call_ended", None, now);
             }
             Some((ask, Pending::Clip { .. })) => {
                 let branch = ask.branch("Interrupted");
@@ -99,6 +118,7 @@ impl Switch {
     pub(super) fn withdraw(&mut self, key: AskRef, now: Tick) {
         match self.pending.remove(&key) {
             Some((_, Pending::Wait(wait))) => self.leave_wait(&wait, key, now),
+            Some((_, Pending::DialWait(wait))) => self.leave_dial_wait(&wait, key, now),
             Some((_, Pending::Play { leg, .. } | Pending::Clip { leg })) => {
                 self.leave_leg(leg, key);
                 self.release(leg, now);

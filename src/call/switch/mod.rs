@@ -4,11 +4,17 @@
 //! input, then takes every output, then hands in the next (contract sentence 2).
 
 mod ask;
+mod bridge;
 mod control;
+mod dial;
+mod dial_wait;
 mod incoming;
 mod life;
 mod play;
+mod queue;
+mod register;
 mod signals;
+mod tone;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,6 +23,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::base::{Rng, Slab, Tick, Timers};
+use crate::call::dial::{Dial, DialRef};
 use crate::call::leg::{EndReason, Leg, LegRef};
 use crate::call::trigger::{Trigger, TrunkSettings};
 use crate::flow::{self, Graph, RunId};
@@ -26,7 +33,9 @@ use crate::sip::{self, DialogId, Endpoint};
 pub use ask::AskRef;
 
 use ask::Ask;
+use dial_wait::DialWait;
 use play::{Clips, Player};
+use queue::Queues;
 use wait::Wait;
 
 /// What the switch is told at the start.
@@ -40,6 +49,8 @@ pub struct Config {
     pub media_ports: RangeInclusive<u16>,
     /// Legs at a time; the next caller is told 503.
     pub legs_max: usize,
+    /// Milliseconds from the Unix epoch to [`Tick::ZERO`].
+    pub epoch_ms: u64,
     /// What flows do not say about their trunks, by public name.
     pub trunks: BTreeMap<String, TrunkSettings>,
 }
@@ -137,6 +148,10 @@ pub struct Gauges {
     pub asks: usize,
     /// Playbacks.
     pub players: usize,
+    /// Dials, with those that have just ended.
+    pub dials: usize,
+    /// Queue entries, live and callbacks.
+    pub entries: usize,
     /// Timers of the switch itself.
     pub timers: usize,
     /// Media ports in use.
@@ -154,7 +169,14 @@ pub struct Gauges {
 impl Gauges {
     /// Whether nothing is left over (A9, I10).
     pub const fn is_idle(&self) -> bool {
-        let own = self.legs + self.asks + self.players + self.timers + self.ports + self.runs;
+        let own = self.legs
+            + self.asks
+            + self.players
+            + self.dials
+            + self.entries
+            + self.timers
+            + self.ports
+            + self.runs;
         own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0
     }
 }
@@ -166,6 +188,10 @@ enum Wake {
     Free(LegRef),
     /// A wait has reached its deadline.
     Wait(AskRef),
+    /// Nothing has retained the dial for its time-to-live, or it ended that long ago.
+    DialFree(DialRef),
+    /// The next step of a sequence of attempts.
+    DialStep(DialRef),
 }
 
 /// What a run waits for.
@@ -173,6 +199,8 @@ enum Wake {
 enum Pending {
     /// `call.wait`.
     Wait(Wait),
+    /// `dial.wait`.
+    DialWait(DialWait),
     /// Blocking playback.
     Play { leg: LegRef, player: u64, digits_interrupt: bool },
     /// A sound file that is being loaded.
@@ -185,6 +213,8 @@ pub struct Switch {
     config: Config,
     endpoint: Endpoint,
     legs: Slab<Leg>,
+    dials: Slab<Dial>,
+    queues: Queues,
     by_dialog: HashMap<DialogId, LegRef>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
@@ -210,6 +240,8 @@ impl Switch {
         Self {
             endpoint,
             legs: Slab::with_max(config.legs_max),
+            dials: Slab::with_max(config.legs_max),
+            queues: Queues::new(config.epoch_ms.saturating_mul(1000)),
             by_dialog: HashMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
@@ -234,6 +266,7 @@ impl Switch {
     pub fn add_workflow(&mut self, graph: Graph) {
         let (graph, workflow) = (Arc::new(graph), self.workflows.len());
         self.triggers.extend(Trigger::of(&graph, workflow, &self.config.trunks));
+        self.add_queues(&graph, workflow);
         self.workflows.push(graph);
     }
 
@@ -296,14 +329,23 @@ impl Switch {
             match wake {
                 Wake::Free(leg) => self.on_free(leg, now),
                 Wake::Wait(key) => self.on_wait_expired(key, now),
+                Wake::DialFree(dial) => self.on_dial_free(dial, now),
+                Wake::DialStep(dial) => self.on_dial_step(dial, now),
             }
+            self.drain_endpoint(now);
+        }
+        if self.queues.poll_timeout().is_some_and(|due| due <= now) {
+            self.on_queue_timeout(now);
             self.drain_endpoint(now);
         }
     }
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.endpoint.poll_timeout(), self.timers.next()].into_iter().flatten().min()
+        [self.endpoint.poll_timeout(), self.timers.next(), self.queues.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing that the owner has to do.
@@ -337,6 +379,8 @@ impl Switch {
             legs: self.legs.len(),
             asks: self.pending.len(),
             players: self.players.len(),
+            dials: self.dials.len(),
+            entries: self.queues.len(),
             timers: self.timers.len(),
             ports: self.ports.taken(),
             runs: self.runs.len(),

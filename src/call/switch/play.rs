@@ -53,8 +53,8 @@ impl Switch {
         }
         match self.clips.known.get_mut(&path) {
             Some(Known::Ready(clip)) => {
-                let clip = clip.clone();
-                self.play(ask, leg, clip, now);
+                let source = Source::Clip(clip.clone());
+                self.play(ask, leg, source, false, now);
             }
             Some(Known::Loading(waiting)) => {
                 waiting.push(ask.key);
@@ -91,7 +91,7 @@ impl Switch {
             };
             self.leave_leg(leg, key);
             match &clip {
-                Ok(clip) => self.play(ask, leg, clip.clone(), now),
+                Ok(clip) => self.play(ask, leg, Source::Clip(clip.clone()), false, now),
                 Err(_) => self.answer_unplayable(&ask, leg),
             }
             self.release(leg, now);
@@ -151,7 +151,8 @@ impl Switch {
         self.release(leg, now);
     }
 
-    fn play(&mut self, ask: Ask, id: LegRef, clip: Arc<Clip>, now: Tick) {
+    /// Starts a player on a live leg.
+    pub(super) fn play(&mut self, ask: Ask, id: LegRef, source: Source, repeat: bool, now: Tick) {
         let digits_interrupt = words(ask.parameter("interruptOn")).iter().any(|on| on == "dtmf");
         let is_blocking =
             ask.option("mediaExecutionMode").and_then(Value::as_str) != Some("background");
@@ -167,8 +168,7 @@ impl Switch {
         leg.players.push(player);
         let queued_digit =
             leg.events.iter().any(|event| matches!(event, crate::call::leg::LegEvent::Digit(_)));
-        let source = Source::Clip(clip);
-        let command = Command::Play { leg: media_leg(id), player, source, repeat: false, ducking };
+        let command = Command::Play { leg: media_leg(id), player, source, repeat, ducking };
         self.outputs.push_back(Output::Media(command));
         if !is_blocking {
             self.touch(id, now);
@@ -185,7 +185,8 @@ impl Switch {
         }
     }
 
-    fn stop_players(&mut self, id: LegRef, now: Tick) {
+    /// Stops every playback of a leg.
+    pub(super) fn stop_players(&mut self, id: LegRef, now: Tick) {
         let Some(leg) = self.legs.get(id) else { return };
         for player in leg.players.clone() {
             let command = Command::Stop { leg: media_leg(id), player };
@@ -206,6 +207,11 @@ impl Switch {
     fn answer_unplayable(&mut self, ask: &Ask, leg: LegRef) {
         let payload = json!({ "legId": leg_text(leg), "failed": true });
         self.answer(ask, ask.branch("Completed"), payload, None);
+    }
+
+    /// The leg of a playback that runs.
+    pub(super) fn leg_of_player(&self, player: u64) -> Option<LegRef> {
+        self.players.get(&player).map(|player| player.leg)
     }
 
     fn forget_player(&mut self, player: u64) -> Option<Player> {

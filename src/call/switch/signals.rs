@@ -38,11 +38,17 @@ impl Switch {
                 // OPTIONS itself.
                 self.endpoint.respond(request, 405, &[], None, now);
             }
-            Event::Info { .. }
-            | Event::Provisional { .. }
-            | Event::Answered { .. }
-            | Event::OfferAnswered { .. }
-            | Event::Response { .. } => {}
+            Event::Provisional { dialog, status, message } => {
+                if let Some(leg) = self.leg_by(dialog) {
+                    self.on_attempt_progress(leg, status, &body_of(&message), now);
+                }
+            }
+            Event::Answered { dialog, message } => {
+                if let Some(leg) = self.leg_by(dialog) {
+                    self.on_attempt_answered(leg, &body_of(&message), now);
+                }
+            }
+            Event::Info { .. } | Event::OfferAnswered { .. } | Event::Response { .. } => {}
         }
     }
 

@@ -69,7 +69,8 @@ impl Switch {
         if let Some(key) = wait {
             return self.feed_digit(id, key, digit, now);
         }
-        if self.digit_meets_playback(id, digit, now)
+        if self.digit_meets_dial_wait(id, digit, now)
+            && self.digit_meets_playback(id, digit, now)
             && let Some(leg) = self.legs.get_mut(id)
         {
             // A caller who leans on the keys loses the digits beyond the limit, nothing else.
@@ -77,8 +78,27 @@ impl Switch {
         }
     }
 
+    /// A digit of a caller who waits for a dial: it interrupts the wait and stays queued, or is
+    /// lost (contract §7.3). Says whether it may go on.
+    fn digit_meets_dial_wait(&mut self, id: LegRef, digit: char, now: Tick) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let waits = leg.waiting.iter().filter_map(|key| match self.pending.get(key) {
+            Some((_, Pending::DialWait(wait))) => Some((*key, wait.digits_interrupt)),
+            Some(_) | None => None,
+        });
+        let Some((key, interrupts)) = waits.min() else { return true };
+        if interrupts {
+            let _ = leg.events.push(LegEvent::Digit(digit));
+            self.interrupt_dial_wait(key, "call_dtmf", Some(digit), now);
+        }
+        false
+    }
+
     /// The deadline of a wait, or of the digits in it, has passed.
     pub(super) fn on_wait_expired(&mut self, key: AskRef, now: Tick) {
+        if matches!(self.pending.get(&key), Some((_, Pending::DialWait(_)))) {
+            return self.on_dial_wait_expired(key, now);
+        }
         let Some((_, Pending::Wait(wait))) = self.pending.get_mut(&key) else { return };
         // The leg whose caller is in the middle of dialling decides, not the first of the list.
         let due = wait.legs.iter_mut().filter(|(_, collector)| collector.deadline() <= now);
@@ -121,7 +141,8 @@ impl Switch {
         wait.timer = self.timers.arm(deadline.unwrap_or(now), Wake::Wait(key));
     }
 
-    fn feed_interrupt(&mut self, id: LegRef, key: AskRef, reason: &str, now: Tick) {
+    /// An interrupt for a wait that may want it.
+    pub(super) fn feed_interrupt(&mut self, id: LegRef, key: AskRef, reason: &str, now: Tick) {
         let Some((_, Pending::Wait(wait))) = self.pending.get(&key) else { return };
         if !wait.interrupts.iter().any(|wanted| wanted == reason) {
             return;

@@ -1,0 +1,457 @@
+//! `dial.make` and `dial.break`: attempts that go out, and what becomes of them.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::base::{Bounded, Tick};
+use crate::call::dial::{
+    Caller, Dial, DialEvent, DialRef, EVENTS_MAX, Status, Strategy, TARGETS_MAX, dial_text,
+    parse_dial,
+};
+use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, leg_text};
+use crate::call::node::operation::{items, words};
+use crate::call::site::{NoTarget, Target};
+use crate::call::switch::ask::{Ask, Failed, seconds};
+use crate::call::switch::{Switch, Wake};
+use crate::dispatch::OfferId;
+use crate::sdp;
+use crate::sip::{Body, Outgoing, Party};
+
+impl Switch {
+    /// `dial.make`.
+    pub(super) fn make_dial(&mut self, ask: &Ask, now: Tick) {
+        let workflow = self.workflow_of(ask);
+        let found = match ask.text("callMode").as_str() {
+            "extension" => Ok(self.free_extensions(ask, workflow)),
+            "trunk" => self.trunk_targets(ask, workflow),
+            _ => Err(Failed::DialMode),
+        };
+        let targets = match found {
+            Ok(targets) => targets,
+            Err(failed) => return self.fail(ask, failed),
+        };
+        if targets.is_empty() && ask.text("callMode") == "extension" {
+            let numbers = words(ask.parameter("extensionNumbers"));
+            let payload = json!({
+                "reason": "no_available_endpoints",
+                "message": "no registered and free endpoint",
+                "extensionNumbers": numbers,
+            });
+            return self.answer(ask, ask.branch("Unavailable"), payload, None);
+        }
+        let is_single = targets.len() == 1;
+        let dial = self.begin_dial(workflow, targets, strategy(ask), caller(ask), now);
+        let Some(dial) = dial else { return self.fail(ask, Failed::TooManyDials) };
+        let mut payload = json!({ "dialId": dial_text(dial) });
+        let attempt = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
+        if let (true, Some(leg)) = (is_single, attempt) {
+            payload["legId"] = leg_text(leg).into();
+        }
+        self.answer(ask, ask.branch("Result"), payload, None);
+    }
+
+    /// `dial.break`. A dial that is final stays as it is.
+    pub(super) fn break_dial(&mut self, ask: &Ask, now: Tick) {
+        let named = [ask.option("dialId"), ask.item.json.get("dialId"), context(ask, "dialId")];
+        let dial = named.into_iter().flatten().find_map(parse_dial);
+        let Some(id) = dial.filter(|id| self.dials.get(*id).is_some()) else {
+            return self.fail(ask, Failed::DialUnknown);
+        };
+        self.fail_dial(id, "broken", EndReason::Broken, now);
+        self.answer(ask, 0, json!({ "dialId": dial_text(id) }), None);
+    }
+
+    /// Starts a dial; `None` when there is no room. Without targets it fails at once.
+    pub(super) fn begin_dial(
+        &mut self,
+        workflow: usize,
+        targets: Vec<Target>,
+        strategy: Strategy,
+        caller: Caller,
+        now: Tick,
+    ) -> Option<DialRef> {
+        self.begin_dial_for(None, workflow, targets, strategy, caller, now)
+    }
+
+    /// Starts a dial on behalf of a queue's offer.
+    pub(super) fn begin_dial_for(
+        &mut self,
+        offer: Option<OfferId>,
+        workflow: usize,
+        targets: Vec<Target>,
+        strategy: Strategy,
+        caller: Caller,
+        now: Tick,
+    ) -> Option<DialRef> {
+        let id = self.dials.insert(Dial {
+            workflow,
+            status: Status::Dialing,
+            strategy,
+            targets: VecDeque::from(targets),
+            attempts: Vec::new(),
+            events: Bounded::with_max(EVENTS_MAX),
+            waiting: None,
+            retained: 0,
+            free: None,
+            step: None,
+            caller,
+            last_reason: "no_targets",
+            offer,
+        })?;
+        self.touch_dial(id, now);
+        match strategy {
+            Strategy::Parallel => while self.attempt_next(id, now) {},
+            Strategy::Sequential { .. } => {
+                self.attempt_next(id, now);
+            }
+        }
+        self.fail_if_nothing_left(id, now);
+        Some(id)
+    }
+
+    /// An attempt rings or has early media.
+    pub(super) fn on_attempt_progress(&mut self, id: LegRef, status: u16, body: &[u8], now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let has_media = !body.is_empty();
+        if status == 180 {
+            leg.status = leg::Status::Ringing;
+        }
+        let dial = leg.dial;
+        if has_media {
+            self.on_answer(id, body, now);
+        }
+        self.relay_progress(id, status, has_media, now);
+        if let Some(dial) = dial {
+            let event =
+                if status == 180 { DialEvent::Ringing(id) } else { DialEvent::Progress(id) };
+            self.dial_event(dial, event, now);
+        }
+    }
+
+    /// An outgoing leg was answered.
+    pub(super) fn on_attempt_answered(&mut self, id: LegRef, body: &[u8], now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.status = leg::Status::Answered;
+        leg.answered = Some(now);
+        let dial = leg.dial;
+        self.tell(crate::call::Fact::Answered { leg: id });
+        self.on_answer(id, body, now);
+        if self.legs.get(id).is_none_or(|leg| leg.end().is_some()) {
+            return; // What it answered with could not be had.
+        }
+        self.relay_answer(id, now);
+        if let Some(dial) = dial {
+            self.win_dial(dial, id, now);
+        } else if let Some(dial) = self.dial_won_by(id) {
+            self.dial_event(dial, DialEvent::Answered(id), now);
+        }
+    }
+
+    /// A leg wins its dial: it answered, or was bridged while it rang. The others are hung up.
+    pub(super) fn win_dial(&mut self, id: DialRef, winner: LegRef, now: Tick) {
+        let Some(dial) = self.dials.get_mut(id).filter(|dial| dial.is_dialing()) else { return };
+        dial.status = Status::Answered(winner);
+        dial.targets.clear();
+        let losers = std::mem::take(&mut dial.attempts);
+        let mut step = dial.step.take();
+        let offer = dial.offer.take();
+        self.timers.clear_slot(&mut step);
+        for loser in losers.into_iter().filter(|loser| *loser != winner) {
+            self.detach_attempt(loser, now);
+            self.hangup_leg(loser, EndReason::ParallelLoser, now);
+        }
+        let is_answered = self.legs.get(winner).is_some_and(Leg::is_answered);
+        self.detach_attempt(winner, now);
+        if is_answered {
+            self.dial_event(id, DialEvent::Answered(winner), now);
+        }
+        self.touch_dial(id, now);
+        if let Some(offer) = offer {
+            self.on_offer_answered(offer, winner, now);
+        }
+    }
+
+    /// An attempt has ended without an answer.
+    pub(super) fn on_attempt_ended(
+        &mut self,
+        id: DialRef,
+        leg: LegRef,
+        why: &'static str,
+        now: Tick,
+    ) {
+        let Some(dial) = self.dials.get_mut(id) else { return };
+        dial.attempts.retain(|attempt| *attempt != leg);
+        dial.last_reason = why;
+        if !dial.is_dialing() {
+            return;
+        }
+        let mut step = dial.step.take();
+        self.timers.clear_slot(&mut step);
+        self.dial_event(id, DialEvent::Rejected(leg), now);
+        let Some(dial) = self.dials.get_mut(id) else { return };
+        match dial.strategy {
+            Strategy::Sequential { gap, .. } if !dial.targets.is_empty() => {
+                dial.step = Some(self.timers.arm(now + gap, Wake::DialStep(id)));
+            }
+            Strategy::Sequential { .. } | Strategy::Parallel => self.fail_if_nothing_left(id, now),
+        }
+    }
+
+    /// The time of a sequence is up: the one that rings has rung for long enough, or the gap is over.
+    pub(super) fn on_dial_step(&mut self, id: DialRef, now: Tick) {
+        let Some(dial) = self.dials.get_mut(id) else { return };
+        dial.step = None;
+        match dial.attempts.first().copied() {
+            Some(ringing) => self.hangup_leg(ringing, EndReason::RangOut, now),
+            None => {
+                self.attempt_next(id, now);
+                self.fail_if_nothing_left(id, now);
+            }
+        }
+    }
+
+    /// Ends a dial that has no winner; its attempts are hung up.
+    pub(super) fn fail_dial(&mut self, id: DialRef, why: &'static str, end: EndReason, now: Tick) {
+        let Some(dial) = self.dials.get_mut(id).filter(|dial| dial.is_dialing()) else { return };
+        dial.status = Status::Failed(why);
+        dial.targets.clear();
+        let attempts = std::mem::take(&mut dial.attempts);
+        let mut step = dial.step.take();
+        let offer = dial.offer.take();
+        self.timers.clear_slot(&mut step);
+        for attempt in attempts {
+            self.detach_attempt(attempt, now);
+            self.hangup_leg(attempt, end, now);
+        }
+        self.dial_event(id, DialEvent::Failed(why), now);
+        self.touch_dial(id, now);
+        if let Some(offer) = offer {
+            self.on_offer_failed(offer, now);
+        }
+    }
+
+    /// Nothing has retained the dial for its time-to-live.
+    pub(super) fn on_dial_free(&mut self, id: DialRef, now: Tick) {
+        let Some(dial) = self.dials.get_mut(id) else { return };
+        dial.free = None;
+        if dial.is_dialing() {
+            self.fail_dial(id, "free_ttl", EndReason::FreeTtl, now);
+        } else {
+            self.dials.remove(id);
+        }
+    }
+
+    /// Something has touched the dial: its free time begins anew.
+    pub(super) fn touch_dial(&mut self, id: DialRef, now: Tick) {
+        let Some(dial) = self.dials.get_mut(id) else { return };
+        self.timers.clear_slot(&mut dial.free);
+        if dial.retained == 0 {
+            dial.free = Some(self.timers.arm(now + FREE_TTL, Wake::DialFree(id)));
+        }
+    }
+
+    /// Whether a number of this workflow has a live leg.
+    pub(super) fn is_extension_busy(&self, workflow: usize, number: &str) -> bool {
+        self.legs.iter().any(|(_, leg)| {
+            leg.workflow == workflow
+                && leg.end().is_none()
+                && leg.extension.as_deref() == Some(number)
+        })
+    }
+
+    /// Every endpoint of these numbers that may ring.
+    pub(super) fn extensions_to_ring(
+        &self,
+        workflow: usize,
+        numbers: &[String],
+        only_free: bool,
+    ) -> Vec<Target> {
+        let may_ring = |number: &&String| !only_free || !self.is_extension_busy(workflow, number);
+        let targets =
+            numbers.iter().filter(may_ring).flat_map(|n| self.extension_targets(workflow, n));
+        targets.take(TARGETS_MAX).collect()
+    }
+
+    fn free_extensions(&self, ask: &Ask, workflow: usize) -> Vec<Target> {
+        let only_free = ask.option("extensionOnlyFreeEndpoints") != Some(&Value::Bool(false));
+        self.extensions_to_ring(workflow, &words(ask.parameter("extensionNumbers")), only_free)
+    }
+
+    fn trunk_targets(&self, ask: &Ask, workflow: usize) -> Result<Vec<Target>, Failed> {
+        let mut targets = Vec::new();
+        let destination = ask.text("destination");
+        let numbers = words(Some(&Value::String(destination)));
+        if numbers.is_empty() {
+            return Err(Failed::DialTargets);
+        }
+        for number in numbers.into_iter().take(TARGETS_MAX) {
+            match self.trunk_target(workflow, &ask.text("ref"), &number) {
+                Ok(target) => targets.push(target),
+                // The dial exists, and fails: the flow learns it from its wait (contract §7.1).
+                Err(NoTarget::NotRegistered) => {}
+                Err(NoTarget::UnknownTrunk) => return Err(Failed::TrunkUnknown),
+                Err(NoTarget::BadNumber) => return Err(Failed::DialTargets),
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Tries the next target; says whether there was one.
+    fn attempt_next(&mut self, id: DialRef, now: Tick) -> bool {
+        let Some(dial) = self.dials.get_mut(id) else { return false };
+        let Some(target) = dial.targets.pop_front() else { return false };
+        let (workflow, caller, strategy) = (dial.workflow, dial.caller.clone(), dial.strategy);
+        match self.attempt(workflow, &target, &caller, id, now) {
+            Some(leg) => {
+                let deadline = match strategy {
+                    Strategy::Sequential { attempt, .. } => Some(now + attempt),
+                    Strategy::Parallel => None,
+                };
+                let step = deadline.map(|at| self.timers.arm(at, Wake::DialStep(id)));
+                if let Some(dial) = self.dials.get_mut(id) {
+                    dial.attempts.push(leg);
+                    dial.step = step.or(dial.step);
+                }
+            }
+            None => {
+                if let Some(dial) = self.dials.get_mut(id) {
+                    dial.last_reason = "network_error";
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends the INVITE of one attempt; `None` when there is no leg, port or transaction left.
+    fn attempt(
+        &mut self,
+        workflow: usize,
+        target: &Target,
+        caller: &Caller,
+        dial: DialRef,
+        now: Tick,
+    ) -> Option<LegRef> {
+        let port = self.ports.allocate(now)?;
+        let mut local = self.local_description();
+        local.address.set_port(port);
+        let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
+        let user = user.rsplit(':').next().unwrap_or_default().to_owned();
+        let from_user = if caller.number.is_empty() { "ringback" } else { &caller.number };
+        let outgoing = Outgoing {
+            flow: target.flow,
+            request_uri: target.request_uri.clone(),
+            from: Party {
+                display: caller.name.clone(),
+                user: from_user.to_owned(),
+                host: target.from_host.clone(),
+            },
+            to: Party {
+                display: String::new(),
+                user: target.extension.clone().unwrap_or(user),
+                host: target.from_host.clone(),
+            },
+            headers: caller.headers.clone(),
+            body: Some(Body::sdp(sdp::offer(&local))),
+            credentials: target.credentials.clone(),
+            derived: None,
+        };
+        let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
+            self.ports.release(port, now);
+            return None;
+        };
+        let mut leg = Leg::new(dialog, target.flow, local, now);
+        leg.workflow = workflow;
+        leg.trigger_ref = target.trunk.clone().unwrap_or_default();
+        leg.extension.clone_from(&target.extension);
+        leg.dial = Some(dial);
+        leg.is_inbound = false;
+        let Some(id) = self.legs.insert(leg) else {
+            self.endpoint.hangup(dialog, None, now);
+            self.ports.release(port, now);
+            return None;
+        };
+        self.by_dialog.insert(dialog, id);
+        self.retain(id, now);
+        self.open_media(id);
+        if let Some(number) = &target.extension {
+            self.on_extension_changed(workflow, number, now);
+        }
+        Some(id)
+    }
+
+    /// The leg is no attempt any more: the dial retains it no longer.
+    fn detach_attempt(&mut self, id: LegRef, now: Tick) {
+        if let Some(leg) = self.legs.get_mut(id)
+            && leg.dial.take().is_some()
+            && leg.end().is_none()
+        {
+            self.release(id, now);
+        }
+    }
+
+    fn fail_if_nothing_left(&mut self, id: DialRef, now: Tick) {
+        let Some(dial) = self.dials.get(id) else { return };
+        if dial.is_dialing() && dial.attempts.is_empty() && dial.targets.is_empty() {
+            let why = dial.last_reason;
+            self.fail_dial(id, why, EndReason::Broken, now);
+        }
+    }
+
+    fn dial_won_by(&self, leg: LegRef) -> Option<DialRef> {
+        let won = |dial: &Dial| dial.status == Status::Answered(leg);
+        self.dials.iter().find(|(_, dial)| won(dial)).map(|(id, _)| id)
+    }
+
+    pub(super) fn workflow_of(&self, ask: &Ask) -> usize {
+        self.runs.get(&ask.key.run).copied().unwrap_or_default()
+    }
+}
+
+/// How the targets of an operation are tried.
+pub(super) fn strategy(ask: &Ask) -> Strategy {
+    if ask.option("callStrategy").and_then(Value::as_str) == Some("sequential") {
+        let attempt = seconds(ask.option("sequentialAttemptTimeoutSeconds"), 30.0);
+        let gap = seconds(ask.option("sequentialGapSeconds"), 0.0);
+        return Strategy::Sequential { attempt, gap };
+    }
+    Strategy::Parallel
+}
+
+/// Who an operation calls as.
+pub(super) fn caller(ask: &Ask) -> Caller {
+    let text = |key: &str| match ask.option(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) | None => String::new(),
+    };
+    let header = |item: &Value| {
+        let field = |key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
+        let name = field("name").filter(|name| !name.is_empty())?;
+        Some((name, field("value").unwrap_or_default()))
+    };
+    let headers = items(ask.option("customSipHeaders")).iter().filter_map(header).collect();
+    Caller { number: text("callerNumber"), name: text("callerName"), headers }
+}
+
+/// A value of the item's `sipPbx`.
+pub(super) fn context<'a>(ask: &'a Ask, key: &str) -> Option<&'a Value> {
+    ask.item.json.get("sipPbx").and_then(|context| context.get(key))
+}
+
+/// Why an attempt ended, in the words that flows and retry policies read.
+pub(super) const fn attempt_reason(end: EndReason) -> &'static str {
+    match end {
+        EndReason::Rejected(486 | 600) => "busy",
+        EndReason::Rejected(408 | 480 | 487) => "no_answer",
+        EndReason::Rejected(403 | 603 | 607) => "declined",
+        EndReason::Rejected(404 | 410 | 484 | 604) => "invalid_number",
+        EndReason::Rejected(500..=599) | EndReason::Lost => "network_error",
+        EndReason::Rejected(_) | EndReason::PeerRejected(_) => "rejected",
+        EndReason::RangOut => "timeout",
+        EndReason::Broken => "broken",
+        EndReason::ParallelLoser => "parallel_loser",
+        EndReason::FreeTtl => "free_ttl",
+        EndReason::Cancelled | EndReason::LocalHangup | EndReason::RemoteHangup => "ended",
+    }
+}

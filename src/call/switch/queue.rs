@@ -1,0 +1,425 @@
+//! Queues: `queue.putLeg`, `queue.setCallback`, `queue.getStats`, and what the dispatcher decides
+//! as triggers, dials and interrupts (contract §9).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::Tick;
+use crate::call::dial::{Caller, DialRef, Strategy, dial_text};
+use crate::call::leg::{EndReason, LegRef, leg_text};
+use crate::call::node::operation::words;
+use crate::call::switch::Switch;
+use crate::call::switch::ask::{Ask, Failed, seconds};
+use crate::call::switch::dial::{caller, strategy};
+use crate::dispatch::{
+    self, AgentId, BreakReason, CallRef, Dispatcher, EntryId, Event, Mode, OfferId, Party,
+    Placement, Policy, QueueId, Request, Retry,
+};
+use crate::flow::{Graph, Item, NodeIndex};
+
+/// Entries of all queues together.
+const ENTRIES_MAX: usize = 100_000;
+
+/// The queues of all workflows, with what the dispatcher does not know.
+#[derive(Debug)]
+pub(super) struct Queues {
+    dispatcher: Dispatcher,
+    /// Agents by number: workflow and extension.
+    agents: Vec<(usize, String)>,
+    /// Queues by number: workflow, public name and trigger.
+    queues: Vec<Queue>,
+    cards: BTreeMap<EntryId, Card>,
+    offers: BTreeMap<OfferId, DialRef>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    workflow: usize,
+    reference: String,
+    graph: Arc<Graph>,
+    node: NodeIndex,
+}
+
+/// What an entry shows to agents and to flows.
+#[derive(Clone, Debug)]
+struct Card {
+    queue: QueueId,
+    caller: Caller,
+    /// Whether the caller asked to be called back.
+    is_callback_enabled: bool,
+}
+
+impl Queues {
+    pub(super) fn new(started_us: u64) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(ENTRIES_MAX, started_us),
+            agents: Vec::new(),
+            queues: Vec::new(),
+            cards: BTreeMap::new(),
+            offers: BTreeMap::new(),
+        }
+    }
+
+    /// When the dispatcher wants to be woken.
+    pub(super) fn poll_timeout(&self) -> Option<Tick> {
+        self.dispatcher.poll_timeout()
+    }
+
+    /// Entries of all queues, live and callbacks.
+    pub(super) fn len(&self) -> usize {
+        self.cards.len()
+    }
+
+    fn agent(&self, workflow: usize, number: &str) -> Option<AgentId> {
+        let known = |agent: &(usize, String)| agent.0 == workflow && agent.1 == number;
+        self.agents.iter().position(known).map(|place| AgentId(place as u64))
+    }
+
+    fn find(&self, workflow: usize, reference: &str) -> Option<QueueId> {
+        let named = |queue: &Queue| queue.workflow == workflow && queue.reference == reference;
+        self.queues.iter().position(named).map(|place| QueueId(place as u64))
+    }
+}
+
+impl Switch {
+    /// Takes on the queue triggers of a workflow.
+    pub(super) fn add_queues(&mut self, graph: &Arc<Graph>, workflow: usize) {
+        for (node, described) in graph.triggers() {
+            let text = |key: &str| described.parameters.get(key).and_then(Value::as_str);
+            let (Some("queue"), Some(reference)) = (text("triggerOn"), text("ref")) else {
+                continue;
+            };
+            let numbers = words(described.parameters.get("queueExtensions"));
+            let agents =
+                numbers.into_iter().map(|number| self.agent_id(workflow, number)).collect();
+            let id = QueueId(self.queues.queues.len() as u64);
+            let (graph, reference) = (graph.clone(), reference.to_owned());
+            self.queues.queues.push(Queue { workflow, reference, graph, node });
+            let set = self.queues.dispatcher.set_queue(id, agents, Policy::DEFAULT);
+            set.expect("a workflow has fewer queues and agents than the dispatcher may have");
+        }
+    }
+
+    /// `queue.putLeg`.
+    pub(super) fn put_leg(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
+        let workflow = self.workflow_of(ask);
+        let reference = self.queue_ref(ask)?;
+        let queue = self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)?;
+        let (id, leg) = self.live_leg_of(ask)?;
+        if !leg.is_inbound || leg.extension.is_some() {
+            return Err(Failed::QueueLeg);
+        }
+        let mut shown = caller(ask);
+        if shown.number.is_empty() {
+            shown.number.clone_from(&leg.caller_number);
+        }
+        if shown.name.is_empty() {
+            shown.name.clone_from(&leg.caller_name);
+        }
+        let number = Some(shown.number.clone()).filter(|number| is_dialable(number));
+        let party = Party { number, trunk: leg.trigger_ref.clone() };
+        let request = Request {
+            placement: match ask.option("queuePlacement").and_then(Value::as_str) {
+                Some("front") => Placement::Front,
+                Some(_) | None => Placement::Back,
+            },
+            rejoin: ask.option("rejoinExisting") != Some(&Value::Bool(false)),
+            retry: Retry {
+                attempts: ask.option("retryAttempts").and_then(Value::as_u64).unwrap_or(3) as u32,
+                pause: seconds(ask.option("retryPauseSeconds"), 30.0),
+            },
+            strategy: match strategy(ask) {
+                Strategy::Parallel => dispatch::Strategy::Parallel,
+                Strategy::Sequential { attempt, gap } => {
+                    dispatch::Strategy::Sequential { attempt_timeout: attempt, gap }
+                }
+            },
+            ..Request::live(CallRef(id.as_u64()), party)
+        };
+        let joined = self.queues.dispatcher.enqueue(queue, request, now);
+        let entry = joined.map_err(Failed::Queue)?;
+        self.queues.cards.insert(entry, Card { queue, caller: shown, is_callback_enabled: false });
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.entry = Some(entry.0);
+        }
+        self.retain(id, now);
+        self.drain_queues(now);
+        Ok(id)
+    }
+
+    /// `queue.setCallback`. It only marks the entry: the caller stays where he is (QC-14).
+    pub(super) fn set_callback(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
+        let (id, leg) = self.live_leg_of(ask)?;
+        let entry = leg.entry.map(EntryId).ok_or(Failed::QueueEntry)?;
+        let is_enabled = ask.parameter("callbackEnabled") != Some(&Value::Bool(false));
+        let party = self.queues.dispatcher.party_of(entry);
+        if is_enabled && party.is_some_and(|party| party.number.is_none()) {
+            return Err(Failed::NumberWithheld);
+        }
+        let set = self.queues.dispatcher.set_callback(entry, is_enabled);
+        set.map_err(|_| Failed::QueueEntry)?;
+        if let Some(card) = self.queues.cards.get_mut(&entry) {
+            card.is_callback_enabled = is_enabled;
+        }
+        self.touch(id, now);
+        Ok(id)
+    }
+
+    /// `queue.getStats`.
+    pub(super) fn queue_stats(&mut self, ask: &Ask, now: Tick) {
+        let payload = if ask.text("queueStatsTarget") == "legId" {
+            self.leg_stats(ask, now)
+        } else {
+            let found = self.queue_ref(ask).and_then(|reference| {
+                let workflow = self.workflow_of(ask);
+                self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)
+            });
+            found.map(|queue| self.stats_of(queue, now))
+        };
+        match payload {
+            Ok(payload) => self.answer(ask, 0, Value::Object(payload), None),
+            Err(failed) => self.fail(ask, failed),
+        }
+    }
+
+    /// The leg of an entry has ended.
+    pub(super) fn on_caller_gone(&mut self, entry: u64, now: Tick) {
+        // An entry that has ended meanwhile no longer minds its caller.
+        let _ = self.queues.dispatcher.caller_gone(EntryId(entry), now);
+        self.drain_queues(now);
+    }
+
+    /// An agent took the offer that a dial was made for.
+    pub(super) fn on_offer_answered(&mut self, offer: OfferId, winner: LegRef, now: Tick) {
+        self.queues.offers.remove(&offer);
+        let leg = self.legs.get(winner);
+        let agent = leg.and_then(|leg| self.queues.agent(leg.workflow, leg.extension.as_deref()?));
+        if let Some(agent) = agent {
+            let taken = self.queues.dispatcher.offer_answered(offer, agent, now);
+            if taken.is_err() {
+                // The caller left in the same instant: the agent is not kept.
+                self.hangup_leg(winner, EndReason::Broken, now);
+            }
+        }
+        self.drain_queues(now);
+    }
+
+    /// Nobody took the offer that a dial was made for.
+    pub(super) fn on_offer_failed(&mut self, offer: OfferId, now: Tick) {
+        self.queues.offers.remove(&offer);
+        let _ = self.queues.dispatcher.offer_failed(offer, now);
+        self.drain_queues(now);
+    }
+
+    /// A leg of an extension has begun or ended.
+    pub(super) fn on_extension_changed(&mut self, workflow: usize, number: &str, now: Tick) {
+        let Some(agent) = self.queues.agent(workflow, number) else { return };
+        let is_busy = self.is_extension_busy(workflow, number);
+        self.queues.dispatcher.set_busy(agent, is_busy);
+        self.drain_queues(now);
+    }
+
+    /// A registration of an extension has come or gone.
+    pub(super) fn on_extension_online(
+        &mut self,
+        workflow: usize,
+        number: &str,
+        is_online: bool,
+        now: Tick,
+    ) {
+        let Some(agent) = self.queues.agent(workflow, number) else { return };
+        self.queues.dispatcher.set_online(agent, is_online);
+        self.drain_queues(now);
+    }
+
+    /// The dispatcher's own timers.
+    pub(super) fn on_queue_timeout(&mut self, now: Tick) {
+        self.queues.dispatcher.handle_timeout(now);
+        self.drain_queues(now);
+    }
+
+    fn drain_queues(&mut self, now: Tick) {
+        while let Some(event) = self.queues.dispatcher.poll_event() {
+            self.on_queue_event(event, now);
+        }
+    }
+
+    fn on_queue_event(&mut self, event: Event, now: Tick) {
+        match event {
+            Event::QueuePlaced { caller, .. } => {
+                self.interrupt(LegRef::from_u64(caller.0), "call_queue_placed", now);
+            }
+            Event::QueueRemoved { caller, .. } => {
+                let leg = LegRef::from_u64(caller.0);
+                if self.legs.get_mut(leg).is_some_and(|leg| leg.entry.take().is_some()) {
+                    self.interrupt(leg, "call_queue_removed", now);
+                    self.release(leg, now);
+                }
+            }
+            Event::Placed { entry } => {
+                let payload = self.entry_payload(entry, None, None);
+                self.emit(entry, 0, payload);
+            }
+            Event::Dispatch { offer, caller, agents, strategy, .. } => {
+                self.on_dispatch(offer, caller, &agents, strategy, now);
+            }
+            Event::Offline { entry, caller } => {
+                let mode = if caller.is_some() { Mode::Live } else { Mode::Callback };
+                let payload = self.entry_payload(entry, Some(mode), None);
+                let payload = with_leg(payload, caller);
+                self.emit(entry, 2, payload);
+            }
+            Event::BreakOffer { offer, reason } => {
+                let why = match reason {
+                    BreakReason::Callback => "queue_callback",
+                    BreakReason::CallerGone => "queue_caller_gone",
+                    BreakReason::Rejoined => "queue_rejoined",
+                    BreakReason::Cancelled => "queue_cancelled",
+                };
+                if let Some(dial) = self.queues.offers.remove(&offer) {
+                    if let Some(dial) = self.dials.get_mut(dial) {
+                        dial.offer = None;
+                    }
+                    self.fail_dial(dial, why, EndReason::Broken, now);
+                }
+            }
+            Event::Ended { entry, .. } => {
+                self.queues.cards.remove(&entry);
+            }
+        }
+    }
+
+    fn on_dispatch(
+        &mut self,
+        offer: OfferId,
+        on_line: Option<CallRef>,
+        agents: &[AgentId],
+        strategy: dispatch::Strategy,
+        now: Tick,
+    ) {
+        let Some(card) = self.queues.cards.get(&offer.entry).cloned() else { return };
+        let workflow = self.queues.queues[card.queue.0 as usize].workflow;
+        let number = |agent: &AgentId| self.queues.agents[agent.0 as usize].1.clone();
+        let numbers = agents.iter().map(number).collect::<Vec<_>>();
+        let targets = self.extensions_to_ring(workflow, &numbers, true);
+        let strategy = match strategy {
+            dispatch::Strategy::Parallel => Strategy::Parallel,
+            dispatch::Strategy::Sequential { attempt_timeout: attempt, gap } => {
+                Strategy::Sequential { attempt, gap }
+            }
+        };
+        let dial = self.begin_dial_for(Some(offer), workflow, targets, strategy, card.caller, now);
+        let Some(dial) = dial else { return self.on_offer_failed(offer, now) };
+        if self.dials.get(dial).is_some_and(|dial| dial.is_dialing()) {
+            self.queues.offers.insert(offer, dial);
+        }
+        let mode = if on_line.is_some() { Mode::Live } else { Mode::Callback };
+        let payload = self.entry_payload(offer.entry, Some(mode), Some(dial));
+        self.emit(offer.entry, 1, with_leg(payload, on_line));
+    }
+
+    fn emit(&mut self, entry: EntryId, branch: usize, payload: Map<String, Value>) {
+        let Some(card) = self.queues.cards.get(&entry) else { return };
+        let queue = &self.queues.queues[card.queue.0 as usize];
+        let (graph, node, workflow) = (queue.graph.clone(), queue.node, queue.workflow);
+        let mut outputs = vec![Vec::new(), Vec::new(), Vec::new()];
+        outputs[branch].push(Item::new(payload));
+        self.start_run_at(graph, workflow, node, outputs);
+    }
+
+    fn entry_payload(
+        &self,
+        entry: EntryId,
+        mode: Option<Mode>,
+        dial: Option<DialRef>,
+    ) -> Map<String, Value> {
+        let mut payload = Map::new();
+        let Some(card) = self.queues.cards.get(&entry) else { return payload };
+        let reference = self.queues.queues[card.queue.0 as usize].reference.clone();
+        let party = self.queues.dispatcher.party_of(entry);
+        let trunk = party.map(|party| party.trunk.clone()).unwrap_or_default();
+        let mut context = json!({ "ref": reference });
+        payload.insert("ref".to_owned(), reference.into());
+        if let Some(mode) = mode {
+            let mode = match mode {
+                Mode::Live => "live",
+                Mode::Callback => "callback",
+            };
+            payload.insert("mode".to_owned(), mode.into());
+        }
+        if let Some(dial) = dial {
+            let is_enabled = card.is_callback_enabled;
+            payload.insert("callbackEnabled".to_owned(), is_enabled.into());
+            payload.insert("dialId".to_owned(), dial_text(dial).into());
+            context["dialId"] = dial_text(dial).into();
+        }
+        payload.insert("callerNumber".to_owned(), card.caller.number.clone().into());
+        payload.insert("callerName".to_owned(), card.caller.name.clone().into());
+        payload.insert("trunkRef".to_owned(), trunk.into());
+        payload.insert("sipPbx".to_owned(), context);
+        let leg = self.legs.iter().find(|(_, leg)| leg.entry == Some(entry.0)).map(|(id, _)| id);
+        with_leg(payload, leg.filter(|_| mode.is_none()).map(|leg| CallRef(leg.as_u64())))
+    }
+
+    fn leg_stats(&self, ask: &Ask, now: Tick) -> Result<Map<String, Value>, Failed> {
+        let id = self.leg_of(ask)?;
+        let entry = self.legs.get(id).and_then(|leg| leg.entry).map(EntryId);
+        let entry = entry.ok_or(Failed::QueueEntry)?;
+        let queue = self.queues.dispatcher.queue_of(entry).ok_or(Failed::QueueEntry)?;
+        let mut payload = self.stats_of(queue, now);
+        let estimate = self.queues.dispatcher.estimated_answer(entry).unwrap_or_default();
+        payload.insert("legId".to_owned(), leg_text(id).into());
+        payload.insert("position".to_owned(), self.queues.dispatcher.position(entry).into());
+        payload.insert("estimatedAnswerSeconds".to_owned(), estimate.as_secs().into());
+        Ok(payload)
+    }
+
+    fn stats_of(&self, queue: QueueId, now: Tick) -> Map<String, Value> {
+        let reference = self.queues.queues[queue.0 as usize].reference.clone();
+        let stats = self.queues.dispatcher.stats(queue);
+        let (size, average, completed) = stats
+            .map_or((0, 0, 0), |stats| (stats.size, stats.average_wait.as_secs(), stats.completed));
+        let updated_at = self.config.epoch_ms + now.as_millis();
+        Map::from_iter([
+            ("ref".to_owned(), reference.into()),
+            ("size".to_owned(), size.into()),
+            ("averageWaitSeconds".to_owned(), average.into()),
+            ("completedCount".to_owned(), completed.into()),
+            ("updatedAt".to_owned(), updated_at.into()),
+        ])
+    }
+
+    fn queue_ref(&self, ask: &Ask) -> Result<String, Failed> {
+        let context = ask.item.json.get("sipPbx").and_then(|context| context.get("ref"));
+        let named = [ask.parameter("ref"), ask.item.json.get("ref"), context];
+        let named = named.into_iter().flatten().filter_map(Value::as_str);
+        named.map(str::to_owned).find(|name| !name.is_empty()).ok_or(Failed::RefMissing)
+    }
+
+    fn agent_id(&mut self, workflow: usize, number: String) -> AgentId {
+        if let Some(known) = self.queues.agent(workflow, &number) {
+            return known;
+        }
+        self.queues.agents.push((workflow, number));
+        AgentId(self.queues.agents.len() as u64 - 1)
+    }
+}
+
+fn with_leg(mut payload: Map<String, Value>, leg: Option<CallRef>) -> Map<String, Value> {
+    if let Some(leg) = leg {
+        let text = leg_text(LegRef::from_u64(leg.0));
+        if let Some(context) = payload.get_mut("sipPbx") {
+            context["legId"] = text.clone().into();
+        }
+        payload.insert("legId".to_owned(), text.into());
+    }
+    payload
+}
+
+/// Whether a caller's number is one that can be called back; a withheld one is not.
+fn is_dialable(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    (2..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+}

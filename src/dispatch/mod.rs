@@ -1,0 +1,35 @@
+//! Dispatch: who gets whom, and when; queues, agents, offers, retries and callback places.
+//!
+//! Speaks ids only: never legs, SIP or flows, and it has no side effects. The owner reports what
+//! became of callers, agents and dials, and takes every [`Event`] before the next report.
+//!
+//! ```text
+//!               agent free             agent answers
+//!   enqueue ─▶ Ready ─────▶ Dispatching ─────────────▶ ended (completed)
+//!               ▲  │             │ nobody answers, or the caller leaves a callback behind
+//!    retry pause│  │nobody       ▼
+//!               │  │online     Cooling ── attempts used up ──▶ ended (Offline)
+//!               └──┼─────────────┘
+//!                  └▶ live: ended (Offline); callback: Offline is said once, the place is kept
+//! ```
+//!
+//! *Invariant:* an entry that is ready means that its queue has no free agent, so no change needs
+//! to look at more than the heads of the queues that it touches.
+
+mod types;
+mod line;
+mod roster;
+mod dispatcher;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod model;
+
+pub use dispatcher::Dispatcher;
+pub use types::{
+    AGENTS_MAX, AgentId, Answered, BreakReason, CallRef, Ended, EntryId, Event, Gone, Mode,
+    NotQueued, OfferId, OrderKey, Party, Placement, Policy, QUEUES_MAX, QueueId, Refused, Request,
+    Retry, Stale, Stats, Strategy,
+};
