@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// One operation of the action node, as `../shared`-independent contract: names are binding.
+/// One operation of the action node, under the names that exports use.
 #[derive(Debug)]
 pub struct Operation {
     /// The dotted name, as `call.answer`.
