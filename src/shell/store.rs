@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
@@ -189,6 +190,8 @@ fn commit(
 
 fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
+    // Whoever holds the file holds it for life: waiting would not help.
+    connection.busy_timeout(Duration::ZERO)?;
     // Exclusive before WAL: the file is then this process's until it ends.
     connection.execute_batch(
         "PRAGMA locking_mode = EXCLUSIVE;
