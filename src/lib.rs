@@ -13,6 +13,7 @@ pub mod sdp;
 pub mod media;
 pub mod flow;
 pub mod dispatch;
+pub mod promise;
 pub mod call;
 pub mod config;
 pub mod sim;

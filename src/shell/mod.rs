@@ -18,8 +18,10 @@ mod phone;
 mod poller;
 mod server;
 mod signalling;
+mod store;
 mod stream;
 mod wake;
 
 pub use clock::Clock;
 pub use server::{Server, StartError, Summary};
+pub use store::{Refused, Report, Store, StoreError};

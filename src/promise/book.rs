@@ -1,0 +1,295 @@
+//! The book: what is reported to it, and what it says to that.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{Armed, Tick, Timers};
+
+use super::derive::Secret;
+use super::record::Record;
+use super::types::{
+    Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policy, PromiseId, Promised,
+    Refused, Stale, State, TEXT_MAX, Unknown, Wanted,
+};
+
+/// Every open promise.
+#[derive(Debug)]
+pub struct Book {
+    pub(super) promises: BTreeMap<PromiseId, Promise>,
+    /// At most one open promise for a queue and a number.
+    pub(super) by_number: BTreeMap<(u64, String), PromiseId>,
+    /// Numbers with an unfinished attempt (I3).
+    pub(super) dialled: BTreeMap<String, PromiseId>,
+    /// Numbers that an earlier process may have left ringing, and until when they rest.
+    pub(super) resting: BTreeMap<String, Tick>,
+    pub(super) timers: Timers<Wake>,
+    /// At most two for each input: the owner takes them all after it.
+    pub(super) records: VecDeque<(u64, Record)>,
+    /// As many as there are promises, since each waits for at most three things.
+    pub(super) awaiting: VecDeque<(u64, Awaited)>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) policy: Policy,
+    pub(super) secret: Secret,
+    /// The wall clock at `Tick::ZERO`. It is read once a life, so no jump of it can lose or double
+    /// a due time (A14).
+    pub(super) started_ms: u64,
+    pub(super) last_promise: u64,
+    pub(super) last_sequence: u64,
+    pub(super) durable: u64,
+    pub(super) is_journal_failed: bool,
+}
+
+/// Why a timer fires.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wake {
+    /// The wait for the next attempt is over.
+    Due(PromiseId),
+    /// The promise stands no longer.
+    Expiry(PromiseId),
+}
+
+/// What is said once a record is on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Awaited {
+    Confirmed(PromiseId),
+    Attempt(PromiseId, u32),
+    Ended(PromiseId, End),
+}
+
+#[derive(Debug)]
+pub(super) struct Promise {
+    pub(super) wanted: Wanted,
+    /// The sequence number of its first record.
+    pub(super) recorded: u64,
+    pub(super) expires: Tick,
+    pub(super) expiry: Option<Armed>,
+    pub(super) due: Option<Armed>,
+    pub(super) state: State,
+    /// What is to become of it if the dial does not reach the customer.
+    pub(super) after: After,
+    /// The number of the last attempt.
+    pub(super) attempts: u32,
+    /// Attempts that count.
+    pub(super) counted: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    Retry,
+    Live,
+    Cancel,
+}
+
+impl Book {
+    /// Promises a callback to a customer on the line, or finds the promise that this number has
+    /// in this queue and makes it live again. [`Event::Confirmed`] follows when it is on disk.
+    pub fn promise(&mut self, wanted: Wanted, now: Tick) -> Result<Promised, Refused> {
+        if self.is_journal_failed {
+            return Err(Refused::JournalFailed);
+        }
+        let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX;
+        let name = wanted.name.as_ref().is_none_or(|name| name.len() <= TEXT_MAX);
+        if !fits(&wanted.number) || !fits(&wanted.trunk) || !name {
+            return Err(Refused::BadText);
+        }
+        if let Some(&promise) = self.by_number.get(&(wanted.queue, wanted.number.clone())) {
+            self.resume_live(promise, now).expect("the index names open promises");
+            let known = self.known(promise);
+            let (recorded, place) = (known.recorded, known.wanted.place);
+            self.when_durable(recorded, Awaited::Confirmed(promise));
+            return Ok(Promised { promise, is_new: false, place });
+        }
+        if self.promises.len() >= PROMISES_MAX {
+            return Err(Refused::TooMany);
+        }
+        let place = wanted.place;
+        let promise = self.open(wanted, now);
+        Ok(Promised { promise, is_new: true, place })
+    }
+
+    /// The customer is on the line again: a wait is over, a dial is to be broken.
+    pub fn resume_live(&mut self, id: PromiseId, now: Tick) -> Result<(), Unknown> {
+        let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
+        match promise.state {
+            State::Live => {}
+            State::Queued | State::Armed { .. } => self.turn(id, State::Live),
+            State::Planned { attempt } => {
+                promise.after = After::Live;
+                self.close_attempt(id, attempt, Outcome::Broken, now);
+            }
+            State::Dialling { attempt } => {
+                promise.after = After::Live;
+                self.events.push_back(Event::BreakAttempt { promise: id, attempt });
+            }
+        }
+        Ok(())
+    }
+
+    /// The customer's leg has ended without being served: the promise is to be kept.
+    pub fn caller_gone(&mut self, id: PromiseId, now: Tick) -> Result<(), Unknown> {
+        let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
+        match promise.state {
+            State::Live if now >= promise.expires => self.end(id, End::Expired, now),
+            State::Live => match self.rests_until(id, now) {
+                Some(until) => self.arm(id, until),
+                None => self.turn(id, State::Queued),
+            },
+            State::Dialling { .. } if promise.after == After::Live => promise.after = After::Retry,
+            State::Queued
+            | State::Armed { .. }
+            | State::Planned { .. }
+            | State::Dialling { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The customer was served on the line: nothing is owed any more.
+    pub fn served_live(&mut self, id: PromiseId, now: Tick) -> Result<(), Unknown> {
+        match self.promises.get(&id).ok_or(Unknown)?.state {
+            State::Live => self.end(id, End::Reached, now),
+            State::Queued
+            | State::Armed { .. }
+            | State::Planned { .. }
+            | State::Dialling { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// No agent could be had for it: due again after the first wait, with no attempt used.
+    pub fn postpone(&mut self, id: PromiseId, now: Tick) -> Result<(), Unknown> {
+        match self.promises.get(&id).ok_or(Unknown)?.state {
+            State::Live | State::Queued => self.arm(id, now + self.policy.waits[0]),
+            State::Armed { .. } | State::Planned { .. } | State::Dialling { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Plans the next attempt. Its INVITE leaves at [`Event::AttemptReady`], not before.
+    pub fn begin_attempt(&mut self, id: PromiseId, now: Tick) -> Result<Attempt, Refused> {
+        let promise = self.promises.get(&id).ok_or(Refused::Unknown)?;
+        match promise.state {
+            State::Queued => {}
+            State::Armed { .. } => return Err(Refused::NotDue),
+            State::Live => return Err(Refused::Live),
+            State::Planned { .. } | State::Dialling { .. } => return Err(Refused::Attempting),
+        }
+        if self.is_journal_failed {
+            return Err(Refused::JournalFailed);
+        }
+        if self.dialled.contains_key(&promise.wanted.number) {
+            return Err(Refused::NumberBusy);
+        }
+        if self.rests_until(id, now).is_some() {
+            return Err(Refused::NotDue);
+        }
+        Ok(self.plan(id, now))
+    }
+
+    /// The attempt is over; an answer may be acted on at [`Event::Ended`].
+    pub fn attempt_ended(
+        &mut self,
+        id: PromiseId,
+        attempt: u32,
+        outcome: Outcome,
+        now: Tick,
+    ) -> Result<(), Stale> {
+        match self.promises.get(&id).ok_or(Stale)?.state {
+            State::Planned { attempt: current } | State::Dialling { attempt: current }
+                if current == attempt =>
+            {
+                self.close_attempt(id, attempt, outcome, now);
+                Ok(())
+            }
+            State::Planned { .. }
+            | State::Dialling { .. }
+            | State::Live
+            | State::Queued
+            | State::Armed { .. } => Err(Stale),
+        }
+    }
+
+    /// Takes the promise back.
+    pub fn cancel(&mut self, id: PromiseId, now: Tick) -> Result<Cancelled, Unknown> {
+        let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
+        match promise.state {
+            State::Live | State::Queued | State::Armed { .. } => {
+                self.end(id, End::Cancelled, now);
+                Ok(Cancelled::Done)
+            }
+            State::Planned { attempt } => {
+                promise.after = After::Cancel;
+                self.close_attempt(id, attempt, Outcome::Broken, now);
+                Ok(Cancelled::Done)
+            }
+            State::Dialling { attempt } => {
+                promise.after = After::Cancel;
+                self.events.push_back(Event::BreakAttempt { promise: id, attempt });
+                Ok(Cancelled::Breaking)
+            }
+        }
+    }
+
+    /// Every record up to this sequence number is on disk.
+    pub fn durable_up_to(&mut self, sequence: u64) {
+        self.durable = self.durable.max(sequence);
+        while self.awaiting.front().is_some_and(|(at, _)| *at <= self.durable) {
+            if let Some((_, awaited)) = self.awaiting.pop_front() {
+                self.release(awaited);
+            }
+        }
+    }
+
+    /// The disk refuses: nothing is promised and nobody is dialled any more.
+    pub const fn journal_failed(&mut self) {
+        self.is_journal_failed = true;
+    }
+
+    /// Lets every timer fire that is due.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        while let Some(wake) = self.timers.take_due(now) {
+            match wake {
+                Wake::Due(id) => self.come_due(id),
+                Wake::Expiry(id) => self.expire(id, now),
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    /// The next record to write, with its sequence number; numbers rise by one.
+    pub fn poll_record(&mut self) -> Option<(u64, Record)> {
+        self.records.pop_front()
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Where an open promise stands.
+    pub fn state(&self, id: PromiseId) -> Option<State> {
+        self.promises.get(&id).map(|promise| promise.state)
+    }
+
+    /// What was promised.
+    pub fn wanted(&self, id: PromiseId) -> Option<&Wanted> {
+        self.promises.get(&id).map(|promise| &promise.wanted)
+    }
+
+    /// The place to queue the promise at.
+    pub fn place(&self, id: PromiseId) -> Option<Place> {
+        self.promises.get(&id).map(|promise| promise.wanted.place)
+    }
+
+    /// The open promise of a number in a queue.
+    pub fn find(&self, queue: u64, number: &str) -> Option<PromiseId> {
+        self.by_number.get(&(queue, number.to_owned())).copied()
+    }
+
+    /// Open promises, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (PromiseId, State)> {
+        self.promises.iter().map(|(id, promise)| (*id, promise.state))
+    }
+}

@@ -1,0 +1,225 @@
+//! How a promise changes: opened, armed, planned, dialled, ended; and what is written of it.
+
+use crate::base::Tick;
+
+use super::book::{After, Awaited, Book, Promise, Wake};
+use super::record::{Next, Record};
+use super::types::{Attempt, End, Event, Outcome, PromiseId, State, Wanted};
+
+impl Book {
+    pub(super) fn open(&mut self, wanted: Wanted, now: Tick) -> PromiseId {
+        self.last_promise += 1;
+        let id = PromiseId(self.last_promise);
+        let expires = now + self.policy.expiry;
+        let record = Record::Promised {
+            promise: id,
+            queue: wanted.queue,
+            number: wanted.number.clone(),
+            name: wanted.name.clone(),
+            trunk: wanted.trunk.clone(),
+            place: wanted.place,
+            made_ms: self.wall_ms(now),
+            expires_ms: self.wall_ms(expires),
+        };
+        let recorded = self.write(record);
+        self.by_number.insert((wanted.queue, wanted.number.clone()), id);
+        let expiry = Some(self.timers.arm(expires, Wake::Expiry(id)));
+        let promise = Promise {
+            wanted,
+            recorded,
+            expires,
+            expiry,
+            due: None,
+            state: State::Live,
+            after: After::Retry,
+            attempts: 0,
+            counted: 0,
+        };
+        self.promises.insert(id, promise);
+        self.when_durable(recorded, Awaited::Confirmed(id));
+        id
+    }
+
+    pub(super) fn plan(&mut self, id: PromiseId, now: Tick) -> Attempt {
+        let promise = self.known_mut(id);
+        promise.attempts += 1;
+        promise.after = After::Retry;
+        let (attempt, number) = (promise.attempts, promise.wanted.number.clone());
+        self.turn(id, State::Planned { attempt });
+        self.dialled.insert(number, id);
+        let at_ms = self.wall_ms(now);
+        let sequence = self.write(Record::AttemptPlanned { promise: id, attempt, at_ms });
+        self.when_durable(sequence, Awaited::Attempt(id, attempt));
+        self.attempt(id, attempt)
+    }
+
+    /// Ends the attempt and says in the same record what follows.
+    pub(super) fn close_attempt(
+        &mut self,
+        id: PromiseId,
+        attempt: u32,
+        outcome: Outcome,
+        now: Tick,
+    ) {
+        let policy = self.policy;
+        let promise = self.known_mut(id);
+        promise.counted += u32::from(outcome.counts());
+        let index = (promise.counted.max(1) as usize - 1).min(policy.waits.len() - 1);
+        let due = now + policy.waits[index];
+        let last = match outcome {
+            Outcome::Reached => Some(End::Reached),
+            Outcome::Refused => Some(End::Refused),
+            Outcome::Invalid => Some(End::Invalid),
+            Outcome::Busy
+            | Outcome::NoAnswer
+            | Outcome::Network
+            | Outcome::Broken
+            | Outcome::Unknown => match promise.after {
+                After::Cancel => Some(End::Cancelled),
+                After::Live => None,
+                After::Retry if promise.counted >= policy.attempts_max => Some(End::Exhausted),
+                After::Retry if now >= promise.expires => Some(End::Expired),
+                After::Retry => None,
+            },
+        };
+        let is_live = promise.after == After::Live;
+        let number = promise.wanted.number.clone();
+        self.dialled.remove(&number);
+        let next = match last {
+            Some(end) => Next::Ended(end),
+            None if is_live => Next::Live,
+            None => Next::Armed { due_ms: self.wall_ms(due) },
+        };
+        let at_ms = self.wall_ms(now);
+        let record = Record::AttemptEnded { promise: id, attempt, outcome, next, at_ms };
+        let sequence = self.write(record);
+        match next {
+            Next::Ended(end) => self.forget(id, sequence, end),
+            Next::Live => self.turn(id, State::Live),
+            Next::Armed { .. } => self.arm(id, due),
+        }
+    }
+
+    /// Ends a promise that no attempt is under way for.
+    pub(super) fn end(&mut self, id: PromiseId, end: End, now: Tick) {
+        let at_ms = self.wall_ms(now);
+        let sequence = self.write(Record::Ended { promise: id, end, at_ms });
+        self.forget(id, sequence, end);
+    }
+
+    pub(super) fn arm(&mut self, id: PromiseId, due: Tick) {
+        self.turn(id, State::Armed { due });
+        let armed = self.timers.arm(due, Wake::Due(id));
+        self.known_mut(id).due = Some(armed);
+    }
+
+    /// The one way a state changes: a wait that it leaves is cleared.
+    pub(super) fn turn(&mut self, id: PromiseId, state: State) {
+        let promise = self.promises.get_mut(&id).expect("callers pass open promises");
+        self.timers.clear_slot(&mut promise.due);
+        promise.state = state;
+    }
+
+    pub(super) fn come_due(&mut self, id: PromiseId) {
+        self.turn(id, State::Queued);
+        self.events.push_back(Event::Due { promise: id });
+    }
+
+    /// A customer on the line or being dialled is not dropped for the hour; what comes after looks
+    /// at the time again.
+    pub(super) fn expire(&mut self, id: PromiseId, now: Tick) {
+        let promise = self.known_mut(id);
+        promise.expiry = None;
+        match promise.state {
+            State::Queued | State::Armed { .. } => self.end(id, End::Expired, now),
+            State::Live | State::Planned { .. } | State::Dialling { .. } => {}
+        }
+    }
+
+    /// Until when the promise's number must not be dialled, because it may still be ringing.
+    pub(super) fn rests_until(&self, id: PromiseId, now: Tick) -> Option<Tick> {
+        self.resting.get(&self.known(id).wanted.number).copied().filter(|until| *until > now)
+    }
+
+    pub(super) fn when_durable(&mut self, sequence: u64, awaited: Awaited) {
+        if sequence <= self.durable {
+            self.release(awaited);
+            return;
+        }
+        // Nearly always at the end: only a merged promise waits for an older record.
+        let at = self.awaiting.partition_point(|(other, _)| *other <= sequence);
+        self.awaiting.insert(at, (sequence, awaited));
+    }
+
+    /// Says what waited for the disk, unless it came to nothing meanwhile.
+    pub(super) fn release(&mut self, awaited: Awaited) {
+        match awaited {
+            Awaited::Confirmed(promise) => {
+                if self.promises.contains_key(&promise) {
+                    self.events.push_back(Event::Confirmed { promise });
+                }
+            }
+            Awaited::Attempt(promise, attempt) => {
+                if self.state(promise) == Some(State::Planned { attempt }) {
+                    self.turn(promise, State::Dialling { attempt });
+                    self.events.push_back(Event::AttemptReady { promise, attempt });
+                }
+            }
+            Awaited::Ended(promise, end) => self.events.push_back(Event::Ended { promise, end }),
+        }
+    }
+
+    pub(super) fn attempt(&self, id: PromiseId, attempt: u32) -> Attempt {
+        let Wanted { queue, number, name, trunk, .. } = self.known(id).wanted.clone();
+        let derive = |label| self.secret.derive(id.0, attempt, label);
+        Attempt {
+            promise: id,
+            attempt,
+            queue,
+            number,
+            name,
+            trunk,
+            call_id: derive(0) + &derive(1),
+            from_tag: derive(2),
+            branch: format!("z9hG4bK{}", derive(3)),
+        }
+    }
+
+    pub(super) fn wall_ms(&self, at: Tick) -> u64 {
+        self.started_ms.saturating_add(at.as_millis())
+    }
+
+    pub(super) fn known(&self, id: PromiseId) -> &Promise {
+        self.promises.get(&id).expect("callers pass open promises")
+    }
+
+    pub(super) fn known_mut(&mut self, id: PromiseId) -> &mut Promise {
+        self.promises.get_mut(&id).expect("callers pass open promises")
+    }
+
+    fn write(&mut self, record: Record) -> u64 {
+        self.last_sequence += 1;
+        self.records.push_back((self.last_sequence, record));
+        self.last_sequence
+    }
+
+    fn forget(&mut self, id: PromiseId, sequence: u64, end: End) {
+        let mut promise = self.promises.remove(&id).expect("a promise ends once");
+        self.timers.clear_slot(&mut promise.due);
+        self.timers.clear_slot(&mut promise.expiry);
+        self.by_number.remove(&(promise.wanted.queue, promise.wanted.number));
+        self.when_durable(sequence, Awaited::Ended(id, end));
+    }
+}
+
+impl Outcome {
+    /// Whether the attempt is one of those that the customer was given.
+    pub(super) const fn counts(self) -> bool {
+        match self {
+            Self::Busy | Self::NoAnswer | Self::Unknown => true,
+            // Reaching, refusing and a wrong number end the promise; the rest is not the
+            // customer's doing.
+            Self::Reached | Self::Refused | Self::Invalid | Self::Network | Self::Broken => false,
+        }
+    }
+}

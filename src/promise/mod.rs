@@ -1,0 +1,48 @@
+//! Promise: the book of every callback that was promised to a customer, and of every attempt.
+//!
+//! Speaks ids and numbers only, and has no side effects. What must outlive the process comes out
+//! as a [`Record`] with a sequence number; the owner writes it and reports how far the disk is;
+//! what had to wait for that comes out as an [`Event`] then: a confirmation may be played, an
+//! INVITE may leave, an end may be acted on.
+//!
+//! ```text
+//! state        input                         next state
+//! ───────────  ────────────────────────────  ─────────────────────────────────────────────────
+//! (none)       promise                       Live
+//! Live         caller_gone                   Queued; Armed while the number rests; ended (expired)
+//! Live         postpone                      Armed
+//! Queued       begin_attempt                 Planned
+//! Queued       postpone                      Armed
+//! Queued       expiry                        ended (expired)
+//! Queued       resume_live, promise          Live
+//! Armed        due                           Queued, and says so
+//! Armed        expiry                        ended (expired)
+//! Armed        resume_live, promise          Live
+//! Planned      durable                       Dialling: the INVITE may leave
+//! Planned      resume_live, promise          Live: the INVITE never leaves
+//! Dialling     resume_live, promise, cancel  Dialling, and the dial is to be broken
+//! Planned, Dialling   attempt_ended          Armed, Live (phoned in again) or ended
+//! any          cancel                        ended (cancelled); Dialling: once the dial is over
+//! ```
+//!
+//! *Invariants:* at most one attempt of a promise, and one of a number, is unfinished (A1, I3);
+//! attempt numbers never repeat; every promise ends in exactly one [`End`] (A2, I1).
+
+mod types;
+mod record;
+mod derive;
+mod book;
+mod change;
+mod restore;
+
+#[cfg(test)]
+mod tests;
+
+pub use book::Book;
+pub use derive::Secret;
+pub use record::{Journal, Next, Record, RecordError};
+pub use restore::RestoreError;
+pub use types::{
+    Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policy, PromiseId, Promised,
+    Refused, Stale, State, TEXT_MAX, Unknown, Wanted,
+};

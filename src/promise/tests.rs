@@ -1,0 +1,384 @@
+//! Stories of promises, and random lives with crashes at any record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::base::{Rng, Tick};
+
+use super::*;
+
+const SECRET: Secret = Secret([7, 9]);
+/// 2026-01-01.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+#[test]
+fn nothing_is_confirmed_or_dialled_before_it_is_on_disk() {
+    let mut world = World::new();
+    let id = world.promise("al");
+    assert_eq!(world.heard(), []);
+    world.write();
+    assert_eq!(world.heard(), [Event::Confirmed { promise: id }]);
+
+    assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::Live));
+    world.book.caller_gone(id, world.now).unwrap();
+    let attempt = world.book.begin_attempt(id, world.now).unwrap();
+    assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::Attempting));
+    assert_eq!((attempt.number.as_str(), attempt.attempt), ("al", 1));
+    assert_eq!(world.heard(), []);
+    world.write();
+    assert_eq!(world.heard(), [Event::AttemptReady { promise: id, attempt: 1 }]);
+
+    world.book.attempt_ended(id, 1, Outcome::Reached, world.now).unwrap();
+    assert_eq!(world.heard(), []);
+    world.write();
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Reached }]);
+    assert_eq!(world.book.attempt_ended(id, 1, Outcome::Busy, world.now), Err(Stale));
+}
+
+/// QC-22: the waits of the retry policy, and the place kept to the last attempt.
+#[test]
+fn a_customer_who_is_not_reached_is_tried_at_5_and_15_minutes_more() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    let mut waits = Vec::new();
+    for attempt in 1..=3 {
+        world.dial(id);
+        world.book.attempt_ended(id, attempt, Outcome::NoAnswer, world.now).unwrap();
+        world.write();
+        let from = world.now;
+        world.run_until_heard();
+        waits.push((world.now - from).as_secs());
+        if attempt < 3 {
+            assert_eq!(world.heard(), [Event::Due { promise: id }]);
+            assert_eq!(world.book.place(id), Some(place(1)));
+        }
+    }
+    assert_eq!(waits, [300, 900, 0]);
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Exhausted }]);
+}
+
+#[test]
+fn a_network_failure_does_not_count_and_a_refusal_ends_it() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    for attempt in 1..=5 {
+        world.dial(id);
+        world.book.attempt_ended(id, attempt, Outcome::Network, world.now).unwrap();
+        assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::NotDue));
+        world.run_until_heard();
+    }
+    world.dial(id);
+    world.book.attempt_ended(id, 6, Outcome::Refused, world.now).unwrap();
+    world.write();
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Refused }]);
+}
+
+/// A10, section 15: never dialled while on the line; the same promise, the same place.
+#[test]
+fn a_customer_who_phones_in_during_the_dial_is_live_again() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.dial(id);
+    let again = world.book.promise(wanted("al", 2), world.now).unwrap();
+    assert_eq!(again, Promised { promise: id, is_new: false, place: place(1) });
+    assert_eq!(
+        world.heard(),
+        [Event::BreakAttempt { promise: id, attempt: 1 }, Event::Confirmed { promise: id }]
+    );
+    world.book.attempt_ended(id, 1, Outcome::Broken, world.now).unwrap();
+    assert_eq!(world.book.state(id), Some(State::Live));
+    world.book.served_live(id, world.now).unwrap();
+    world.write();
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Reached }]);
+}
+
+#[test]
+fn an_attempt_taken_back_before_it_is_written_never_leaves() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.book.begin_attempt(id, world.now).unwrap();
+    assert_eq!(world.book.cancel(id, world.now), Ok(Cancelled::Done));
+    world.write();
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Cancelled }]);
+}
+
+/// A12: what is under way ends with the dial, and the answer wins if it came first.
+#[test]
+fn a_cancellation_during_the_dial_has_a_definite_outcome() {
+    for (outcome, end) in [(Outcome::Busy, End::Cancelled), (Outcome::Reached, End::Reached)] {
+        let mut world = World::new();
+        let id = world.left_behind("al");
+        world.dial(id);
+        assert_eq!(world.book.cancel(id, world.now), Ok(Cancelled::Breaking));
+        world.heard();
+        world.book.attempt_ended(id, 1, outcome, world.now).unwrap();
+        world.write();
+        assert_eq!(world.heard(), [Event::Ended { promise: id, end }]);
+    }
+}
+
+#[test]
+fn an_attempt_cut_off_by_a_crash_is_used_and_never_redialled_at_once() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.dial(id);
+    let before = world.attempts[0].clone();
+    world.crash(usize::MAX);
+    assert_eq!(world.heard(), [Event::LeftBehind(before)]);
+    assert!(matches!(world.book.state(id), Some(State::Armed { due }) if due == at(300)));
+    world.write();
+    world.crash(usize::MAX);
+    assert_eq!(world.heard(), []);
+    world.run_until_heard();
+    assert_eq!((world.now, world.heard()), (at(300), vec![Event::Due { promise: id }]));
+}
+
+#[test]
+fn a_promise_that_is_never_attempted_expires_after_a_day() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.crash(usize::MAX);
+    world.run_until_heard();
+    assert_eq!(world.heard(), [Event::Due { promise: id }]);
+    world.run_until_heard();
+    world.write();
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Expired }]);
+    assert_eq!(world.now, at(86_400));
+}
+
+#[test]
+fn two_promises_never_dial_one_number_and_a_failed_disk_stops_both() {
+    let mut world = World::new();
+    let one = world.left_behind("al");
+    let other = Wanted { queue: 2, ..wanted("al", 2) };
+    let two = world.book.promise(other, world.now).unwrap().promise;
+    world.book.caller_gone(two, world.now).unwrap();
+    world.dial(one);
+    assert_eq!(world.book.begin_attempt(two, world.now), Err(Refused::NumberBusy));
+    world.book.attempt_ended(one, 1, Outcome::Busy, world.now).unwrap();
+    world.book.journal_failed();
+    assert_eq!(world.book.begin_attempt(two, world.now), Err(Refused::JournalFailed));
+    assert_eq!(world.book.promise(wanted("bo", 3), world.now), Err(Refused::JournalFailed));
+}
+
+#[test]
+fn a_journal_that_makes_no_sense_names_the_record() {
+    let promise = PromiseId(3);
+    let record = Record::AttemptPlanned { promise, attempt: 1, at_ms: 0 };
+    let journal = Journal { records: vec![(5, record)], ..Journal::empty(SECRET) };
+    let restored = Book::restore(journal, Policy::DEFAULT, EPOCH_MS, Tick::ZERO);
+    assert_eq!(restored.unwrap_err(), RestoreError { sequence: 5 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// A1, I3, I4: over any schedule and any crash, a number has at most one phone ringing for it.
+    /// A2, I1: every promise on disk ends exactly once.
+    #[test]
+    fn no_crash_doubles_an_attempt_or_loses_a_promise(seed in any::<u64>(), steps in 1..150_u32) {
+        let mut world = World::new();
+        let mut rng = Rng::new(seed);
+        for _ in 0..steps {
+            world.random_step(&mut rng);
+            world.listen();
+        }
+        world.finish();
+        let mut ends = BTreeMap::new();
+        for (_, record) in &world.disk {
+            *ends.entry(record.promise()).or_insert(0) += u32::from(record.end().is_some());
+        }
+        prop_assert!(ends.values().all(|count| *count == 1), "{ends:?}");
+    }
+}
+
+struct World {
+    book: Book,
+    /// Every record that was ever on disk.
+    disk: Vec<(u64, Record)>,
+    /// Handed to the disk, and lost with the power.
+    cache: Vec<(u64, Record)>,
+    /// Since this life of the book began, which was at `born_ms`.
+    now: Tick,
+    born_ms: u64,
+    attempts: Vec<Attempt>,
+    /// Phones that ring, and until when, if nobody is left to hang up.
+    ringing: BTreeMap<(PromiseId, u32), Option<Tick>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let journal = Journal::empty(SECRET);
+        let book = Book::restore(journal, Policy::DEFAULT, EPOCH_MS, Tick::ZERO).unwrap();
+        let (now, born_ms) = (Tick::ZERO, EPOCH_MS);
+        let (disk, cache, attempts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { book, disk, cache, now, born_ms, attempts, ringing: BTreeMap::new() }
+    }
+
+    fn promise(&mut self, number: &str) -> PromiseId {
+        self.book.promise(wanted(number, 1), self.now).unwrap().promise
+    }
+
+    fn left_behind(&mut self, number: &str) -> PromiseId {
+        let id = self.promise(number);
+        self.book.caller_gone(id, self.now).unwrap();
+        self.write();
+        self.heard();
+        id
+    }
+
+    fn dial(&mut self, id: PromiseId) {
+        self.attempts.push(self.book.begin_attempt(id, self.now).unwrap());
+        self.write();
+        self.heard();
+    }
+
+    fn fetch(&mut self) {
+        while let Some(record) = self.book.poll_record() {
+            self.cache.push(record);
+        }
+    }
+
+    fn write(&mut self) {
+        self.fetch();
+        self.disk.append(&mut self.cache);
+        self.book.durable_up_to(self.disk.last().map_or(0, |(sequence, _)| *sequence));
+    }
+
+    /// The process dies with `kept` of the unacknowledged records on disk, and starts again.
+    fn crash(&mut self, kept: usize) {
+        self.fetch();
+        let kept = kept.min(self.cache.len());
+        self.disk.extend(self.cache.drain(..).take(kept));
+        let ended: Vec<PromiseId> =
+            self.disk.iter().filter(|(_, r)| r.end().is_some()).map(|(_, r)| r.promise()).collect();
+        let open = self.disk.iter().filter(|(_, record)| !ended.contains(&record.promise()));
+        let journal = Journal {
+            records: open.cloned().collect(),
+            last_sequence: self.disk.last().map_or(0, |(sequence, _)| *sequence),
+            last_promise: self.disk.iter().map(|(_, r)| r.promise().0).max().unwrap_or(0),
+            secret: SECRET,
+        };
+        self.born_ms += self.now.as_millis();
+        let life = std::mem::replace(&mut self.now, Tick::ZERO);
+        let started_ms = self.born_ms;
+        self.book = Book::restore(journal, Policy::DEFAULT, started_ms, self.now).unwrap();
+        for until in self.ringing.values_mut() {
+            // The ring time, and 64*T1 for a trunk that hears of nothing.
+            *until = Some(at(until.map_or(152, |until| (until - life).as_secs())));
+        }
+    }
+
+    fn heard(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.book.poll_event()).collect()
+    }
+
+    fn run_until_heard(&mut self) {
+        while self.book.events.is_empty() {
+            let Some(due) = self.book.poll_timeout() else { return };
+            self.now = self.now.max(due);
+            self.book.handle_timeout(self.now);
+            self.write();
+        }
+    }
+
+    fn random_step(&mut self, rng: &mut Rng) {
+        let ids: Vec<PromiseId> = self.book.iter().map(|(id, _)| id).collect();
+        let id = ids.get(rng.below(ids.len() as u64) as usize).copied().unwrap_or(PromiseId(0));
+        let number = rng.below(4).to_string();
+        let now = self.now;
+        match rng.below(14) {
+            0 | 1 => {
+                let queue = rng.below(2);
+                let _ = self.book.promise(Wanted { queue, ..wanted(&number, 1) }, now);
+            }
+            2 | 3 => drop(self.book.caller_gone(id, now)),
+            4 | 5 => drop(self.book.begin_attempt(id, now)),
+            6 => drop(self.book.postpone(id, now)),
+            7 => drop(self.book.cancel(id, now)),
+            8 => drop(self.book.served_live(id, now)),
+            9 => {
+                let outcomes =
+                    [Outcome::Reached, Outcome::Busy, Outcome::Network, Outcome::Invalid];
+                self.end_attempt(id, outcomes[rng.below(4) as usize]);
+            }
+            10 | 11 => self.write(),
+            12 => {
+                let until = self.now + Duration::from_secs(rng.below(2000));
+                self.now = until;
+                self.book.handle_timeout(until);
+            }
+            _ => self.crash(rng.below(4) as usize),
+        }
+    }
+
+    fn end_attempt(&mut self, id: PromiseId, outcome: Outcome) {
+        if let Some(State::Planned { attempt } | State::Dialling { attempt }) = self.book.state(id)
+        {
+            self.book.attempt_ended(id, attempt, outcome, self.now).unwrap();
+            self.ringing.remove(&(id, attempt));
+        }
+    }
+
+    /// Does what the book says, and watches the phones.
+    fn listen(&mut self) {
+        self.fetch();
+        for event in self.heard() {
+            match event {
+                Event::AttemptReady { promise, attempt } => {
+                    let planned = |r: &Record| {
+                        matches!(r, Record::AttemptPlanned { promise: p, attempt: a, .. }
+                            if (*p, *a) == (promise, attempt))
+                    };
+                    assert!(self.disk.iter().any(|(_, r)| planned(r)), "I4: not on disk");
+                    let now = self.now;
+                    self.ringing.retain(|_, until| until.is_none_or(|until| until > now));
+                    let rings = self.ringing.keys().any(|(other, _)| *other == promise);
+                    assert!(!rings, "A1: {promise:?} rings twice");
+                    assert_eq!(self.ringing.insert((promise, attempt), None), None, "fence");
+                }
+                Event::BreakAttempt { promise, .. } => self.end_attempt(promise, Outcome::Broken),
+                Event::Confirmed { promise } => {
+                    assert!(self.disk.iter().any(|(_, r)| r.promise() == promise));
+                }
+                Event::Ended { promise, .. } => {
+                    let ends = |r: &Record| r.promise() == promise && r.end().is_some();
+                    assert!(self.disk.iter().any(|(_, r)| ends(r)), "an end is on disk first");
+                }
+                Event::Due { .. } | Event::LeftBehind(_) => {}
+            }
+        }
+    }
+
+    /// Everybody hangs up, and the days pass.
+    fn finish(&mut self) {
+        let ids: Vec<PromiseId> = self.book.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.end_attempt(id, Outcome::Busy);
+            let _ = self.book.caller_gone(id, self.now);
+        }
+        while let Some(due) = self.book.poll_timeout() {
+            self.now = self.now.max(due);
+            self.book.handle_timeout(self.now);
+            self.write();
+            self.listen();
+        }
+        self.write();
+        assert_eq!(self.book.iter().count(), 0, "A9: nothing is left over");
+    }
+}
+
+fn wanted(number: &str, nth: u64) -> Wanted {
+    let (number, trunk) = (number.to_owned(), "trunk".to_owned());
+    Wanted { queue: 1, number, name: None, trunk, place: place(nth) }
+}
+
+fn place(nth: u64) -> Place {
+    Place { class: 1, enqueued_us: EPOCH_MS * 1000 + nth, sequence: nth }
+}
+
+fn at(seconds: u64) -> Tick {
+    Tick::ZERO + Duration::from_secs(seconds)
+}

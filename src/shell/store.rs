@@ -1,0 +1,390 @@
+//! The journal of promises on disk: SQLite on a thread of its own, with group commit.
+//!
+//! One file `ringback.db` in the data directory, in WAL mode, flushed at every commit, and held by
+//! one process alone: two that dialled from one book would call every customer twice.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params};
+
+use crate::promise::{Journal, PromiseId, Record, Secret};
+
+/// Records that wait for the disk. More means that it has stopped, and is a failure.
+const WAITING_MAX: usize = 8192;
+
+/// Records of one transaction: what comes in while the disk is busy with the last one.
+const GROUP_MAX: usize = 64;
+
+/// The schema that this program writes, as `PRAGMA user_version`.
+const SCHEMA: i64 = 1;
+
+/// The running store. Dropping it writes what waits and closes the file.
+#[derive(Debug)]
+pub struct Store {
+    records: Option<SyncSender<(u64, Record)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the store says, on its own thread.
+#[derive(Debug)]
+pub enum Report {
+    /// Every record up to this sequence number survives a power cut.
+    DurableUpTo(u64),
+    /// A commit failed. Nothing is written any more: what the disk holds after a failed flush is
+    /// not known, so trying again as if it were clean could confirm what is not there.
+    Failed(StoreError),
+}
+
+/// A record was not taken: the store has failed, or the disk has stopped. Nothing may be promised
+/// any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the journal takes no more records")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Why the journal cannot be used.
+#[derive(Debug)]
+pub enum StoreError {
+    /// SQLite says no; locked means that another process holds the file.
+    Database(rusqlite::Error),
+    /// A later version of this program wrote the file.
+    NewerSchema {
+        /// The version found.
+        found: i64,
+    },
+    /// The record cannot be read.
+    Corrupt {
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// A record is missing before this one.
+    Gap {
+        /// The sequence number that came.
+        sequence: u64,
+    },
+    /// The system gives no thread or no randomness.
+    System(std::io::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "ringback.db: {error}"),
+            Self::NewerSchema { found } => write!(
+                f,
+                "ringback.db has schema {found}, and this program knows {SCHEMA} at most: \
+                 start the newer program, or move the file away"
+            ),
+            Self::Corrupt { sequence } => write!(f, "ringback.db: record {sequence} is unreadable"),
+            Self::Gap { sequence } => write!(f, "a record is missing before {sequence}"),
+            Self::System(error) => write!(f, "the store cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Store {
+    /// Opens or creates the journal in this directory and reads what is still open.
+    ///
+    /// `report` is called on the store's thread and must not wait.
+    pub fn open(
+        directory: &Path,
+        report: impl FnMut(Report) + Send + 'static,
+    ) -> Result<(Self, Journal), StoreError> {
+        let connection = open(&directory.join("ringback.db"))?;
+        let journal = load(&connection)?;
+        let last = journal.last_sequence;
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        let thread = Builder::new()
+            .name("store".to_owned())
+            .spawn(move || run(connection, receiver, last, report))
+            .map_err(StoreError::System)?;
+        Ok((Self { records: Some(sender), thread: Some(thread) }, journal))
+    }
+
+    /// Hands a record over. It is on disk when a [`Report::DurableUpTo`] says so, not before.
+    pub fn write(&self, sequence: u64, record: Record) -> Result<(), Refused> {
+        let records = self.records.as_ref().expect("the sender is there until drop");
+        records.try_send((sequence, record)).map_err(|error| match error {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => Refused,
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.records = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was logged by the panic hook, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(
+    mut connection: Connection,
+    records: Receiver<(u64, Record)>,
+    mut last: u64,
+    mut report: impl FnMut(Report),
+) {
+    while let Ok(first) = records.recv() {
+        let mut group = vec![first];
+        group.extend(records.try_iter().take(GROUP_MAX - 1));
+        match commit(&mut connection, &group, last) {
+            Ok(written) => {
+                last = written;
+                report(Report::DurableUpTo(written));
+            }
+            Err(error) => {
+                tracing::error!(%error, after = last, "the journal failed; nothing is promised");
+                // The channel closes first: whoever hears of the failure is refused from then on.
+                drop(records);
+                report(Report::Failed(error));
+                return;
+            }
+        }
+    }
+}
+
+/// Writes records in one transaction; the sequence number of the last.
+fn commit(
+    connection: &mut Connection,
+    group: &[(u64, Record)],
+    mut last: u64,
+) -> Result<u64, StoreError> {
+    let transaction = connection.transaction()?;
+    {
+        let mut insert = transaction.prepare(
+            "INSERT INTO journal (sequence, promise, is_end, record) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (sequence, record) in group {
+            if *sequence != last + 1 {
+                return Err(StoreError::Gap { sequence: *sequence });
+            }
+            last = *sequence;
+            let PromiseId(promise) = record.promise();
+            let (row, promise) = (sequence.cast_signed(), promise.cast_signed());
+            insert.execute(params![row, promise, record.end().is_some(), record.print()])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(last)
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path)?;
+    // Whoever holds the file holds it for life: waiting would not help.
+    connection.busy_timeout(Duration::ZERO)?;
+    // Exclusive before WAL: the file is then this process's until it ends.
+    connection.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;",
+    )?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => create(&mut connection)?,
+        SCHEMA => {}
+        newer => return Err(StoreError::NewerSchema { found: newer }),
+    }
+    Ok(connection)
+}
+
+fn create(connection: &mut Connection) -> Result<(), StoreError> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| StoreError::System(error.into()))?;
+    let secret = i128::from_ne_bytes(bytes);
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(
+        "CREATE TABLE journal (
+             sequence INTEGER PRIMARY KEY,
+             promise INTEGER NOT NULL,
+             is_end INTEGER NOT NULL,
+             record TEXT NOT NULL
+         );
+         CREATE INDEX journal_of_promise ON journal (promise);
+         CREATE INDEX journal_ended ON journal (promise) WHERE is_end = 1;
+         CREATE TABLE secret (high INTEGER NOT NULL, low INTEGER NOT NULL);",
+    )?;
+    transaction
+        .execute("INSERT INTO secret VALUES (?1, ?2)", [(secret >> 64) as i64, secret as i64])?;
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Every record of every promise that has not ended, and the counters that never go back.
+fn load(connection: &Connection) -> Result<Journal, StoreError> {
+    let secret = connection.query_row("SELECT high, low FROM secret", [], pair)?;
+    let (last_sequence, last_promise) = connection.query_row(
+        "SELECT coalesce(max(sequence), 0), coalesce(max(promise), 0) FROM journal",
+        [],
+        pair,
+    )?;
+    let mut select = connection.prepare(
+        "SELECT sequence, record FROM journal AS open WHERE NOT EXISTS
+             (SELECT 1 FROM journal WHERE promise = open.promise AND is_end = 1)
+         ORDER BY sequence",
+    )?;
+    let mut rows = select.query([])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+        let text = row.get_ref(1)?.as_str().map_err(|_| StoreError::Corrupt { sequence })?;
+        let record = Record::parse(text).map_err(|_| StoreError::Corrupt { sequence })?;
+        records.push((sequence, record));
+    }
+    let secret = Secret([secret.0, secret.1]);
+    Ok(Journal { records, last_sequence, last_promise, secret })
+}
+
+fn pair(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
+    Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use crate::promise::{End, Place};
+
+    use super::*;
+
+    #[test]
+    fn what_was_reported_durable_survives_a_kill() {
+        let directory = fresh("kill");
+        let (store, journal, reports) = start(&directory);
+        assert_eq!((journal.records.len(), journal.last_sequence), (0, 0));
+        for sequence in 1..=200 {
+            store.write(sequence, promised(sequence)).unwrap();
+        }
+        store.write(201, ended(7)).unwrap();
+        assert!(matches!(last(&reports, 201), Report::DurableUpTo(201)));
+
+        // What a kill leaves behind: the files as they are, with nothing closed.
+        let after = fresh("after-kill");
+        for file in ["ringback.db", "ringback.db-wal"] {
+            fs::copy(directory.join(file), after.join(file)).unwrap();
+        }
+        let (_, restored, _) = start(&after);
+        assert_eq!((restored.last_sequence, restored.last_promise), (201, 200));
+        assert_eq!(restored.secret, journal.secret);
+        let open: Vec<(u64, Record)> =
+            (1..=200).filter(|id| *id != 7).map(|id| (id, promised(id))).collect();
+        assert_eq!(restored.records, open);
+    }
+
+    #[test]
+    fn a_clean_close_writes_what_waits() {
+        let directory = fresh("close");
+        let (store, _, _) = start(&directory);
+        store.write(1, promised(1)).unwrap();
+        drop(store);
+        assert_eq!(start(&directory).1.records, [(1, promised(1))]);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let directory = fresh("newer");
+        drop(start(&directory));
+        let connection = Connection::open(directory.join("ringback.db")).unwrap();
+        connection.pragma_update(None, "user_version", 9).unwrap();
+        drop(connection);
+        let error = Store::open(&directory, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("schema 9"), "{error}");
+    }
+
+    #[test]
+    fn one_process_holds_the_file() {
+        let directory = fresh("held");
+        let _held = start(&directory);
+        assert!(matches!(Store::open(&directory, |_| {}), Err(StoreError::Database(_))));
+    }
+
+    #[test]
+    fn a_failed_write_is_the_last_one() {
+        let directory = fresh("failed");
+        let (store, _, reports) = start(&directory);
+        store.write(2, promised(2)).unwrap();
+        assert!(matches!(reports.recv(), Ok(Report::Failed(StoreError::Gap { sequence: 2 }))));
+        assert_eq!(store.write(1, promised(1)), Err(Refused));
+        drop(store);
+        assert_eq!(start(&directory).1.records, []);
+    }
+
+    #[test]
+    fn an_unreadable_record_is_named() {
+        let directory = fresh("corrupt");
+        let (store, _, _) = start(&directory);
+        store.write(1, promised(1)).unwrap();
+        drop(store);
+        let connection = Connection::open(directory.join("ringback.db")).unwrap();
+        connection.execute("UPDATE journal SET record = x'ff00'", []).unwrap();
+        drop(connection);
+        let error = Store::open(&directory, |_| {}).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { sequence: 1 }), "{error}");
+    }
+
+    fn start(directory: &Path) -> (Store, Journal, Receiver<Report>) {
+        let (sender, reports) = channel();
+        let report = move |report| {
+            let _ = sender.send(report);
+        };
+        let (store, journal) = Store::open(directory, report).unwrap();
+        (store, journal, reports)
+    }
+
+    /// Reports until this record is durable or the store has failed.
+    fn last(reports: &Receiver<Report>, sequence: u64) -> Report {
+        let is_last = |report: &Report| match report {
+            Report::DurableUpTo(durable) => *durable >= sequence,
+            Report::Failed(_) => true,
+        };
+        reports.iter().find(is_last).unwrap()
+    }
+
+    fn fresh(name: &str) -> PathBuf {
+        let directory =
+            std::env::temp_dir().join(format!("ringback-store-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    fn promised(id: u64) -> Record {
+        Record::Promised {
+            promise: PromiseId(id),
+            queue: 1,
+            number: format!("+49{id}"),
+            name: None,
+            trunk: "trunk".to_owned(),
+            place: Place { class: 1, enqueued_us: id, sequence: id },
+            made_ms: 0,
+            expires_ms: 1,
+        }
+    }
+
+    fn ended(id: u64) -> Record {
+        Record::Ended { promise: PromiseId(id), end: End::Cancelled, at_ms: 0 }
+    }
+}
