@@ -39,10 +39,14 @@ struct Centre {
 
 impl Centre {
     fn open(trace: &'static str) -> Self {
+        Self::calling_as(trace, NUMBER)
+    }
+
+    fn calling_as(trace: &'static str, number: &str) -> Self {
         let flow = story::flow_file("queue-callback.json");
         let house =
             Server::new(server(), standard_config(server()), vec![flow], story::prompts(), 1);
-        let caller = phone("customer", 10, CUSTOMER_HUMS).numbered(NUMBER);
+        let caller = phone("customer", 10, CUSTOMER_HUMS).numbered(number);
         let agent =
             phone("agent", 20, AGENT_HUMS).answering(Answering::After(Duration::from_secs(2)));
         let other = phone("other", 30, 880.0).answering(Answering::After(Duration::from_secs(5)));
@@ -277,6 +281,77 @@ fn extensions_call_each_other_and_out() {
     centre.pass(200);
     centre.act(AGENT, |phone, now| phone.call(&format!("9{NUMBER}"), server(), now));
     centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}
+
+/// A1, QC-06, QC-21: the server dies with a promise open; the next one keeps it, and once only.
+#[test]
+fn a_promise_outlives_the_server_that_made_it() {
+    let mut before = Centre::open("queue_promise_made");
+    before.agents_talk_to_each_other();
+    before.customer_calls();
+    before.customer_chooses("1");
+    assert_eq!(before.world.server().journal().records.len(), 0);
+    before.customer_presses("1");
+    before.pass(1_000);
+    assert_eq!(before.world.server().gauges().promises, 1);
+    let journal = before.world.server().journal();
+    assert_eq!(journal.records.len(), 1, "on disk before it is confirmed");
+
+    let mut after = Centre::open("queue_promise_kept_after_a_restart");
+    let now = after.world.now();
+    after.world.note("a new server takes up the journal of one that died");
+    after.world.server().restore(journal, now);
+    after.agent_comes();
+    after.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    after.both_hear_each_other();
+    after.pass(1_000);
+    assert_eq!(after.world.server().gauges().promises, 0);
+    after.close();
+}
+
+/// SC-35 of queues, A10: the customer phones in again while his promise is open: he is served live,
+/// and nobody dials him.
+#[test]
+fn a_customer_who_calls_again_takes_his_place_live() {
+    let mut centre = Centre::open("queue_calls_again");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(2_000);
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    assert_eq!(centre.world.server().gauges().promises, 1, "one promise stays one");
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    centre.act(AGENT, Phone::hangup);
+    centre.pass(120_000);
+    assert_eq!(centre.world.server().gauges().promises, 0);
+    let talks = centre.world.phone(CUSTOMER).events().iter();
+    let talks = talks.filter(|(_, event)| *event == PhoneEvent::Talking).count();
+    assert_eq!(talks, 2, "his two own calls, and none to him");
+    centre.close();
+}
+
+/// A withheld number cannot be promised anything: the caller is told and keeps waiting.
+#[test]
+fn a_withheld_number_is_told_and_keeps_waiting() {
+    let mut centre = Centre::calling_as("queue_number_withheld", "anonymous");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.hears(CUSTOMER, "no-number.wav", from);
+    assert_eq!(centre.world.server().gauges().promises, 0);
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
     centre.both_hear_each_other();
     centre.close();
 }

@@ -19,6 +19,7 @@ use crate::call::leg::{self, LegRef};
 use crate::call::site::Target;
 use crate::call::switch::AskRef;
 use crate::dispatch::OfferId;
+use crate::promise::PromiseId;
 
 /// Events that a dial keeps for a wait to come (contract §3).
 pub const EVENTS_MAX: usize = 64;
@@ -55,6 +56,8 @@ pub struct Dial {
     pub caller: Caller,
     /// Why the last attempt ended.
     pub last_reason: &'static str,
+    /// The promise that it is to keep, and the number of the attempt.
+    pub promise: Option<(PromiseId, u32)>,
     /// The offer of a queue that it was made for.
     pub offer: Option<OfferId>,
 }

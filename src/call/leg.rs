@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::base::{Armed, Bounded, Id, Tick};
 use crate::call::dial::DialRef;
 use crate::call::switch::AskRef;
+use crate::promise::PromiseId;
 use crate::sdp;
 use crate::sip::{DialogId, Flow};
 
@@ -49,6 +50,8 @@ pub struct Leg {
     pub peer: Option<LegRef>,
     /// The queue entry that its caller owns.
     pub entry: Option<u64>,
+    /// What was promised to its caller, until that is kept.
+    pub promise: Option<PromiseId>,
     /// The number that it was called from.
     pub caller_number: String,
     /// The name that it was called from.
@@ -178,6 +181,7 @@ impl Leg {
             dial: None,
             peer: None,
             entry: None,
+            promise: None,
             caller_number: String::new(),
             caller_name: String::new(),
             is_inbound: true,

@@ -36,6 +36,8 @@ pub struct Target {
     pub extension: Option<String>,
     /// Public name of the trunk that is used, if it is one.
     pub trunk: Option<String>,
+    /// Identifiers of an attempt that was written down before; random ones otherwise.
+    pub derived: Option<sip::Derived>,
 }
 
 /// Why a number cannot be called by a trunk.
@@ -280,6 +282,7 @@ impl Site {
             from_host: self.host(flow),
             extension: Some(number.to_owned()),
             trunk: None,
+            derived: None,
         };
         fixed.into_iter().chain(bound).map(target).collect()
     }
@@ -320,7 +323,15 @@ impl Site {
         let provider = provider.filter(|_| credentials.is_some());
         let from_host = provider.unwrap_or_else(|| self.host(flow));
         let trunk = Some(trigger.reference.clone());
-        Ok(Target { request_uri, flow, credentials, from_host, extension: None, trunk })
+        Ok(Target {
+            request_uri,
+            flow,
+            credentials,
+            from_host,
+            extension: None,
+            trunk,
+            derived: None,
+        })
     }
 
     /// A connection is gone.

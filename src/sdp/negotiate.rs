@@ -111,7 +111,11 @@ pub fn answer(offer: &[u8], local: &Local) -> Result<(Vec<u8>, Negotiated), Unac
             }
             Section::Audio(theirs) => {
                 let formats = theirs.payload_types.iter().map(u8::to_string);
-                let formats = formats.collect::<Vec<_>>().join(" ");
+                let mut formats = formats.collect::<Vec<_>>().join(" ");
+                if formats.is_empty() {
+                    // An m= line has at least one format (RFC 8866 §9), whatever was offered.
+                    formats.push('0');
+                }
                 write_refused(&mut text, "audio", "RTP/AVP", &formats);
             }
             Section::Other { media, transport, formats } => {

@@ -125,6 +125,9 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
     metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
     metric("players", "gauge", "Playbacks.", gauges.players as u64);
+    metric("dials", "gauge", "Outgoing dials.", gauges.dials as u64);
+    metric("queue_entries", "gauge", "Queue entries, live and callbacks.", gauges.entries as u64);
+    metric("promises", "gauge", "Callbacks promised and not yet kept.", gauges.promises as u64);
     metric("sip_dialogs", "gauge", "SIP dialogs.", gauges.sip.dialogs as u64);
     metric("sip_transactions", "gauge", "SIP transactions.", gauges.sip.transactions as u64);
     metric("media_ports", "gauge", "Audio ports in use.", gauges.ports as u64);

@@ -13,10 +13,12 @@ use crate::call::trigger::Trigger;
 use crate::call::{self, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
+use crate::promise::RestoreError;
 use crate::shell::clock::system_rng;
 use crate::shell::http::Http;
 use crate::shell::media::MediaThread;
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
+use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::{Clock, files, flows, media};
 use crate::sip;
@@ -49,6 +51,10 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The journal of promises cannot be used.
+    Journal(StoreError),
+    /// The journal holds what this program did not write.
+    Restore(RestoreError),
     /// The system refused a thread or a descriptor.
     System(io::Error),
 }
@@ -72,12 +78,26 @@ impl fmt::Display for StartError {
             Self::Directory { what, path, error } => {
                 write!(f, "{what} directory {}: {error}", path.display())
             }
+            Self::Journal(error) => write!(f, "the journal of promises: {error}"),
+            Self::Restore(error) => write!(f, "the journal of promises: {error}"),
             Self::System(error) => write!(f, "the system refused a thread or descriptor: {error}"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<RestoreError> for StartError {
+    fn from(error: RestoreError) -> Self {
+        Self::Restore(error)
+    }
+}
 
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
@@ -123,11 +143,16 @@ impl Server {
         }
         let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
+        let reports: Sender<Input> = to_signalling.clone();
+        let (store, journal) = Store::open(&settings.data, move |report| {
+            reports.send(Input::Stored(report));
+        })?;
+        switch.restore(journal, clock.now())?;
         let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
         let (to_files, paths) = sync_channel(FILES_MAX);
         let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
-        let bound = Signalling::bind(settings.sip, switch, inbox, outlets, clock);
+        let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
         let signalling = bound.map_err(|error| StartError::Bind {
             what: "SIP",
             address: settings.sip,

@@ -14,6 +14,7 @@ use crate::media::{Clip, Report};
 use crate::shell::Clock;
 use crate::shell::media::MediaInput;
 use crate::shell::poller::{Poller, Ready};
+use crate::shell::store::{self, Store};
 use crate::shell::stream::{Given, Streams};
 use crate::shell::wake::{Inbox, Sender};
 use crate::sip::{Flow, Transport};
@@ -38,6 +39,8 @@ pub(super) enum Input {
     Flow(flow::Output),
     /// A sound file is there, or is not.
     Clip(String, Result<Arc<Clip>, String>),
+    /// The journal reports.
+    Stored(store::Report),
     /// Take no new calls.
     Drain,
     /// End every call.
@@ -79,6 +82,7 @@ pub(super) struct Signalling {
     poller: Poller,
     inbox: Inbox<Input>,
     outlets: Outlets,
+    store: Store,
     clock: Clock,
     dropped: u64,
     panics: u64,
@@ -92,6 +96,7 @@ impl Signalling {
         switch: Switch,
         inbox: Inbox<Input>,
         outlets: Outlets,
+        store: Store,
         clock: Clock,
     ) -> io::Result<Self> {
         let udp = UdpSocket::bind(address)?;
@@ -113,6 +118,7 @@ impl Signalling {
             poller,
             inbox,
             outlets,
+            store,
             clock,
             dropped,
             panics,
@@ -128,6 +134,8 @@ impl Signalling {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         let (mut ready, mut buffer) = (Vec::new(), vec![0_u8; DATAGRAM_MAX]);
+        // What was restored may have something to say before anything happens.
+        self.guarded(|_| {});
         loop {
             let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
             let wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
@@ -189,6 +197,13 @@ impl Signalling {
                 Input::Clip(path, clip) => {
                     self.guarded(|switch| switch.handle_clip(&path, clip, now));
                 }
+                Input::Stored(store::Report::DurableUpTo(sequence)) => {
+                    self.guarded(|switch| switch.handle_durable(sequence, now));
+                }
+                Input::Stored(store::Report::Failed(error)) => {
+                    tracing::error!(%error, "the journal failed: nothing is promised any more");
+                    self.guarded(|switch| switch.handle_journal_failed(now));
+                }
                 Input::Drain => self.guarded(Switch::drain),
                 Input::HangUp => self.guarded(|switch| switch.hangup_all(now)),
                 Input::Gauges(reply) => {
@@ -237,6 +252,13 @@ impl Signalling {
                     self.switch.handle_clip(&path, why, now);
                 }
             }
+            Output::Record(sequence, record) => {
+                if self.store.write(sequence, record).is_err() {
+                    let now = self.clock.now();
+                    tracing::error!("the journal does not keep up: nothing is promised any more");
+                    self.switch.handle_journal_failed(now);
+                }
+            }
             Output::Fact(fact) => self.note(&fact),
         }
     }
@@ -279,6 +301,17 @@ impl Signalling {
                 let count = self.ended.entry(reason.to_string()).or_default();
                 *count += 1;
                 tracing::info!(?leg, %reason, lasted_ms, "ended");
+            }
+            Fact::Promised { promise } => tracing::info!(promise, "callback promised"),
+            Fact::PromiseEnded { promise, end } => {
+                tracing::info!(promise, end, "promise ended");
+            }
+            Fact::AttemptLeftBehind { promise, attempt } => {
+                tracing::warn!(
+                    promise,
+                    attempt,
+                    "an attempt of an earlier process has no known end"
+                );
             }
             Fact::RunFailed { flow, error } => tracing::warn!(flow, error, "the flow failed"),
             Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),

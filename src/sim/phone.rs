@@ -3,6 +3,9 @@
 //! It is made of the same endpoint and shard as the server. A simulated world moves it on
 //! simulated time; `ringback demo` moves it on real sockets.
 
+mod register;
+mod wire;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,15 +14,14 @@ use std::time::Duration;
 use rtp_rs::RtpReader;
 
 use crate::base::{Armed, Rng, Tick, Timers};
-use crate::media::{
-    self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone, Wire,
-};
+use crate::media::{self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone};
 use crate::sdp::{self, Direction, Encoding, Negotiated};
 use crate::sim::{Packet, Payload};
 use crate::sip::{
     self, Body, Cause, Credentials, DialogId, Endpoint, Event, Flow, Message, Method, Outgoing,
     Party, Transport,
 };
+use wire::PhoneWire;
 
 /// Samples a phone remembers: ten minutes.
 pub const HEARD_MAX: usize = 10 * 60 * 8000;
@@ -249,27 +251,6 @@ impl Phone {
         self.turn(Direction::SendRecv, now);
     }
 
-    /// Registers as this user, and again before the registration ends; calls prove the same user.
-    pub fn register(&mut self, server: SocketAddr, user: &str, password: &str, now: Tick) {
-        self.forget_registration();
-        let credentials = Credentials { username: user.to_owned(), password: password.to_owned() };
-        self.registration = Some(Registration { server, credentials, refresh_timer: None });
-        self.send_register(EXPIRES, now);
-        self.drain(now);
-    }
-
-    /// Takes its registration back; its calls prove nobody from now on.
-    pub fn unregister(&mut self, now: Tick) {
-        self.send_register(0, now);
-        self.forget_registration();
-        self.drain(now);
-    }
-
-    /// Is cut off: it no longer refreshes its registration, and says nothing.
-    pub fn vanish(&mut self) {
-        self.forget_registration();
-    }
-
     /// Presses digits, 100 ms each with as much between.
     pub fn press(&mut self, digits: &str, now: Tick) {
         if let Some(digits) = Digits::parse(digits) {
@@ -430,45 +411,6 @@ impl Phone {
                 self.on_registered(status, message.as_deref(), now);
             }
             Event::OfferAnswered { message: None, .. } | Event::Info { .. } => {}
-        }
-    }
-
-    fn send_register(&mut self, expires: u32, now: Tick) {
-        let Some(Registration { server, credentials, .. }) = &self.registration else { return };
-        let server = *server;
-        let party = self.party(server);
-        let outgoing = Outgoing {
-            flow: Flow {
-                transport: Transport::Udp,
-                local: self.sip,
-                remote: server,
-                connection: 0,
-            },
-            request_uri: format!("sip:{server}"),
-            from: party.clone(),
-            to: party,
-            headers: vec![("Expires".to_owned(), expires.to_string())],
-            body: None,
-            credentials: Some(credentials.clone()),
-            derived: None,
-        };
-        // A phone that has no room to ask is not registered, which the story will see.
-        let _ = self.endpoint.request(Method::Register, outgoing, now);
-    }
-
-    /// The outcome of a REGISTER; half of what was granted is left when the next one leaves.
-    fn on_registered(&mut self, status: u16, message: Option<&[u8]>, now: Tick) {
-        self.tell(PhoneEvent::Registered(status), now);
-        let granted = message.filter(|_| status == 200).and_then(|bytes| granted(bytes, self.sip));
-        let (Some(known), Some(granted)) = (&mut self.registration, granted) else { return };
-        self.timers.clear_slot(&mut known.refresh_timer);
-        let due = now + Duration::from_secs(granted.into()) / 2;
-        known.refresh_timer = Some(self.timers.arm(due, Wake::Refresh));
-    }
-
-    fn forget_registration(&mut self) {
-        if let Some(mut known) = self.registration.take() {
-            self.timers.clear_slot(&mut known.refresh_timer);
         }
     }
 
@@ -645,38 +587,9 @@ impl Phone {
     }
 }
 
-/// The seconds that a registrar granted the contact at this address.
-fn granted(response: &[u8], address: SocketAddr) -> Option<u32> {
-    let message = Message::parse(response).ok()?;
-    let host = format!("@{address}");
-    for contact in message.contacts().filter_map(Result::ok) {
-        if let Some(own) = contact.address().filter(|own| own.uri_text.ends_with(&host)) {
-            return own.expires();
-        }
-    }
-    None
-}
-
 const fn codec(encoding: Encoding) -> Codec {
     match encoding {
         Encoding::Pcmu => Codec::Pcmu,
         Encoding::Pcma => Codec::Pcma,
-    }
-}
-
-/// Sends the phone's audio from its two ports.
-struct PhoneWire<'a> {
-    audio: SocketAddr,
-    packets: &'a mut VecDeque<Packet>,
-}
-
-impl Wire for PhoneWire<'_> {
-    fn send(&mut self, _leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        let port = match channel {
-            Channel::Rtp => self.audio.port(),
-            Channel::Rtcp => self.audio.port() + 1,
-        };
-        let from = SocketAddr::new(self.audio.ip(), port);
-        self.packets.push_back(Packet { from, to, payload: Payload::Media(packet.to_vec()) });
     }
 }

@@ -9,6 +9,7 @@ use crate::base::{Rng, Tick};
 use crate::call::{Config, Fact, Gauges, Output, Switch};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
+use crate::promise::{Journal, Record, Secret};
 use crate::sim::{Packet, Payload};
 use crate::sip::{Flow, Transport};
 
@@ -33,6 +34,8 @@ pub struct Server {
     next_tick: Option<Tick>,
     phase: u8,
     packets: VecDeque<Packet>,
+    /// What a disk would hold.
+    journal: Vec<(u64, Record)>,
     facts: Vec<(Tick, Fact)>,
 }
 
@@ -84,6 +87,7 @@ impl Server {
             next_tick: None,
             phase: 0,
             packets: VecDeque::new(),
+            journal: Vec::new(),
             facts: Vec::new(),
         }
     }
@@ -96,6 +100,24 @@ impl Server {
     /// What has happened; no more than the first [`FACTS_MAX`] things.
     pub fn facts(&self) -> &[(Tick, Fact)] {
         &self.facts
+    }
+
+    /// What a disk would hold: what a server that starts after this one is restored from.
+    pub fn journal(&self) -> Journal {
+        let promises = self.journal.iter().map(|(_, record)| record.promise().0);
+        Journal {
+            records: self.journal.clone(),
+            last_sequence: self.journal.last().map_or(0, |(sequence, _)| *sequence),
+            last_promise: promises.max().unwrap_or_default(),
+            secret: Secret([1, 2]),
+        }
+    }
+
+    /// Takes up what an earlier server left on disk; before the first call.
+    pub fn restore(&mut self, journal: Journal, now: Tick) {
+        self.journal.clone_from(&journal.records);
+        self.switch.restore(journal, now).expect("the journal is one of ours");
+        self.drain(now);
     }
 
     /// What is in use.
@@ -211,6 +233,10 @@ impl Server {
                 let clip = self.clips.get(&path).cloned();
                 let clip = clip.ok_or_else(|| format!("no sound file {path}"));
                 self.switch.handle_clip(&path, clip, now);
+            }
+            Output::Record(sequence, record) => {
+                self.journal.push((sequence, record));
+                self.switch.handle_durable(sequence, now);
             }
             Output::Fact(fact) => {
                 if self.facts.len() < FACTS_MAX {

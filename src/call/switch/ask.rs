@@ -11,6 +11,7 @@ use crate::call::node::operation::Operation;
 use crate::call::switch::{Output, Pending, Switch};
 use crate::dispatch::Refused;
 use crate::flow::{AskId, Fault, Input, Item, RunId};
+use crate::promise;
 
 /// Names one question of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +123,8 @@ pub(super) enum Failed {
     Queue(Refused),
     /// The caller's number is withheld or malformed.
     NumberWithheld,
+    /// The book of promises says no.
+    Promise(promise::Refused),
 }
 
 impl Failed {
@@ -142,7 +145,9 @@ impl Failed {
             Self::DialUnknown => "invalid_dial",
             Self::DialTargets | Self::TooManyDials => "invalid_dial_targets",
             Self::QueueLeg => "invalid_queue_leg",
-            Self::QueueEntry | Self::Queue(_) | Self::NumberWithheld => "invalid_queue_entry",
+            Self::QueueEntry | Self::Queue(_) | Self::NumberWithheld | Self::Promise(_) => {
+                "invalid_queue_entry"
+            }
             Self::NoMedia => "transport_error",
         }
     }
@@ -172,6 +177,7 @@ impl fmt::Display for Failed {
             Self::QueueLeg => "only a call that came by a trunk can be queued",
             Self::QueueEntry => "the leg is not queued",
             Self::Queue(refused) => return refused.fmt(f),
+            Self::Promise(refused) => return refused.fmt(f),
             Self::NumberWithheld => "the caller's number is withheld or malformed",
         })
     }
@@ -186,13 +192,13 @@ impl Switch {
             "call.ringing" => self.ring_call(&ask, now),
             "call.bridge" => return self.bridge_call(&ask, now),
             "call.unbridge" => return self.unbridge_call(&ask, now),
-            "dial.make" => return self.make_dial(&ask, now),
+            "dial.make" => return self.make_dial(ask, now),
             "dial.wait" => return self.start_dial_wait(ask, now),
             "dial.break" => return self.break_dial(&ask, now),
             "media.playTone" => return self.start_tone(ask, now),
             "media.stopMedia" => return self.stop_media(&ask, now),
             "queue.putLeg" => self.put_leg(&ask, now),
-            "queue.setCallback" => self.set_callback(&ask, now),
+            "queue.setCallback" => return self.set_callback(ask, now),
             "queue.getStats" => return self.queue_stats(&ask, now),
             "call.hangup" => self.hangup_call(&ask, now),
             "call.wait" => return self.start_wait(ask, now),

@@ -106,6 +106,11 @@ impl Switch {
             }
             self.retain(id, now);
         }
+        for id in [a, b] {
+            if let Some(promise) = self.legs.get_mut(id).and_then(|leg| leg.promise.take()) {
+                self.on_promise_served(promise, now);
+            }
+        }
         let (leg_a, leg_b) = (media_leg(a), media_leg(b));
         self.outputs.push_back(Output::Media(Command::Bridge { a: leg_a, b: leg_b }));
         for id in [a, b] {

@@ -15,21 +15,22 @@ use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::{Switch, Wake};
 use crate::dispatch::OfferId;
+use crate::promise::PromiseId;
 use crate::sdp;
 use crate::sip::{Body, Outgoing, Party};
 
 impl Switch {
     /// `dial.make`.
-    pub(super) fn make_dial(&mut self, ask: &Ask, now: Tick) {
-        let workflow = self.workflow_of(ask);
+    pub(super) fn make_dial(&mut self, ask: Ask, now: Tick) {
+        let workflow = self.workflow_of(&ask);
         let found = match ask.text("callMode").as_str() {
-            "extension" => Ok(self.free_extensions(ask, workflow)),
-            "trunk" => self.trunk_targets(ask, workflow),
+            "extension" => Ok(self.free_extensions(&ask, workflow)),
+            "trunk" => self.trunk_targets(&ask, workflow),
             _ => Err(Failed::DialMode),
         };
-        let targets = match found {
+        let mut targets = match found {
             Ok(targets) => targets,
-            Err(failed) => return self.fail(ask, failed),
+            Err(failed) => return self.fail(&ask, failed),
         };
         if targets.is_empty() && ask.text("callMode") == "extension" {
             let numbers = words(ask.parameter("extensionNumbers"));
@@ -38,17 +39,23 @@ impl Switch {
                 "message": "no registered and free endpoint",
                 "extensionNumbers": numbers,
             });
-            return self.answer(ask, ask.branch("Unavailable"), payload, None);
+            return self.answer(&ask, ask.branch("Unavailable"), payload, None);
         }
         let is_single = targets.len() == 1;
-        let dial = self.begin_dial(workflow, targets, strategy(ask), caller(ask), now);
-        let Some(dial) = dial else { return self.fail(ask, Failed::TooManyDials) };
+        let number = ask.text("destination");
+        if let (true, Some(promise)) = (is_single, self.promise_of_run(&ask, number.trim())) {
+            let target = targets.remove(0);
+            let (strategy, caller) = (strategy(&ask), caller(&ask));
+            return self.plan_attempt(ask, promise, target, strategy, caller, now);
+        }
+        let dial = self.begin_dial(workflow, targets, strategy(&ask), caller(&ask), now);
+        let Some(dial) = dial else { return self.fail(&ask, Failed::TooManyDials) };
         let mut payload = json!({ "dialId": dial_text(dial) });
         let attempt = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
         if let (true, Some(leg)) = (is_single, attempt) {
             payload["legId"] = leg_text(leg).into();
         }
-        self.answer(ask, ask.branch("Result"), payload, None);
+        self.answer(&ask, ask.branch("Result"), payload, None);
     }
 
     /// `dial.break`. A dial that is final stays as it is.
@@ -71,13 +78,15 @@ impl Switch {
         caller: Caller,
         now: Tick,
     ) -> Option<DialRef> {
-        self.begin_dial_for(None, workflow, targets, strategy, caller, now)
+        self.begin_dial_for(None, None, workflow, targets, strategy, caller, now)
     }
 
-    /// Starts a dial on behalf of a queue's offer.
+    /// Starts a dial on behalf of a queue's offer, or of a promise's attempt.
+    #[expect(clippy::too_many_arguments, reason = "a dial is all of this")]
     pub(super) fn begin_dial_for(
         &mut self,
         offer: Option<OfferId>,
+        promise: Option<(PromiseId, u32)>,
         workflow: usize,
         targets: Vec<Target>,
         strategy: Strategy,
@@ -98,6 +107,7 @@ impl Switch {
             caller,
             last_reason: "no_targets",
             offer,
+            promise,
         })?;
         self.touch_dial(id, now);
         match strategy {
@@ -155,7 +165,7 @@ impl Switch {
         dial.targets.clear();
         let losers = std::mem::take(&mut dial.attempts);
         let mut step = dial.step.take();
-        let offer = dial.offer.take();
+        let (offer, promise) = (dial.offer.take(), dial.promise.take());
         self.timers.clear_slot(&mut step);
         for loser in losers.into_iter().filter(|loser| *loser != winner) {
             self.detach_attempt(loser, now);
@@ -169,6 +179,9 @@ impl Switch {
         self.touch_dial(id, now);
         if let Some(offer) = offer {
             self.on_offer_answered(offer, winner, now);
+        }
+        if let Some(attempt) = promise {
+            self.on_attempt_over(attempt, None, now);
         }
     }
 
@@ -218,7 +231,7 @@ impl Switch {
         dial.targets.clear();
         let attempts = std::mem::take(&mut dial.attempts);
         let mut step = dial.step.take();
-        let offer = dial.offer.take();
+        let (offer, promise) = (dial.offer.take(), dial.promise.take());
         self.timers.clear_slot(&mut step);
         for attempt in attempts {
             self.detach_attempt(attempt, now);
@@ -228,6 +241,9 @@ impl Switch {
         self.touch_dial(id, now);
         if let Some(offer) = offer {
             self.on_offer_failed(offer, now);
+        }
+        if let Some(attempt) = promise {
+            self.on_attempt_over(attempt, Some(why), now);
         }
     }
 
@@ -354,7 +370,7 @@ impl Switch {
             headers: caller.headers.clone(),
             body: Some(Body::sdp(sdp::offer(&local))),
             credentials: target.credentials.clone(),
-            derived: None,
+            derived: target.derived.clone(),
         };
         let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
             self.ports.release(port, now);
@@ -407,7 +423,7 @@ impl Switch {
     }
 
     pub(super) fn workflow_of(&self, ask: &Ask) -> usize {
-        self.runs.get(&ask.key.run).copied().unwrap_or_default()
+        self.runs.get(&ask.key.run).map_or(0, |run| run.workflow)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::base::Tick;
 use crate::call::leg::Leg;
 use crate::call::payload;
 use crate::call::switch::register::{Unproven, headers};
-use crate::call::switch::{Fact, Output, Switch};
+use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::Trigger;
 use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
 use crate::sdp::{self, Direction, Encoding};
@@ -121,20 +121,21 @@ impl Switch {
     }
 
     fn start_run(&mut self, trigger: &Trigger, outputs: Vec<Vec<Item>>) {
-        self.start_run_at(trigger.graph.clone(), trigger.workflow, trigger.node, outputs);
+        let card = RunCard { workflow: trigger.workflow, entry: None };
+        self.start_run_at(trigger.graph.clone(), card, trigger.node, outputs);
     }
 
     /// Starts a run of a workflow at one of its triggers.
     pub(super) fn start_run_at(
         &mut self,
         graph: Arc<Graph>,
-        workflow: usize,
+        card: RunCard,
         trigger: NodeIndex,
         outputs: Vec<Vec<Item>>,
     ) {
         self.runs_begun += 1;
         let run = RunId(self.runs_begun);
-        self.runs.insert(run, workflow);
+        self.runs.insert(run, card);
         self.outputs.push_back(Output::Flow(Input::Start { run, graph, trigger, outputs }));
     }
 

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::base::Tick;
 use crate::call::leg::{EndReason, FREE_TTL, LegRef, Status, leg_text};
-use crate::call::switch::ask::Ask;
+use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::attempt_reason;
+use crate::call::switch::promise::NOBODY_WAITS;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::media::Command;
 
@@ -64,7 +65,7 @@ impl Switch {
         let lasted_ms = now.as_millis() - lasted_ms;
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
-        let (dial, entry) = (leg.dial.take(), leg.entry.take());
+        let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         self.ports.release(leg.audio.local.address.port(), now);
         if leg.audio.is_open {
@@ -82,8 +83,9 @@ impl Switch {
             let why = if was_answered { "ended" } else { attempt_reason(reason) };
             self.on_attempt_ended(dial, id, why, now);
         }
-        if let Some(entry) = entry {
-            self.on_caller_gone(entry, now);
+        let has_place = entry.is_some_and(|entry| self.on_caller_gone(entry, now));
+        if let Some(promise) = promise {
+            self.on_promised_caller_gone(promise, has_place, now);
         }
         if let Some((workflow, number)) = phone {
             self.on_extension_changed(workflow, &number, now);
@@ -105,6 +107,10 @@ impl Switch {
                 self.pending.insert(key, (ask, Pending::DialWait(wait)));
                 self.interrupt_dial_wait(key, "call_ended", None, now);
             }
+            Some((ask, Pending::Promise { .. })) => self.fail(&ask, Failed::LegEnded),
+            Some((ask, Pending::Attempt(planned))) => {
+                self.pending.insert(key, (ask, Pending::Attempt(planned)));
+            }
             Some((ask, Pending::Clip { .. })) => {
                 let branch = ask.branch("Interrupted");
                 let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
@@ -119,7 +125,14 @@ impl Switch {
         match self.pending.remove(&key) {
             Some((_, Pending::Wait(wait))) => self.leave_wait(&wait, key, now),
             Some((_, Pending::DialWait(wait))) => self.leave_dial_wait(&wait, key, now),
-            Some((_, Pending::Play { leg, .. } | Pending::Clip { leg })) => {
+            Some((_, Pending::Attempt(planned))) => {
+                let fence = (planned.attempt.promise, planned.attempt.attempt);
+                self.on_attempt_over(fence, Some(NOBODY_WAITS), now);
+            }
+            Some((
+                _,
+                Pending::Play { leg, .. } | Pending::Clip { leg } | Pending::Promise { leg, .. },
+            )) => {
                 self.leave_leg(leg, key);
                 self.release(leg, now);
             }

@@ -11,6 +11,7 @@ mod dial_wait;
 mod incoming;
 mod life;
 mod play;
+mod promise;
 mod queue;
 mod register;
 mod signals;
@@ -27,8 +28,10 @@ use crate::call::dial::{Dial, DialRef};
 use crate::call::leg::{EndReason, Leg, LegRef};
 use crate::call::site::{self, Site};
 use crate::call::trigger::{ExtensionSettings, Trigger, TrunkSettings};
+use crate::dispatch::EntryId;
 use crate::flow::{self, Graph, RunId};
 use crate::media::{self, Clip, Ports, Report};
+use crate::promise::{self as promise_book, PromiseId};
 use crate::sip::{self, DialogId, Endpoint};
 
 pub use ask::AskRef;
@@ -36,6 +39,7 @@ pub use ask::AskRef;
 use ask::Ask;
 use dial_wait::DialWait;
 use play::{Clips, Player};
+use promise::{Planned, Promises};
 use queue::Queues;
 use wait::Wait;
 
@@ -80,6 +84,8 @@ pub enum Output {
     Flow(flow::Input),
     /// Load this sound file and call [`Switch::handle_clip`].
     Load(String),
+    /// Write this down under this number, and call [`Switch::handle_durable`] when it is safe.
+    Record(u64, promise_book::Record),
     /// Something that an operator wants to know.
     Fact(Fact),
 }
@@ -123,6 +129,25 @@ pub enum Fact {
         /// From its beginning, in milliseconds.
         lasted_ms: u64,
     },
+    /// A promise is on disk.
+    Promised {
+        /// Its number.
+        promise: u64,
+    },
+    /// A promise was kept, or ended otherwise.
+    PromiseEnded {
+        /// Its number.
+        promise: u64,
+        /// How.
+        end: String,
+    },
+    /// An earlier process died while it dialled this.
+    AttemptLeftBehind {
+        /// The promise.
+        promise: u64,
+        /// The attempt.
+        attempt: u32,
+    },
     /// A run of a flow ended in an error.
     RunFailed {
         /// Name of the flow.
@@ -160,6 +185,8 @@ pub struct Gauges {
     pub dials: usize,
     /// Queue entries, live and callbacks.
     pub entries: usize,
+    /// Open promises; they may outlive all calls.
+    pub promises: usize,
     /// Timers of the switch itself.
     pub timers: usize,
     /// Media ports in use.
@@ -202,6 +229,16 @@ enum Wake {
     DialFree(DialRef),
     /// The next step of a sequence of attempts.
     DialStep(DialRef),
+    /// A promise may have been left without a place.
+    Place(PromiseId),
+}
+
+/// What the switch knows of a run.
+#[derive(Clone, Copy, Debug)]
+struct RunCard {
+    workflow: usize,
+    /// The queue entry that it was started for.
+    entry: Option<EntryId>,
 }
 
 /// What a run waits for.
@@ -215,6 +252,10 @@ enum Pending {
     Play { leg: LegRef, player: u64, digits_interrupt: bool },
     /// A sound file that is being loaded.
     Clip { leg: LegRef },
+    /// A promise that is being written down.
+    Promise { leg: LegRef, promise: PromiseId },
+    /// An attempt that is being written down.
+    Attempt(Box<Planned>),
 }
 
 /// The switch.
@@ -235,7 +276,8 @@ pub struct Switch {
     triggers: Vec<Trigger>,
     site: Site,
     workflows: Vec<Arc<Graph>>,
-    runs: BTreeMap<RunId, usize>,
+    runs: BTreeMap<RunId, RunCard>,
+    promises: Promises,
     runs_begun: u64,
     outputs: VecDeque<Output>,
     is_draining: bool,
@@ -265,6 +307,7 @@ impl Switch {
             site,
             workflows: Vec::new(),
             runs: BTreeMap::new(),
+            promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
             runs_begun: 0,
             outputs: VecDeque::new(),
             is_draining: false,
@@ -353,11 +396,16 @@ impl Switch {
                 Wake::Wait(key) => self.on_wait_expired(key, now),
                 Wake::DialFree(dial) => self.on_dial_free(dial, now),
                 Wake::DialStep(dial) => self.on_dial_step(dial, now),
+                Wake::Place(promise) => self.on_place_wait(promise, now),
             }
             self.drain_endpoint(now);
         }
         if self.queues.poll_timeout().is_some_and(|due| due <= now) {
             self.on_queue_timeout(now);
+            self.drain_endpoint(now);
+        }
+        if self.promises.poll_timeout().is_some_and(|due| due <= now) {
+            self.on_promise_timeout(now);
             self.drain_endpoint(now);
         }
     }
@@ -369,6 +417,7 @@ impl Switch {
             self.timers.next(),
             self.site.poll_timeout(),
             self.queues.poll_timeout(),
+            self.promises.poll_timeout(),
         ];
         due.into_iter().flatten().min()
     }
@@ -406,6 +455,7 @@ impl Switch {
             players: self.players.len(),
             dials: self.dials.len(),
             entries: self.queues.len(),
+            promises: self.promises.len(),
             timers: self.timers.len(),
             ports: self.ports.taken(),
             runs: self.runs.len(),
@@ -417,7 +467,7 @@ impl Switch {
     }
 
     fn on_finished(&mut self, run: RunId, outcome: &flow::Finished) {
-        let Some(workflow) = self.runs.remove(&run) else { return };
+        let Some(RunCard { workflow, .. }) = self.runs.remove(&run) else { return };
         if let flow::Finished::Failed { node, fault } = outcome {
             let flow = self.workflows[workflow].name().to_owned();
             let error = format!("node {}: {fault}", node.as_deref().unwrap_or("?"));

@@ -10,14 +10,15 @@ use crate::base::Tick;
 use crate::call::dial::{Caller, DialRef, Strategy, dial_text};
 use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::node::operation::words;
-use crate::call::switch::Switch;
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::dial::{caller, strategy};
+use crate::call::switch::{RunCard, Switch};
 use crate::dispatch::{
-    self, AgentId, BreakReason, CallRef, Dispatcher, EntryId, Event, Mode, OfferId, Party,
-    Placement, Policy, QueueId, Request, Retry,
+    self, AgentId, BreakReason, CallRef, Dispatcher, EntryId, Event, Gone, Mode, OfferId, OrderKey,
+    Party, Placement, Policy, QueueId, Request, Retry,
 };
 use crate::flow::{Graph, Item, NodeIndex};
+use crate::promise::{Place, Wanted};
 
 /// Entries of all queues together.
 const ENTRIES_MAX: usize = 100_000;
@@ -151,15 +152,34 @@ impl Switch {
             leg.entry = Some(entry.0);
         }
         self.retain(id, now);
+        self.resume_promise(id, entry, now);
         self.drain_queues(now);
         Ok(id)
     }
 
     /// `queue.setCallback`. It only marks the entry: the caller stays where he is (QC-14).
-    pub(super) fn set_callback(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
+    ///
+    /// What it promises is on disk before the run goes on, and so before the caller hears it.
+    pub(super) fn set_callback(&mut self, ask: Ask, now: Tick) {
+        let is_enabled = ask.parameter("callbackEnabled") != Some(&Value::Bool(false));
+        match self.mark(&ask, is_enabled, now) {
+            Ok((leg, entry)) if is_enabled => self.promise_callback(ask, leg, entry, now),
+            Ok((leg, entry)) => {
+                self.unpromise(leg, entry, now);
+                self.answer(&ask, 0, json!({ "legId": leg_text(leg) }), None);
+            }
+            Err(failed) => self.fail(&ask, failed),
+        }
+    }
+
+    fn mark(
+        &mut self,
+        ask: &Ask,
+        is_enabled: bool,
+        now: Tick,
+    ) -> Result<(LegRef, EntryId), Failed> {
         let (id, leg) = self.live_leg_of(ask)?;
         let entry = leg.entry.map(EntryId).ok_or(Failed::QueueEntry)?;
-        let is_enabled = ask.parameter("callbackEnabled") != Some(&Value::Bool(false));
         let party = self.queues.dispatcher.party_of(entry);
         if is_enabled && party.is_some_and(|party| party.number.is_none()) {
             return Err(Failed::NumberWithheld);
@@ -170,7 +190,7 @@ impl Switch {
             card.is_callback_enabled = is_enabled;
         }
         self.touch(id, now);
-        Ok(id)
+        Ok((id, entry))
     }
 
     /// `queue.getStats`.
@@ -190,11 +210,68 @@ impl Switch {
         }
     }
 
-    /// The leg of an entry has ended.
-    pub(super) fn on_caller_gone(&mut self, entry: u64, now: Tick) {
-        // An entry that has ended meanwhile no longer minds its caller.
-        let _ = self.queues.dispatcher.caller_gone(EntryId(entry), now);
+    /// The leg of an entry has ended; says whether his place is kept.
+    pub(super) fn on_caller_gone(&mut self, entry: u64, now: Tick) -> bool {
+        let gone = self.queues.dispatcher.caller_gone(EntryId(entry), now);
         self.drain_queues(now);
+        gone == Ok(Gone::Callback)
+    }
+
+    /// Puts a promise back into its queue at its old place; `None` when the queue refuses.
+    pub(super) fn put_callback(
+        &mut self,
+        queue: QueueId,
+        party: Party,
+        key: OrderKey,
+        caller: Caller,
+        now: Tick,
+    ) -> Option<EntryId> {
+        let request = Request::callback(party, key);
+        let entry = self.queues.dispatcher.enqueue(queue, request, now).ok()?;
+        self.queues.cards.insert(entry, Card { queue, caller, is_callback_enabled: true });
+        Some(entry)
+    }
+
+    /// The entry's caller has a promise already.
+    pub(super) fn mark_callback(&mut self, entry: EntryId) {
+        if self.queues.dispatcher.set_callback(entry, true).is_ok()
+            && let Some(card) = self.queues.cards.get_mut(&entry)
+        {
+            card.is_callback_enabled = true;
+        }
+    }
+
+    /// Whether the entry is in its queue.
+    pub(super) fn has_entry(&self, entry: EntryId) -> bool {
+        self.queues.cards.contains_key(&entry)
+    }
+
+    /// The queue with this lasting number.
+    pub(super) fn queue_by_key(&self, key: u64) -> Option<QueueId> {
+        let is_it = |queue: &Queue| queue_key(queue.graph.name(), &queue.reference) == key;
+        self.queues.queues.iter().position(is_it).map(|place| QueueId(place as u64))
+    }
+
+    /// What a promise to the caller of an entry would hold.
+    pub(super) fn wanted(&self, entry: EntryId) -> Option<Wanted> {
+        let card = self.queues.cards.get(&entry)?;
+        let queue = &self.queues.queues[card.queue.0 as usize];
+        let party = self.queues.dispatcher.party_of(entry)?;
+        let key = self.queues.dispatcher.key_of(entry)?;
+        Some(Wanted {
+            queue: queue_key(queue.graph.name(), &queue.reference),
+            number: party.number.clone()?,
+            name: Some(card.caller.name.clone()).filter(|name| !name.is_empty()),
+            trunk: party.trunk.clone(),
+            place: Place {
+                class: match key.placement {
+                    Placement::Front => 0,
+                    Placement::Back => 1,
+                },
+                enqueued_us: key.enqueued_us,
+                sequence: key.sequence,
+            },
+        })
     }
 
     /// An agent took the offer that a dial was made for.
@@ -248,7 +325,8 @@ impl Switch {
         self.drain_queues(now);
     }
 
-    fn drain_queues(&mut self, now: Tick) {
+    /// Takes everything that the dispatcher has to say.
+    pub(super) fn drain_queues(&mut self, now: Tick) {
         while let Some(event) = self.queues.dispatcher.poll_event() {
             self.on_queue_event(event, now);
         }
@@ -295,6 +373,7 @@ impl Switch {
             }
             Event::Ended { entry, .. } => {
                 self.queues.cards.remove(&entry);
+                self.on_callback_entry_ended(entry, now);
             }
         }
     }
@@ -318,7 +397,8 @@ impl Switch {
                 Strategy::Sequential { attempt, gap }
             }
         };
-        let dial = self.begin_dial_for(Some(offer), workflow, targets, strategy, card.caller, now);
+        let dial =
+            self.begin_dial_for(Some(offer), None, workflow, targets, strategy, card.caller, now);
         let Some(dial) = dial else { return self.on_offer_failed(offer, now) };
         if self.dials.get(dial).is_some_and(|dial| dial.is_dialing()) {
             self.queues.offers.insert(offer, dial);
@@ -334,7 +414,8 @@ impl Switch {
         let (graph, node, workflow) = (queue.graph.clone(), queue.node, queue.workflow);
         let mut outputs = vec![Vec::new(), Vec::new(), Vec::new()];
         outputs[branch].push(Item::new(payload));
-        self.start_run_at(graph, workflow, node, outputs);
+        let card = RunCard { workflow, entry: Some(entry) };
+        self.start_run_at(graph, card, node, outputs);
     }
 
     fn entry_payload(
@@ -424,6 +505,14 @@ fn with_leg(mut payload: Map<String, Value>, leg: Option<CallRef>) -> Map<String
         payload.insert("legId".to_owned(), text.into());
     }
     payload
+}
+
+/// A number for a queue that outlives the process and the order of the flows (FNV-1a, 64 bit).
+fn queue_key(workflow: &str, reference: &str) -> u64 {
+    let bytes = workflow.bytes().chain([0]).chain(reference.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Whether a caller's number is one that can be called back; a withheld one is not.

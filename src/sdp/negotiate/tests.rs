@@ -69,6 +69,12 @@ fn other_media_is_refused_in_its_place() {
 }
 
 #[test]
+fn a_refused_line_without_a_known_format_can_still_be_read() {
+    let (body, _) = answered("m=audio 1 RTP/AVP 8\r\nm=audio 0 RTP/AVP 130\r\n");
+    assert!(Description::parse(body.as_bytes()).is_ok(), "{body}");
+}
+
+#[test]
 fn what_cannot_be_done_is_488_and_what_cannot_be_read_400() {
     let status = |media: &str| answer(offer_of(media).as_bytes(), &local()).unwrap_err().status();
     assert_eq!(status("m=audio 5004 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n"), 488);

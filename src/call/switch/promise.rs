@@ -1,0 +1,388 @@
+//! Promises: written down before they are confirmed, dialled by one attempt at a time, and never
+//! without a place to come back to.
+//!
+//! The book decides; this file brings its words together with legs, queue entries and dials.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::base::{Armed, Tick};
+use crate::call::dial::{Caller, DialRef, Strategy, dial_text};
+use crate::call::leg::{EndReason, LegRef, leg_text};
+use crate::call::site::Target;
+use crate::call::switch::ask::{Ask, Failed};
+use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
+use crate::dispatch::{EntryId, OrderKey, Party, Placement};
+use crate::promise::{
+    Attempt, Book, Event, Journal, Outcome, Place, Policy, PromiseId, RestoreError, Secret, State,
+};
+use crate::sip::Derived;
+
+/// The book, and what its promises are in this process.
+#[derive(Debug)]
+pub(super) struct Promises {
+    book: Book,
+    /// Promises by the entry that they were made or restored for, as long as they are open.
+    by_entry: BTreeMap<EntryId, PromiseId>,
+    /// Promises without a place that are left to a run for a while.
+    left_to_run: BTreeMap<PromiseId, Armed>,
+}
+
+/// A dial that waits until its attempt is on disk.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) attempt: Attempt,
+    pub(super) target: Target,
+    pub(super) strategy: Strategy,
+    pub(super) caller: Caller,
+    pub(super) workflow: usize,
+}
+
+impl Promises {
+    /// Nothing is promised yet.
+    pub(super) fn new(secret: [u64; 2], epoch_ms: u64) -> Self {
+        let journal = Journal::empty(Secret(secret));
+        let book = Book::restore(journal, Policy::DEFAULT, epoch_ms, Tick::ZERO);
+        Self {
+            book: book.expect("an empty journal is in order"),
+            by_entry: BTreeMap::new(),
+            left_to_run: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Tick> {
+        self.book.poll_timeout()
+    }
+
+    /// Open promises.
+    pub(super) fn len(&self) -> usize {
+        self.book.iter().count()
+    }
+}
+
+impl Switch {
+    /// Takes up what an earlier process promised; before the first call, after the last flow.
+    pub fn restore(&mut self, journal: Journal, now: Tick) -> Result<(), RestoreError> {
+        let book = Book::restore(journal, Policy::DEFAULT, self.config.epoch_ms, now)?;
+        self.promises.book = book;
+        self.drain_promises(now);
+        Ok(())
+    }
+
+    /// Every record up to this number is on disk.
+    pub fn handle_durable(&mut self, sequence: u64, now: Tick) {
+        self.promises.book.durable_up_to(sequence);
+        self.drain_promises(now);
+        self.drain_endpoint(now);
+    }
+
+    /// The disk refuses: nothing is promised any more; who waits for a promise is told.
+    pub fn handle_journal_failed(&mut self, now: Tick) {
+        self.promises.book.journal_failed();
+        let waits =
+            |pending: &Pending| matches!(pending, Pending::Promise { .. } | Pending::Attempt(_));
+        let stuck = self.pending.iter().filter(|(_, (_, pending))| waits(pending));
+        for key in stuck.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let Some((ask, pending)) = self.pending.remove(&key) else { continue };
+            if let Pending::Promise { leg, .. } = pending {
+                self.leave_leg(leg, key);
+                self.release(leg, now);
+            }
+            self.fail(&ask, Failed::Promise(crate::promise::Refused::JournalFailed));
+        }
+    }
+
+    /// Promises a callback to the caller of an entry; the run goes on when it is on disk (QC-06).
+    pub(super) fn promise_callback(&mut self, ask: Ask, leg: LegRef, entry: EntryId, now: Tick) {
+        let wanted = match self.wanted(entry) {
+            Some(wanted) => wanted,
+            None => return self.fail(&ask, Failed::NumberWithheld),
+        };
+        let promised = match self.promises.book.promise(wanted, now) {
+            Ok(promised) => promised,
+            Err(refused) => return self.fail(&ask, Failed::Promise(refused)),
+        };
+        self.promises.by_entry.insert(entry, promised.promise);
+        if let Some(leg) = self.legs.get_mut(leg) {
+            leg.promise = Some(promised.promise);
+            leg.waiting.push(ask.key);
+        }
+        self.retain(leg, now);
+        self.suspend(ask, Pending::Promise { leg, promise: promised.promise });
+        self.drain_promises(now);
+    }
+
+    /// Takes back the promise of an entry, if it has one.
+    pub(super) fn unpromise(&mut self, leg: LegRef, entry: EntryId, now: Tick) {
+        if let Some(promise) = self.promises.by_entry.remove(&entry) {
+            let _ = self.promises.book.cancel(promise, now);
+            if let Some(leg) = self.legs.get_mut(leg) {
+                leg.promise = None;
+            }
+        }
+        self.drain_promises(now);
+    }
+
+    /// A caller with a promise has joined a queue again: the promise is live, never dialled (A10).
+    pub(super) fn resume_promise(&mut self, leg: LegRef, entry: EntryId, now: Tick) {
+        let Some(wanted) = self.wanted(entry) else { return };
+        let Some(promise) = self.promises.book.find(wanted.queue, &wanted.number) else { return };
+        let _ = self.promises.book.resume_live(promise, now);
+        self.promises.by_entry.insert(entry, promise);
+        if let Some(leg) = self.legs.get_mut(leg) {
+            leg.promise = Some(promise);
+        }
+        self.mark_callback(entry);
+        self.drain_promises(now);
+    }
+
+    /// The caller of a promise has hung up. `has_place`: his entry stays in its queue.
+    pub(super) fn on_promised_caller_gone(
+        &mut self,
+        promise: PromiseId,
+        has_place: bool,
+        now: Tick,
+    ) {
+        let _ = self.promises.book.caller_gone(promise, now);
+        if !has_place {
+            // The run that was about to serve him may call him back at once; if it does not, the
+            // promise gets a place again.
+            self.leave_to_run(promise, now);
+        }
+        self.drain_promises(now);
+    }
+
+    /// The caller of a promise has been bridged: nothing is owed any more.
+    pub(super) fn on_promise_served(&mut self, promise: PromiseId, now: Tick) {
+        let _ = self.promises.book.served_live(promise, now);
+        self.drain_promises(now);
+    }
+
+    /// A callback's entry has ended, whatever the reason: until its customer is reached the
+    /// promise comes back.
+    pub(super) fn on_callback_entry_ended(&mut self, entry: EntryId, now: Tick) {
+        if let Some(promise) = self.promises.by_entry.get(&entry).copied() {
+            self.leave_to_run(promise, now);
+        }
+    }
+
+    fn leave_to_run(&mut self, promise: PromiseId, now: Tick) {
+        self.take_from_run(promise);
+        let armed = self.timers.arm(now + PLACE_WAIT, Wake::Place(promise));
+        self.promises.left_to_run.insert(promise, armed);
+    }
+
+    fn take_from_run(&mut self, promise: PromiseId) {
+        if let Some(armed) = self.promises.left_to_run.remove(&promise) {
+            self.timers.clear(armed);
+        }
+    }
+
+    /// A promise that was left to a run: if nobody dials it and nobody queues it, it waits for its
+    /// next turn.
+    pub(super) fn on_place_wait(&mut self, promise: PromiseId, now: Tick) {
+        self.promises.left_to_run.remove(&promise);
+        let is_queued = self.promises.book.state(promise) == Some(State::Queued);
+        let mut entries = self.promises.by_entry.iter().filter(|(_, other)| **other == promise);
+        if is_queued && !entries.any(|(entry, _)| self.has_entry(*entry)) {
+            let _ = self.promises.book.postpone(promise, now);
+            self.drain_promises(now);
+        }
+    }
+
+    /// The promise that a run's dial would keep: its run was started for an entry with one, and
+    /// it dials the number that was promised.
+    pub(super) fn promise_of_run(&self, ask: &Ask, number: &str) -> Option<PromiseId> {
+        let entry = self.runs.get(&ask.key.run)?.entry?;
+        let promise = *self.promises.by_entry.get(&entry)?;
+        let wanted = self.promises.book.wanted(promise)?;
+        (wanted.number == number).then_some(promise)
+    }
+
+    /// Plans the attempt that a dial is; its INVITE leaves when that is on disk (I4).
+    pub(super) fn plan_attempt(
+        &mut self,
+        ask: Ask,
+        promise: PromiseId,
+        target: Target,
+        strategy: Strategy,
+        caller: Caller,
+        now: Tick,
+    ) {
+        let workflow = self.workflow_of(&ask);
+        match self.promises.book.begin_attempt(promise, now) {
+            Ok(attempt) => {
+                let planned = Planned { attempt, target, strategy, caller, workflow };
+                self.suspend(ask, Pending::Attempt(Box::new(planned)));
+                self.drain_promises(now);
+            }
+            // At most one live attempt (A1), and nobody is dialled who is on the line (A10).
+            Err(refused) => self.fail(&ask, Failed::Promise(refused)),
+        }
+    }
+
+    /// The dial of an attempt is over.
+    pub(super) fn on_attempt_over(
+        &mut self,
+        attempt: (PromiseId, u32),
+        why: Option<&'static str>,
+        now: Tick,
+    ) {
+        let outcome = match why {
+            None => Outcome::Reached,
+            Some("busy") => Outcome::Busy,
+            Some("declined") => Outcome::Refused,
+            Some("invalid_number") => Outcome::Invalid,
+            Some("network_error" | "no_targets") => Outcome::Network,
+            Some(CALLED_IN | NOBODY_WAITS) => Outcome::Broken,
+            Some(_) => Outcome::NoAnswer,
+        };
+        let (promise, attempt) = attempt;
+        // A report about an attempt that is over already says nothing new.
+        let _ = self.promises.book.attempt_ended(promise, attempt, outcome, now);
+        self.drain_promises(now);
+    }
+
+    /// The book's own timers.
+    pub(super) fn on_promise_timeout(&mut self, now: Tick) {
+        self.promises.book.handle_timeout(now);
+        self.drain_promises(now);
+    }
+
+    fn drain_promises(&mut self, now: Tick) {
+        loop {
+            if let Some((sequence, record)) = self.promises.book.poll_record() {
+                self.outputs.push_back(Output::Record(sequence, record));
+            } else if let Some(event) = self.promises.book.poll_event() {
+                self.on_promise_event(event, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_promise_event(&mut self, event: Event, now: Tick) {
+        match event {
+            Event::Confirmed { promise } => self.on_confirmed(promise, now),
+            Event::Due { promise } => self.on_due(promise, now),
+            Event::AttemptReady { promise, attempt } => self.on_ready(promise, attempt, now),
+            Event::BreakAttempt { promise, attempt } => {
+                let is_it =
+                    |dial: &crate::call::dial::Dial| dial.promise == Some((promise, attempt));
+                let found = self.dials.iter().find(|(_, dial)| is_it(dial)).map(|(id, _)| id);
+                if let Some(dial) = found {
+                    self.fail_dial(dial, CALLED_IN, EndReason::Broken, now);
+                }
+            }
+            Event::LeftBehind(attempt) => {
+                let (promise, attempt) = (attempt.promise.0, attempt.attempt);
+                self.tell(Fact::AttemptLeftBehind { promise, attempt });
+            }
+            Event::Ended { promise, end } => {
+                self.promises.by_entry.retain(|_, other| *other != promise);
+                self.take_from_run(promise);
+                let end = format!("{end:?}").to_lowercase();
+                self.tell(Fact::PromiseEnded { promise: promise.0, end });
+            }
+        }
+    }
+
+    fn on_confirmed(&mut self, promise: PromiseId, now: Tick) {
+        let waits = |pending: &Pending| matches!(pending, Pending::Promise { promise: waited, .. } if *waited == promise);
+        let found = self.pending.iter().filter(|(_, (_, pending))| waits(pending));
+        for key in found.map(|(key, _)| *key).collect::<Vec<AskRef>>() {
+            let Some((ask, Pending::Promise { leg, .. })) = self.pending.remove(&key) else {
+                continue;
+            };
+            self.leave_leg(leg, key);
+            self.answer(&ask, 0, json!({ "legId": leg_text(leg) }), None);
+            self.release(leg, now);
+        }
+        self.tell(Fact::Promised { promise: promise.0 });
+    }
+
+    fn on_due(&mut self, promise: PromiseId, now: Tick) {
+        let Some(wanted) = self.promises.book.wanted(promise).cloned() else { return };
+        let key = order_key(wanted.place);
+        let caller = Caller {
+            number: wanted.number.clone(),
+            name: wanted.name.clone().unwrap_or_default(),
+            headers: Vec::new(),
+        };
+        let queue = self.queue_by_key(wanted.queue);
+        let party = Party { number: Some(wanted.number), trunk: wanted.trunk };
+        let entry = queue.and_then(|queue| self.put_callback(queue, party, key, caller, now));
+        match entry {
+            Some(entry) => {
+                self.promises.by_entry.insert(entry, promise);
+                self.drain_queues(now);
+            }
+            // Its queue is gone or full: it stays due, and a later flow may bring the queue back.
+            None => {
+                let _ = self.promises.book.postpone(promise, now);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, promise: PromiseId, number: u32, now: Tick) {
+        self.take_from_run(promise);
+        let waits = |pending: &Pending| match pending {
+            Pending::Attempt(planned) => {
+                planned.attempt.promise == promise && planned.attempt.attempt == number
+            }
+            Pending::Wait(_)
+            | Pending::DialWait(_)
+            | Pending::Play { .. }
+            | Pending::Clip { .. }
+            | Pending::Promise { .. } => false,
+        };
+        let found =
+            self.pending.iter().find(|(_, (_, pending))| waits(pending)).map(|(key, _)| *key);
+        let Some((ask, Pending::Attempt(planned))) =
+            found.and_then(|key| self.pending.remove(&key))
+        else {
+            // Its run is gone: nobody would hear the customer.
+            return self.on_attempt_over((promise, number), Some(NOBODY_WAITS), now);
+        };
+        let dial = self.begin_attempt_dial(*planned, now);
+        match dial {
+            Some(dial) => {
+                let mut payload = json!({ "dialId": dial_text(dial) });
+                let leg = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
+                if let Some(leg) = leg {
+                    payload["legId"] = leg_text(leg).into();
+                }
+                self.answer(&ask, ask.branch("Result"), payload, None);
+            }
+            None => {
+                self.on_attempt_over((promise, number), Some("network_error"), now);
+                self.fail(&ask, Failed::TooManyDials);
+            }
+        }
+    }
+
+    fn begin_attempt_dial(&mut self, planned: Planned, now: Tick) -> Option<DialRef> {
+        let Planned { attempt, mut target, strategy, caller, workflow } = planned;
+        let fence = (attempt.promise, attempt.attempt);
+        target.derived = Some(Derived {
+            call_id: attempt.call_id,
+            from_tag: attempt.from_tag,
+            branch: attempt.branch,
+        });
+        self.begin_dial_for(None, Some(fence), workflow, vec![target], strategy, caller, now)
+    }
+}
+
+/// Why an attempt was never made: the run that wanted it is gone.
+pub(super) const NOBODY_WAITS: &str = "nobody_waits";
+/// How long a promise without a place may be left to the run that serves it.
+const PLACE_WAIT: Duration = Duration::from_secs(120);
+/// Why a dial to a customer was broken who is on the line by himself.
+const CALLED_IN: &str = "customer_called_in";
+
+const fn order_key(place: Place) -> OrderKey {
+    let placement = if place.class == 0 { Placement::Front } else { Placement::Back };
+    OrderKey { placement, enqueued_us: place.enqueued_us, sequence: place.sequence }
+}
