@@ -46,6 +46,8 @@ pub struct Leg {
     pub flow: Flow,
     /// The dial that it is an attempt of, until it wins.
     pub dial: Option<DialRef>,
+    /// The dial that it won by being bridged before it was answered.
+    pub won: Option<DialRef>,
     /// The leg that it is bridged with.
     pub peer: Option<LegRef>,
     /// The queue entry that its caller owns.
@@ -179,6 +181,7 @@ impl Leg {
             free: None,
             flow,
             dial: None,
+            won: None,
             peer: None,
             entry: None,
             promise: None,

@@ -153,7 +153,7 @@ impl Switch {
         self.relay_answer(id, now);
         if let Some(dial) = dial {
             self.win_dial(dial, id, now);
-        } else if let Some(dial) = self.dial_won_by(id) {
+        } else if let Some(dial) = self.legs.get_mut(id).and_then(|leg| leg.won.take()) {
             self.dial_event(dial, DialEvent::Answered(id), now);
         }
     }
@@ -175,6 +175,8 @@ impl Switch {
         self.detach_attempt(winner, now);
         if is_answered {
             self.dial_event(id, DialEvent::Answered(winner), now);
+        } else if let Some(leg) = self.legs.get_mut(winner) {
+            leg.won = Some(id);
         }
         self.touch_dial(id, now);
         if let Some(offer) = offer {
@@ -269,11 +271,7 @@ impl Switch {
 
     /// Whether a number of this workflow has a live leg.
     pub(super) fn is_extension_busy(&self, workflow: usize, number: &str) -> bool {
-        self.legs.iter().any(|(_, leg)| {
-            leg.origin.workflow == workflow
-                && leg.end().is_none()
-                && leg.origin.extension.as_deref() == Some(number)
-        })
+        self.busy.get(number).is_some_and(|legs| legs.contains_key(&workflow))
     }
 
     /// Every endpoint of these numbers that may ring.
@@ -394,7 +392,7 @@ impl Switch {
         self.retain(id, now);
         self.open_media(id);
         if let Some(number) = &target.extension {
-            self.on_extension_changed(workflow, number, now);
+            self.on_extension_leg_begun(workflow, number, now);
         }
         Some(id)
     }
@@ -415,11 +413,6 @@ impl Switch {
             let why = dial.last_reason;
             self.fail_dial(id, why, EndReason::Broken, now);
         }
-    }
-
-    fn dial_won_by(&self, leg: LegRef) -> Option<DialRef> {
-        let won = |dial: &Dial| dial.status == Status::Answered(leg);
-        self.dials.iter().find(|(_, dial)| won(dial)).map(|(id, _)| id)
     }
 
     pub(super) fn workflow_of(&self, ask: &Ask) -> usize {

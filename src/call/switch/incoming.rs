@@ -104,7 +104,7 @@ impl Switch {
         self.by_dialog.insert(dialog, id);
         self.touch(id, now);
         if let Some(number) = &extension {
-            self.on_extension_changed(trigger.workflow, number, now);
+            self.on_extension_leg_begun(trigger.workflow, number, now);
         }
         let payload = payload::call(message, &trigger.reference, extension.as_deref(), id);
         let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();

@@ -88,7 +88,7 @@ impl Switch {
             self.on_promised_caller_gone(promise, has_place, now);
         }
         if let Some((workflow, number)) = phone {
-            self.on_extension_changed(workflow, &number, now);
+            self.on_extension_leg_ended(workflow, &number, now);
         }
     }
 

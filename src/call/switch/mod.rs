@@ -267,6 +267,8 @@ pub struct Switch {
     dials: Slab<Dial>,
     queues: Queues,
     by_dialog: HashMap<DialogId, LegRef>,
+    /// Live legs of extensions: how many, by number and workflow.
+    busy: BTreeMap<String, BTreeMap<usize, u32>>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
     players_begun: u64,
@@ -297,6 +299,7 @@ impl Switch {
             dials: Slab::with_max(config.legs_max),
             queues: Queues::new(config.epoch_ms.saturating_mul(1000)),
             by_dialog: HashMap::new(),
+            busy: BTreeMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
             players_begun: 0,

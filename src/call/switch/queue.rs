@@ -48,6 +48,8 @@ struct Queue {
 struct Card {
     queue: QueueId,
     caller: Caller,
+    /// The caller's leg, while he is on the line.
+    leg: Option<LegRef>,
     /// Whether the caller asked to be called back.
     is_callback_enabled: bool,
 }
@@ -147,7 +149,10 @@ impl Switch {
         };
         let joined = self.queues.dispatcher.enqueue(queue, request, now);
         let entry = joined.map_err(Failed::Queue)?;
-        self.queues.cards.insert(entry, Card { queue, caller: shown, is_callback_enabled: false });
+        self.queues.cards.insert(
+            entry,
+            Card { queue, caller: shown, leg: Some(id), is_callback_enabled: false },
+        );
         if let Some(leg) = self.legs.get_mut(id) {
             leg.entry = Some(entry.0);
         }
@@ -212,6 +217,9 @@ impl Switch {
 
     /// The leg of an entry has ended; says whether his place is kept.
     pub(super) fn on_caller_gone(&mut self, entry: u64, now: Tick) -> bool {
+        if let Some(card) = self.queues.cards.get_mut(&EntryId(entry)) {
+            card.leg = None;
+        }
         let gone = self.queues.dispatcher.caller_gone(EntryId(entry), now);
         self.drain_queues(now);
         gone == Ok(Gone::Callback)
@@ -228,7 +236,9 @@ impl Switch {
     ) -> Option<EntryId> {
         let request = Request::callback(party, key);
         let entry = self.queues.dispatcher.enqueue(queue, request, now).ok()?;
-        self.queues.cards.insert(entry, Card { queue, caller, is_callback_enabled: true });
+        self.queues
+            .cards
+            .insert(entry, Card { queue, caller, leg: None, is_callback_enabled: true });
         Some(entry)
     }
 
@@ -298,8 +308,28 @@ impl Switch {
         self.drain_queues(now);
     }
 
-    /// A leg of an extension has begun or ended.
-    pub(super) fn on_extension_changed(&mut self, workflow: usize, number: &str, now: Tick) {
+    /// A leg of an extension has begun.
+    pub(super) fn on_extension_leg_begun(&mut self, workflow: usize, number: &str, now: Tick) {
+        let legs = self.busy.entry(number.to_owned()).or_default();
+        *legs.entry(workflow).or_default() += 1;
+        self.on_extension_changed(workflow, number, now);
+    }
+
+    /// A leg of an extension has ended.
+    pub(super) fn on_extension_leg_ended(&mut self, workflow: usize, number: &str, now: Tick) {
+        if let Some(legs) = self.busy.get_mut(number) {
+            if let Some(count) = legs.get_mut(&workflow) {
+                *count -= 1;
+            }
+            legs.retain(|_, count| *count > 0);
+            if legs.is_empty() {
+                self.busy.remove(number);
+            }
+        }
+        self.on_extension_changed(workflow, number, now);
+    }
+
+    fn on_extension_changed(&mut self, workflow: usize, number: &str, now: Tick) {
         let Some(agent) = self.queues.agent(workflow, number) else { return };
         let is_busy = self.is_extension_busy(workflow, number);
         self.queues.dispatcher.set_busy(agent, is_busy);
@@ -448,8 +478,8 @@ impl Switch {
         payload.insert("callerName".to_owned(), card.caller.name.clone().into());
         payload.insert("trunkRef".to_owned(), trunk.into());
         payload.insert("sipPbx".to_owned(), context);
-        let leg = self.legs.iter().find(|(_, leg)| leg.entry == Some(entry.0)).map(|(id, _)| id);
-        with_leg(payload, leg.filter(|_| mode.is_none()).map(|leg| CallRef(leg.as_u64())))
+        let leg = card.leg.filter(|_| mode.is_none());
+        with_leg(payload, leg.map(|leg| CallRef(leg.as_u64())))
     }
 
     fn leg_stats(&self, ask: &Ask, now: Tick) -> Result<Map<String, Value>, Failed> {
