@@ -79,6 +79,14 @@ fn check_file(path: &Path, prompts: &Path, catalogue: &Catalogue, checked: &mut 
         checked.problems.extend(problems);
         if let Some(graph) = graph {
             check_prompts(path, &graph, prompts, &mut checked.problems);
+            for dangling in node::dangling_references(&graph) {
+                checked.problems.push(Problem {
+                    workflow: Some(graph.name().to_owned()),
+                    node: Some(dangling.node),
+                    parameter: Some("ref".to_owned()),
+                    ..problem(path, "E-SIP-REF", dangling.message, &dangling.remedy)
+                });
+            }
             checked.graphs.push(graph);
         }
     }

@@ -1,23 +1,47 @@
 //! The flow worker: owns the runs, answers the switch's inputs, and keeps their timers.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::base::Tick;
 use crate::flow::{self, Runner};
 use crate::shell::Clock;
 use crate::shell::signalling::Input;
 use crate::shell::wake::Sender;
 
+/// How long one expression may take; what takes longer fails its own run and nobody else's.
+const SCRIPT_MAX: Duration = Duration::from_millis(50);
 /// How long the worker sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// The deadline of a script, by the clock of this thread.
+#[derive(Debug)]
+struct ClockDeadline {
+    clock: Clock,
+    until: Cell<Tick>,
+}
+
+impl flow::Deadline for ClockDeadline {
+    fn arm(&self) {
+        self.until.set(self.clock.now() + SCRIPT_MAX);
+    }
+
+    fn is_past(&self) -> bool {
+        self.clock.now() >= self.until.get()
+    }
+}
 
 /// Runs until the channel closes.
 pub(super) fn run(
     inputs: &Receiver<flow::Input>,
     outputs: &Sender<Input>,
-    mut runner: Runner,
+    runner: Runner,
     clock: Clock,
 ) {
+    let deadline = ClockDeadline { clock, until: Cell::new(Tick::ZERO) };
+    let mut runner = runner.with_deadline(Rc::new(deadline));
     loop {
         let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));
         match inputs.recv_timeout(wait) {

@@ -4,12 +4,14 @@
 //! does stands in `call::switch`.
 
 mod action;
+mod lint;
 pub mod operation;
 mod trigger;
 
 use crate::flow::{Catalogue, NodeType};
 
 pub use action::ACTION;
+pub use lint::{Dangling, dangling_references};
 pub use trigger::TRIGGER;
 
 /// The core's node types and the telephony ones.

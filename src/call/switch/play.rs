@@ -37,16 +37,25 @@ enum Known {
 }
 
 impl Switch {
+    /// The leg that is to hear something; a run whose leg is gone is told so at once.
+    pub(super) fn leg_to_hear(&mut self, ask: &Ask) -> Option<LegRef> {
+        match self.leg_of(ask) {
+            Ok(id) if self.legs.get(id).is_some_and(|leg| leg.end().is_none()) => Some(id),
+            Ok(id) => {
+                let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
+                self.answer(ask, ask.branch("Interrupted"), payload, None);
+                None
+            }
+            Err(failed) => {
+                self.fail(ask, failed);
+                None
+            }
+        }
+    }
+
     /// `media.playAudio`.
     pub(super) fn start_play(&mut self, ask: Ask, now: Tick) {
-        let (leg, ended) = match self.leg_of(&ask) {
-            Ok(id) => (id, self.legs.get(id).is_none_or(|leg| leg.end().is_some())),
-            Err(failed) => return self.fail(&ask, failed),
-        };
-        if ended {
-            let payload = json!({ "legId": leg_text(leg), "interruptReason": "call_ended" });
-            return self.answer(&ask, ask.branch("Interrupted"), payload, None);
-        }
+        let Some(leg) = self.leg_to_hear(&ask) else { return };
         let path = ask.text("filePath");
         if ask.text("sourceType") != "file" || path.is_empty() {
             return self.answer_unplayable(&ask, leg);

@@ -14,14 +14,7 @@ use crate::media::{Command, Country, PlayerEnd, Source, Tone};
 impl Switch {
     /// `media.playTone`.
     pub(super) fn start_tone(&mut self, ask: Ask, now: Tick) {
-        let (leg, ended) = match self.leg_of(&ask) {
-            Ok(id) => (id, self.legs.get(id).is_none_or(|leg| leg.end().is_some())),
-            Err(failed) => return self.fail(&ask, failed),
-        };
-        if ended {
-            let payload = json!({ "legId": leg_text(leg), "interruptReason": "call_ended" });
-            return self.answer(&ask, ask.branch("Interrupted"), payload, None);
-        }
+        let Some(leg) = self.leg_to_hear(&ask) else { return };
         let tone = match ask.text("tone").as_str() {
             "busy" => Ok(Tone::busy(Country::Us)),
             "congestion" => Ok(Tone::congestion(Country::Us)),
