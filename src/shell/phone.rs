@@ -98,15 +98,22 @@ impl Stage {
             for source in &ready {
                 self.receive(*source);
             }
-            for index in 0..self.lines.len() {
-                let (now, phone) = (self.clock.now(), &mut self.lines[index].phone);
-                if phone.poll_timeout().is_some_and(|due| due <= now) {
-                    phone.handle_timeout(now);
-                    self.flush(index);
-                }
-            }
+            self.handle_timeouts();
         }
         true
+    }
+
+    /// A phone is told when its timer was due rather than how late it is: lateness would add up,
+    /// and its packets would come slower than the sound that they carry.
+    fn handle_timeouts(&mut self) {
+        let now = self.clock.now();
+        for index in 0..self.lines.len() {
+            let phone = &mut self.lines[index].phone;
+            if let Some(due) = phone.poll_timeout().filter(|due| *due <= now) {
+                phone.handle_timeout(due);
+                self.flush(index);
+            }
+        }
     }
 
     fn receive(&mut self, source: Ready) {

@@ -48,7 +48,7 @@ const ACTS: [Title; 6] = [
     },
     Title {
         name: "called back",
-        what: "all busy: the customer asks, hangs up, and is called when an agent is free",
+        what: "all busy: the customer asks, hangs up, and is called by a free agent",
         roles: queue::ROLES,
         play: queue::called_back,
     },
@@ -66,7 +66,7 @@ const ACTS: [Title; 6] = [
     },
     Title {
         name: "hang-up between",
-        what: "the caller hangs up while the agent rings: bridged or called back, never both",
+        what: "hung up while the agent rings: bridged or called back, never both",
         roles: queue::ROLES,
         play: queue::hangs_up_between,
     },
@@ -128,11 +128,12 @@ fn tell(outcomes: &Receiver<(usize, Outcome)>) -> [Option<Outcome>; ACTS.len()] 
     let clock = Clock::start();
     let deadline = clock.now() + TOTAL_MAX;
     let mut results = [const { None }; ACTS.len()];
-    let mut told = 0;
+    let (mut told, mut news_due) = (0, clock.now() + NEWS_EVERY);
     while told < ACTS.len() && clock.now() < deadline {
-        match outcomes.recv_timeout(NEWS_EVERY) {
+        match outcomes.recv_timeout(clock.until(news_due)) {
             Ok((index, outcome)) => results[index] = Some(outcome),
             Err(RecvTimeoutError::Timeout) => {
+                news_due += NEWS_EVERY;
                 let running = ACTS.iter().zip(&results).filter(|(_, result)| result.is_none());
                 let names = running.map(|(title, _)| title.name).collect::<Vec<_>>().join(", ");
                 let seconds = clock.now().as_millis() / 1000;
@@ -162,7 +163,7 @@ fn story(index: usize, outcome: &Outcome) -> String {
 
 /// Act, number of claims that held, and the verdict with the claim that fell.
 fn table(results: &[Option<Outcome>]) -> String {
-    let mut text = format!("{:<18} | {:<76} | result\n", "act", "proof");
+    let mut text = format!("{:<18} | {:<68} | result\n", "act", "proof");
     for (title, result) in ACTS.iter().zip(results) {
         let Title { name, what, .. } = title;
         let verdict = match result {
@@ -173,7 +174,7 @@ fn table(results: &[Option<Outcome>]) -> String {
                 fell.map_or(format!("ok, {count} claims"), |fell| format!("FAIL: {}", fell.claim))
             }
         };
-        text.push_str(&format!("{name:<18} | {what:<76} | {verdict}\n"));
+        text.push_str(&format!("{name:<18} | {what:<68} | {verdict}\n"));
     }
     text
 }
