@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, RtpRange, Settings};
 use crate::flow::Severity;
 use crate::shell::check::{Checked, check_files};
+use crate::shell::serve::Origin;
 use crate::shell::{demo, serve};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
@@ -18,9 +19,9 @@ use crate::shell::{demo, serve};
 #[command(
     version,
     after_help = "Examples:
-  ringback demo                          one call through everything, on loopback
+  ringback demo                          calls, a queue and callbacks on loopback, with proof
   ringback check flows/hello.json        is this flow sound?
-  ringback serve flows/hello.json        answer calls with it, on 127.0.0.1:5060"
+  ringback serve                         answer calls on 127.0.0.1:5060, and say how to try it"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -35,7 +36,7 @@ On SIGTERM no new calls are taken; those that are there may go on for limits.dra
 (30), then they get a BYE. A second signal ends them at once.
 
 Examples:
-  ringback serve                                        flows/hello.json
+  ringback serve                                        flows/queue-callback.json
   ringback serve flows/hello.json --sip 127.0.0.1:5070
   ringback serve my.json --config ringback.toml --data /var/lib/ringback")]
     Serve(ServeArgs),
@@ -44,17 +45,20 @@ Examples:
   ringback check flows/*.json
   ringback check export.json --format json | jq '.[].code'")]
     Check(CheckArgs),
-    /// Starts a server and a phone on loopback, and shows what one call did.
-    #[command(after_help = "Exit code 0 only if every step happened as it should.
+    /// Plays a call, a queue and its callbacks with servers and phones on loopback, with proof.
+    #[command(
+        after_help = "It takes about a minute: the acts run at the same time, on servers of their own. Each shows what
+was measured and its ladder. Exit code 0 only if every claim held.
 
 Example:
-  ringback demo --prompts prompts")]
+  ringback demo --prompts prompts"
+    )]
     Demo(DemoArgs),
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Workflow exports; flows/hello.json when none is given.
+    /// Workflow exports; flows/queue-callback.json when none is given.
     flows: Vec<PathBuf>,
     /// Address and port for SIP over UDP and TCP.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -102,9 +106,12 @@ struct DemoArgs {
     /// Directory of the sound files that flows name.
     #[arg(long, value_name = "DIR", default_value = "prompts")]
     prompts: PathBuf,
-    /// The flow that is called.
+    /// The flow of the first act: one call.
     #[arg(long, value_name = "FILE", default_value = "flows/hello.json")]
     flow: PathBuf,
+    /// The flow of the other acts: queue and callbacks.
+    #[arg(long, value_name = "FILE", default_value = "flows/queue-callback.json")]
+    queue_flow: PathBuf,
 }
 
 /// Runs the program with the arguments it was given.
@@ -121,14 +128,17 @@ pub fn run() -> ExitCode {
         Word::Check(arguments) => run_check(&arguments),
         Word::Demo(arguments) => {
             start_log("warn");
-            demo::run(&arguments.flow, &arguments.prompts)
+            demo::run(&arguments.flow, &arguments.queue_flow, &arguments.prompts)
         }
     }
 }
 
 fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
-    let standard = [PathBuf::from("flows/hello.json")];
-    let flows = if flows.is_empty() { &standard } else { flows };
+    let standard = [PathBuf::from("flows/queue-callback.json")];
+    let (flows, origin) = match flows {
+        [] => (&standard[..], Origin::Shipped),
+        given => (given, Origin::Given),
+    };
     let checked = check_files(flows, &settings.prompts);
     for problem in &checked.problems {
         say(&format!("{problem}\n"));
@@ -136,7 +146,7 @@ fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
     if checked.has_errors() {
         return complain(&summary(&checked));
     }
-    serve::run(settings, checked.graphs)
+    serve::run(settings, checked.graphs, origin)
 }
 
 fn run_check(arguments: &CheckArgs) -> ExitCode {

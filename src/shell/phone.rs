@@ -1,10 +1,12 @@
-//! A phone on real sockets: the simulated world's phone, moved by a clock and three UDP sockets.
+//! Phones on real sockets: the simulated world's phones, all moved by one loop over one poller.
+//!
+//! While a story waits for one phone, the others go on: they hum, answer and refresh.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use crate::base::Rng;
+use crate::base::{Rng, Tick};
 use crate::shell::Clock;
 use crate::shell::poller::{Poller, Ready};
 use crate::sim::{Packet, Payload, Phone};
@@ -14,37 +16,51 @@ use crate::sip::Ladder;
 const AUDIO_PORTS: std::ops::Range<u16> = 31_000..32_000;
 /// The longest datagram.
 const DATAGRAM_MAX: usize = 65_535;
+/// Sockets of a phone: SIP, RTP, RTCP.
+const SOCKETS: usize = 3;
+/// The server's place in the ladder: right of the first phone, which is the caller.
+const SERVER_COLUMN: usize = 1;
 
-/// A phone and its sockets; it draws the ladder of its calls.
+/// Name of a phone, and how it differs from a plain one.
+pub(super) type Role = (&'static str, fn(Phone) -> Phone);
+
+/// Phones on loopback, their sockets, and one ladder of all their calls.
 #[derive(Debug)]
-pub(super) struct Line {
-    phone: Phone,
-    sockets: [UdpSocket; 3],
+pub(super) struct Stage {
+    lines: Vec<Line>,
     poller: Poller,
     clock: Clock,
     ladder: Ladder,
+    buffer: Vec<u8>,
 }
 
-impl Line {
-    /// A phone on loopback.
-    pub(super) fn open(name: &str, clock: Clock, rng: &mut Rng) -> io::Result<Self> {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let sip = UdpSocket::bind((loopback, 0))?;
-        let (rtp, rtcp) = audio_pair(loopback, rng)?;
+#[derive(Debug)]
+struct Line {
+    phone: Phone,
+    sockets: [UdpSocket; SOCKETS],
+}
+
+impl Stage {
+    /// Opens a phone for each role; the first is the caller's.
+    pub(super) fn open(roles: &[Role], clock: Clock, rng: &mut Rng) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let phone = Phone::new(name, sip.local_addr()?, rtp.local_addr()?, rng.next_u64());
-        let sockets = [sip, rtp, rtcp];
-        for (number, socket) in sockets.iter().enumerate() {
-            socket.set_nonblocking(true)?;
-            poller.add(socket, number as u64)?;
+        let mut lines = Vec::with_capacity(roles.len());
+        for (index, role) in roles.iter().enumerate() {
+            let line = Line::open(*role, rng)?;
+            for (place, socket) in line.sockets.iter().enumerate() {
+                poller.add(socket, (index * SOCKETS + place) as u64)?;
+            }
+            lines.push(line);
         }
-        let ladder = Ladder::new(&[name, "ringback"]);
-        Ok(Self { phone, sockets, poller, clock, ladder })
+        let mut columns = roles.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        columns.insert(SERVER_COLUMN.min(columns.len()), "ringback");
+        let ladder = Ladder::new(&columns);
+        Ok(Self { lines, poller, clock, ladder, buffer: vec![0; DATAGRAM_MAX] })
     }
 
-    /// The phone, to look at.
-    pub(super) const fn phone(&self) -> &Phone {
-        &self.phone
+    /// A phone, to look at.
+    pub(super) fn phone(&self, index: usize) -> &Phone {
+        &self.lines[index].phone
     }
 
     /// The ladder so far.
@@ -52,70 +68,111 @@ impl Line {
         self.ladder.render()
     }
 
-    /// Uses the phone: dial, press, hang up.
-    pub(super) fn with(&mut self, act: impl FnOnce(&mut Phone, crate::base::Tick)) {
-        act(&mut self.phone, self.clock.now());
-        self.flush();
+    /// Writes a remark into the ladder.
+    pub(super) fn note(&mut self, text: &str) {
+        self.ladder.note(self.clock.now(), text);
+    }
+
+    /// Uses a phone: dial, press, hang up.
+    pub(super) fn act(&mut self, index: usize, act: impl FnOnce(&mut Phone, Tick)) {
+        act(&mut self.lines[index].phone, self.clock.now());
+        self.flush(index);
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, wait: Duration) {
+        self.until(wait, |_| false);
     }
 
     /// Lets time pass until `done`; says whether that was so before `patience` was over.
-    pub(super) fn until(&mut self, patience: Duration, done: impl Fn(&Phone) -> bool) -> bool {
+    pub(super) fn until(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let deadline = self.clock.now() + patience;
         let mut ready = Vec::new();
-        while !done(&self.phone) {
-            let now = self.clock.now();
-            if now >= deadline {
+        while !done(self) {
+            if self.clock.now() >= deadline {
                 return false;
             }
-            let due = self.phone.poll_timeout().map_or(deadline, |due| due.min(deadline));
+            let timeouts = self.lines.iter().filter_map(|line| line.phone.poll_timeout());
+            let due = timeouts.fold(deadline, Tick::min);
             self.poller.wait(Some(self.clock.until(due)), &mut ready);
             for source in &ready {
                 self.receive(*source);
             }
-            let now = self.clock.now();
-            if self.phone.poll_timeout().is_some_and(|due| due <= now) {
-                self.phone.handle_timeout(now);
-            }
-            self.flush();
+            self.handle_timeouts();
         }
         true
     }
 
-    fn receive(&mut self, source: Ready) {
-        let place = source.number as usize;
-        let mut buffer = vec![0_u8; DATAGRAM_MAX];
-        let Ok(to) = self.sockets[place].local_addr() else { return };
-        while let Ok((length, from)) = self.sockets[place].recv_from(&mut buffer) {
-            let (bytes, now) = (&buffer[..length], self.clock.now());
-            let payload = if place == 0 {
-                self.ladder.message(now, Some(now), 1, 0, bytes);
-                Payload::Sip(bytes.into())
-            } else {
-                Payload::Media(bytes.to_vec())
-            };
-            self.phone.handle_packet(Packet { from, to, payload }, now);
-            self.flush();
+    /// A phone is told when its timer was due rather than how late it is: lateness would add up,
+    /// and its packets would come slower than the sound that they carry.
+    fn handle_timeouts(&mut self) {
+        let now = self.clock.now();
+        for index in 0..self.lines.len() {
+            let phone = &mut self.lines[index].phone;
+            if let Some(due) = phone.poll_timeout().filter(|due| *due <= now) {
+                phone.handle_timeout(due);
+                self.flush(index);
+            }
         }
     }
 
-    fn flush(&mut self) {
-        while let Some(packet) = self.phone.poll_packet() {
+    fn receive(&mut self, source: Ready) {
+        let (index, place) = (source.number as usize / SOCKETS, source.number as usize % SOCKETS);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let Line { phone, sockets } = &mut self.lines[index];
+        if let Ok(to) = sockets[place].local_addr() {
+            while let Ok((length, from)) = sockets[place].recv_from(&mut buffer) {
+                let (bytes, now) = (&buffer[..length], self.clock.now());
+                let payload = if place == 0 {
+                    self.ladder.message(now, Some(now), SERVER_COLUMN, column(index), bytes);
+                    Payload::Sip(bytes.into())
+                } else {
+                    Payload::Media(bytes.to_vec())
+                };
+                phone.handle_packet(Packet { from, to, payload }, now);
+            }
+        }
+        self.buffer = buffer;
+        self.flush(index);
+    }
+
+    fn flush(&mut self, index: usize) {
+        let Line { phone, sockets } = &mut self.lines[index];
+        while let Some(packet) = phone.poll_packet() {
             let now = self.clock.now();
             let is_from = |socket: &&UdpSocket| {
                 socket.local_addr().is_ok_and(|address| address == packet.from)
             };
-            let Some(socket) = self.sockets.iter().find(is_from) else { continue };
-            match &packet.payload {
+            let Some(socket) = sockets.iter().find(is_from) else { continue };
+            // What a full socket drops is lost on the way, as any datagram may be.
+            let _ = match &packet.payload {
                 Payload::Sip(bytes) => {
-                    self.ladder.message(now, Some(now), 0, 1, bytes);
-                    let _ = socket.send_to(bytes, packet.to);
+                    self.ladder.message(now, Some(now), column(index), SERVER_COLUMN, bytes);
+                    socket.send_to(bytes, packet.to)
                 }
-                Payload::Media(bytes) => {
-                    let _ = socket.send_to(bytes, packet.to);
-                }
-            }
+                Payload::Media(bytes) => socket.send_to(bytes, packet.to),
+            };
         }
     }
+}
+
+impl Line {
+    fn open((name, dress): Role, rng: &mut Rng) -> io::Result<Self> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let sip = UdpSocket::bind((loopback, 0))?;
+        let (rtp, rtcp) = audio_pair(loopback, rng)?;
+        let phone = Phone::new(name, sip.local_addr()?, rtp.local_addr()?, rng.next_u64());
+        let sockets = [sip, rtp, rtcp];
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self { phone: dress(phone), sockets })
+    }
+}
+
+/// The place of a phone in the ladder.
+const fn column(index: usize) -> usize {
+    if index < SERVER_COLUMN { index } else { index + 1 }
 }
 
 /// Two free ports next to each other, the first even.

@@ -8,18 +8,37 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::call::trigger::{Kind, PhoneAccount};
 use crate::config::Settings;
 use crate::flow::Graph;
 use crate::shell::cli::{complain, say};
 use crate::shell::{Clock, Server};
+use crate::sip;
 
 /// How often a draining server looks whether its calls have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long the last BYEs may take.
 const BYE_WAIT: Duration = Duration::from_secs(2);
 
+/// What the numbers of `flows/queue-callback.json` do.
+const SHIPPED_NUMBERS: &str = "\
+numbers any, called as user trunk: a menu. Type an extension, or wait 4 s;
+        then 1 is support (101 and 102), 2 is sales (103).
+        While the music plays: 1 asks to be called back; then hang up.
+        101, 102, 103, called by each other: that phone rings.
+        9 and a number, called by these: the phone registered as user trunk rings.";
+
+/// Where the flows come from that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The flow of this repository, whose passwords everybody knows.
+    Shipped,
+    /// The command line; its passwords are shown to nobody.
+    Given,
+}
+
 /// Runs until a signal ends it.
-pub(super) fn run(settings: &Settings, graphs: Vec<Graph>) -> ExitCode {
+pub(super) fn run(settings: &Settings, graphs: Vec<Graph>, origin: Origin) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen to signals: {error}")),
@@ -28,21 +47,7 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>) -> ExitCode {
         Ok(server) => server,
         Err(error) => return complain(&error.to_string()),
     };
-    say(&format!("ringback {}", env!("CARGO_PKG_VERSION")));
-    say(&format!("sip     {} (UDP and TCP)", server.sip()));
-    say(&format!("rtp     {}", settings.rtp));
-    say(&format!("http    http://{} (/healthz /readyz /metrics)", server.http()));
-    say(&format!("data    {}", settings.data.display()));
-    for trigger in server.triggers() {
-        say(&format!("answers {trigger}"));
-        for registration in trigger.registrations() {
-            say(&format!("        a phone registers at {}: {registration}", server.sip()));
-        }
-    }
-    let this_machine = SocketAddr::from(([127, 0, 0, 1], 0));
-    if server.triggers().iter().any(|trigger| trigger.takes(this_machine)) {
-        say(&format!("try     call sip:hello@{} from a phone on this machine", server.sip()));
-    }
+    welcome(&server, settings, origin);
     say("ready");
 
     signals.wait(None);
@@ -70,6 +75,54 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>) -> ExitCode {
         summary.accepted, summary.refused, summary.cut
     ));
     ExitCode::SUCCESS
+}
+
+/// Says where the server listens, what it answers, and what to try.
+fn welcome(server: &Server, settings: &Settings, origin: Origin) {
+    let sip = server.sip();
+    say(&format!("ringback {}", env!("CARGO_PKG_VERSION")));
+    say(&format!("sip     {sip} (UDP and TCP)"));
+    say(&format!("rtp     {}", settings.rtp));
+    say(&format!("http    http://{} (/healthz /readyz /metrics)", server.http()));
+    say(&format!("data    {}", settings.data.display()));
+    for trigger in server.triggers() {
+        say(&format!("answers {trigger}"));
+        for (credentials, role) in accounts(&trigger.kind, &trigger.reference) {
+            let sip::Credentials { username, password } = credentials;
+            let password = match origin {
+                Origin::Shipped => password,
+                Origin::Given => "as in the flow",
+            };
+            say(&format!("        {role}: user {username}, domain {sip}, password {password}"));
+            say(&format!("        {:width$}  (sip:{username}@{sip})", "", width = role.len()));
+        }
+    }
+    match origin {
+        Origin::Shipped => {
+            say(SHIPPED_NUMBERS);
+            say(&format!("try     register a phone as user trunk and call sip:200@{sip}"));
+        }
+        Origin::Given => {
+            let this_machine = SocketAddr::from(([127, 0, 0, 1], 0));
+            if server.triggers().iter().any(|trigger| trigger.takes(this_machine)) {
+                say(&format!("try     call sip:hello@{sip} from a phone on this machine"));
+            }
+        }
+    }
+}
+
+/// Who may register by a trigger, and as what.
+fn accounts<'a>(kind: &'a Kind, reference: &str) -> Vec<(&'a sip::Credentials, String)> {
+    match kind {
+        Kind::FixedTrunk { .. } => Vec::new(),
+        Kind::DynamicTrunk { credentials } => vec![(credentials, format!("trunk {reference}"))],
+        Kind::Extensions { phones } => {
+            let words = |phone: &'a PhoneAccount| {
+                (&phone.credentials, format!("extension {}", phone.extension))
+            };
+            phones.iter().map(words).collect()
+        }
+    }
 }
 
 /// SIGTERM and SIGINT as bytes of a pipe.
