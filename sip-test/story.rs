@@ -197,7 +197,7 @@ pub(crate) fn server(flow: Graph, configure: impl FnOnce(&mut Config)) -> Party 
     Party::Server(Box::new(server))
 }
 
-/// The flow that the README begins with.
+/// The smallest flow that is shipped.
 pub(crate) fn hello() -> Graph {
     let text = fs::read_to_string(root().join("flows/hello.json")).unwrap();
     checked(&text)

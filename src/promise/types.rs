@@ -112,9 +112,9 @@ pub enum End {
     Expired,
     /// Every attempt that counts was used.
     Exhausted,
-    /// The customer refused: 603 or 607 (RFC 8197).
+    /// The customer refused: 603 or 607 (RFC 8197), or the trunk forbade it: 403.
     Refused,
-    /// The number is not one: 404 or 484.
+    /// The number is not one: 404, 410, 484 or 604.
     Invalid,
 }
 
@@ -126,15 +126,15 @@ pub enum Outcome {
     Reached,
     /// 486 or 600.
     Busy,
-    /// 408, 480, or our ring time ran out.
+    /// 408, 480, 487, our ring time ran out, or anything that has no outcome of its own.
     NoAnswer,
-    /// 603 or 607: ends the promise.
+    /// 403, 603 or 607: ends the promise.
     Refused,
-    /// 404 or 484: ends the promise.
+    /// 404, 410, 484 or 604: ends the promise.
     Invalid,
     /// 5xx or no way there: does not count against the customer.
     Network,
-    /// We took the dial back, as when the customer phones in: does not count.
+    /// We took the dial back because the customer phoned in or its run was gone: does not count.
     Broken,
     /// The process died during the attempt: counts, because the customer may have been rung.
     Unknown,
