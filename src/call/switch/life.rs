@@ -68,9 +68,7 @@ impl Switch {
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         self.ports.release(leg.audio.local.address.port(), now);
-        if leg.audio.is_open {
-            self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
-        }
+        let is_open = leg.audio.is_open;
         for player in players {
             self.players.remove(&player);
         }
@@ -79,6 +77,9 @@ impl Switch {
         }
         self.tell(Fact::Ended { leg: id, reason, lasted_ms });
         self.on_bridged_leg_ended(id, reason, now);
+        if is_open {
+            self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
+        }
         if let Some(dial) = dial {
             let why = if was_answered { "ended" } else { attempt_reason(reason) };
             self.on_attempt_ended(dial, id, why, now);
