@@ -139,8 +139,9 @@ impl Site {
         for part in secret.chunks_exact_mut(8) {
             part.copy_from_slice(&rng.next_u64().to_be_bytes());
         }
-        // RFC 8760 §2.4: the strongest first.
-        let challenger = Challenger::new(secret, &[Hash::Sha256, Hash::Md5]);
+        // RFC 8760 §2.4 wants the strongest first, but phones, browsers and test tools that know
+        // only MD5 read the first challenge and give up; who knows SHA-256 looks at all of them.
+        let challenger = Challenger::new(secret, &[Hash::Md5, Hash::Sha256]);
         Self {
             realm: settings.realm.clone().unwrap_or_else(|| REALM_DEFAULT.to_owned()),
             settings,
