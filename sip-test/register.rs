@@ -311,8 +311,8 @@ impl Client {
         let mut client =
             Self { switch, challenges: Vec::new(), sent: 0, count: 0, now: Tick::ZERO };
         assert_eq!(client.says("100", "").0, 401);
-        assert!(client.challenges[0].contains("algorithm=SHA-256"), "{:?}", client.challenges);
-        assert!(client.challenges[1].contains("algorithm=MD5"), "{:?}", client.challenges);
+        assert!(client.challenges[0].contains("algorithm=MD5"), "{:?}", client.challenges);
+        assert!(client.challenges[1].contains("algorithm=SHA-256"), "{:?}", client.challenges);
         client
     }
 

@@ -108,6 +108,8 @@ pub enum Proof {
 pub struct Settings {
     /// What phones are told as domain of their passwords; the default is [`REALM_DEFAULT`].
     pub realm: Option<String>,
+    /// Hash functions that challenges offer, in this order.
+    pub hashes: Vec<Hash>,
     /// Our own host, and perhaps port, in From headers.
     pub host: String,
     /// Our own address, for flows to peers that have not spoken first.
@@ -139,9 +141,7 @@ impl Site {
         for part in secret.chunks_exact_mut(8) {
             part.copy_from_slice(&rng.next_u64().to_be_bytes());
         }
-        // RFC 8760 §2.4 wants the strongest first, but phones, browsers and test tools that know
-        // only MD5 read the first challenge and give up; who knows SHA-256 looks at all of them.
-        let challenger = Challenger::new(secret, &[Hash::Md5, Hash::Sha256]);
+        let challenger = Challenger::new(secret, &settings.hashes);
         Self {
             realm: settings.realm.clone().unwrap_or_else(|| REALM_DEFAULT.to_owned()),
             settings,

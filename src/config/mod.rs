@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::call::site::is_number;
 use crate::call::{ExtensionSettings, Peer, TrunkSettings};
+use crate::sip::digest::Hash;
 use crate::sip::{self, Host, Transport, Uri};
 
 pub use raw::Raw;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub advertised: Option<String>,
     /// Realm of the passwords of phones and trunks, when it is not left to the flows.
     pub realm: Option<String>,
+    /// Hash functions that challenges offer, in this order.
+    pub digest: Vec<Hash>,
     /// Where audio is received.
     pub rtp: RtpRange,
     /// Where health and metrics are served.
@@ -80,6 +83,7 @@ impl Default for Settings {
             sip: SocketAddr::from(([127, 0, 0, 1], 5060)),
             advertised: None,
             realm: None,
+            digest: vec![Hash::Md5],
             rtp: RtpRange { address: IpAddr::from([127, 0, 0, 1]), ports: 20_000..=29_999 },
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("data"),
@@ -108,6 +112,10 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
     let settings = Settings {
         sip: checked.parse("sip.listen", raw.sip.listen, defaults.sip),
         advertised: raw.sip.advertised.filter(|host| checked.host("sip.advertised", host)),
+        digest: raw
+            .sip
+            .digest
+            .map_or(defaults.digest, |names| checked.digest("sip.digest", &names)),
         realm: raw.sip.realm.filter(|realm| checked.realm("sip.realm", realm)),
         rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
@@ -170,6 +178,21 @@ impl Checker<'_> {
             self.problem(path, format!("`{host}` is no host or host:port"));
         }
         is_sound
+    }
+
+    fn digest(&mut self, path: &str, names: &[String]) -> Vec<Hash> {
+        let mut hashes = Vec::new();
+        for name in names {
+            match name.as_str() {
+                "MD5" => hashes.push(Hash::Md5),
+                "SHA-256" => hashes.push(Hash::Sha256),
+                other => self.problem(path, format!("`{other}` is neither MD5 nor SHA-256")),
+            }
+        }
+        if names.is_empty() {
+            self.problem(path, "name at least one of MD5 and SHA-256".to_owned());
+        }
+        hashes
     }
 
     fn realm(&mut self, path: &str, realm: &str) -> bool {

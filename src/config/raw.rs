@@ -37,6 +37,9 @@ pub struct Sip {
     pub advertised: Option<String>,
     /// Realm of the passwords of phones and trunks; what a flow names, or `ringback`.
     pub realm: Option<String>,
+    /// Hash functions that challenges offer, in this order, of `MD5` and `SHA-256`; `["MD5"]`,
+    /// since many phones give up a registration when they meet one that they do not know.
+    pub digest: Option<Vec<String>>,
 }
 
 /// `[rtp]`

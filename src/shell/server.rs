@@ -257,6 +257,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         trunks: settings.trunks.clone(),
         extensions: settings.extensions.clone(),
         realm: settings.realm.clone(),
+        hashes: settings.digest.clone(),
         sip_local: settings.sip,
     }
 }

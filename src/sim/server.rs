@@ -11,6 +11,7 @@ use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
 use crate::promise::{Journal, Record, Secret};
 use crate::sim::{Packet, Payload};
+use crate::sip::digest::Hash;
 use crate::sip::{Flow, Transport};
 
 /// Four of these make a packet duration: each serves a quarter of the legs.
@@ -56,6 +57,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         trunks: BTreeMap::new(),
         extensions: BTreeMap::new(),
         realm: None,
+        hashes: vec![Hash::Md5, Hash::Sha256],
         sip_local: address,
     }
 }

@@ -62,6 +62,8 @@ pub struct Config {
     pub extensions: BTreeMap<String, ExtensionSettings>,
     /// The realm of challenges; a trigger's or `ringback` when not given.
     pub realm: Option<String>,
+    /// Hash functions that challenges offer, in this order.
+    pub hashes: Vec<sip::digest::Hash>,
     /// Where SIP is listened to: calls to peers that have not spoken first leave from there.
     pub sip_local: SocketAddr,
 }
@@ -486,6 +488,7 @@ impl Switch {
 fn site_settings(config: &Config) -> site::Settings {
     site::Settings {
         realm: config.realm.clone(),
+        hashes: config.hashes.clone(),
         host: config.sip.advertised.clone().unwrap_or_default(),
         local: Some(config.sip_local),
         trunks: config.trunks.clone(),
