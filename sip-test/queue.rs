@@ -174,7 +174,7 @@ fn a_free_agent_is_bridged_with_the_live_caller() {
     centre.close();
 }
 
-/// QC-03, QC-05, QC-06, QC-07, QC-08, QC-09, QC-10, QC-14, QC-17, QC-19, QC-21: the agents are
+/// QC-03, QC-05, QC-06, QC-07, QC-08, QC-09, QC-14, QC-17, QC-19, QC-21: the agents are
 /// busy; the customer asks to be called back, hangs up, and is called when an agent is free.
 #[test]
 fn a_customer_who_asked_is_called_back() {
