@@ -25,9 +25,16 @@ fn phone(name: &str, host: u8) -> Phone {
     Phone::new(name, address(5060), address(4000), host.into())
 }
 
-/// A flow of these steps behind a trunk that needs no proof, with two extensions beside it. Each
-/// step is a name, its parameters, and the step that each of its branches leads to.
-fn graph(steps: &[(&str, Value, &[&str])]) -> Graph {
+/// One step of a flow: its name, its parameters, and the step that each of its branches leads to.
+pub(crate) type Step<'a> = (&'a str, Value, &'a [&'a str]);
+
+/// A flow of these steps behind a trunk that needs no proof, with two extensions beside it.
+fn graph(steps: &[Step<'_>]) -> Graph {
+    graph_behind("line", steps)
+}
+
+/// The same, begun by whoever comes by one of the triggers: the trunk `line`, or `office`.
+pub(crate) fn graph_behind(trigger: &str, steps: &[Step<'_>]) -> Graph {
     let account =
         |number: &str| json!({ "username": number, "password": "secret", "extension": number });
     let node = |name: &str, kind: &str, parameters: &Value| {
@@ -46,9 +53,13 @@ fn graph(steps: &[(&str, Value, &[&str])]) -> Graph {
     let mut nodes =
         vec![node("line", node::TRIGGER, &trunk), node("office", node::TRIGGER, &phones)];
     let first = steps[0].0;
-    let mut connections = json!({ "line": { "main": [to(&first)] } });
+    let mut connections = json!({ trigger: { "main": [to(&first)] } });
     for (name, parameters, branches) in steps {
-        nodes.push(node(name, node::ACTION, parameters));
+        let kind = match parameters.get("errorMessage") {
+            Some(_) => "n8n-nodes-base.stopAndError",
+            None => node::ACTION,
+        };
+        nodes.push(node(name, kind, parameters));
         let branches = branches.iter().map(to).collect::<Vec<_>>();
         connections[*name] = json!({ "main": branches });
     }

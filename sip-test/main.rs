@@ -11,3 +11,4 @@ mod queue;
 mod register;
 mod story;
 mod torture;
+mod trunks;

@@ -9,6 +9,6 @@ mod server;
 mod world;
 
 pub use link::{Link, Meddling, Packet, Payload};
-pub use phone::{Answering, EVENTS_MAX, HEARD_MAX, Phone, PhoneEvent};
+pub use phone::{Answering, Challenge, EVENTS_MAX, HEARD_MAX, Phone, PhoneEvent};
 pub use server::{FACTS_MAX, Server, standard_config};
 pub use world::{MESSAGES_MAX, Party, PartyIndex, STEPS_MAX, World};

@@ -3,6 +3,8 @@
 //! It is made of the same endpoint and shard as the server. A simulated world moves it on
 //! simulated time; `ringback demo` moves it on real sockets.
 
+mod called;
+mod hear;
 mod register;
 mod wire;
 
@@ -10,8 +12,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use rtp_rs::RtpReader;
 
 use crate::base::{Armed, Rng, Tick, Timers};
 use crate::media::{self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone};
@@ -21,6 +21,8 @@ use crate::sip::{
     self, Body, Cause, Credentials, DialogId, Endpoint, Event, Flow, Message, Method, Outgoing,
     Party, Transport,
 };
+use called::Door;
+pub use called::{Answering, Challenge};
 use wire::PhoneWire;
 
 /// Samples a phone remembers: ten minutes.
@@ -31,22 +33,9 @@ pub const EVENTS_MAX: usize = 10_000;
 const PHASE: Duration = Duration::from_millis(5);
 /// Seconds for which a phone wants to be registered.
 const EXPIRES: u32 = 600;
-/// A silence longer than this between two packets is kept as this much.
-const GAP_MAX: usize = 8000;
 /// The phone's one media leg and the player that hums.
 const LEG: LegId = LegId(0);
 const HUM: u64 = 1;
-
-/// What a phone does when it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answering {
-    /// Rings at once, and answers after this long.
-    After(Duration),
-    /// Refuses with this status.
-    Refuse(u16),
-    /// Rings for ever.
-    Never,
-}
 
 /// What happened to a phone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +61,7 @@ pub struct Phone {
     endpoint: Endpoint,
     shard: Shard,
     answering: Answering,
+    door: Option<Door>,
     encodings: Vec<Encoding>,
     hum: Option<String>,
     call: Option<Call>,
@@ -94,7 +84,26 @@ struct Call {
     agreed: Option<Negotiated>,
     offer: Option<Arc<[u8]>>,
     answer_timer: Option<Armed>,
+    /// What the INVITE is answered with when the timer is due: 200, or why not.
+    final_status: u16,
+    /// Whether both sides have confirmed, which early media is not yet.
+    is_confirmed: bool,
     ack: Ack,
+}
+
+impl Call {
+    const fn new(dialog: DialogId, local: sdp::Local) -> Self {
+        Self {
+            dialog,
+            local,
+            agreed: None,
+            offer: None,
+            answer_timer: None,
+            final_status: 200,
+            is_confirmed: false,
+            ack: Ack::Empty,
+        }
+    }
 }
 
 /// What the ACK of our INVITE has to say (RFC 3261 §13.2.1).
@@ -144,6 +153,7 @@ impl Phone {
             endpoint: Endpoint::new(config, Rng::new(rng.next_u64())),
             shard,
             answering: Answering::After(Duration::from_secs(1)),
+            door: None,
             encodings: Encoding::ALL.to_vec(),
             hum: None,
             call: None,
@@ -177,6 +187,13 @@ impl Phone {
     /// Does this when it is called from now on.
     pub const fn set_answering(&mut self, answering: Answering) {
         self.answering = answering;
+    }
+
+    /// Challenges whoever calls it, as a trunk does.
+    #[must_use]
+    pub fn challenging(mut self, challenge: Challenge) -> Self {
+        self.door = Some(Door::new(challenge, &mut self.rng));
+        self
     }
 
     /// Speaks only these codecs.
@@ -220,7 +237,7 @@ impl Phone {
 
     /// Whether it is in a call that both sides have confirmed.
     pub fn is_talking(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.agreed.is_some())
+        self.call.as_ref().is_some_and(|call| call.is_confirmed)
     }
 
     /// What its endpoint holds.
@@ -296,11 +313,12 @@ impl Phone {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Tick) {
-        if self.next_tick.is_some_and(|due| due <= now) {
+        if let Some(due) = self.next_tick.filter(|due| *due <= now) {
             let mut wire = PhoneWire { audio: self.audio, packets: &mut self.packets };
             self.shard.tick(self.phase, &mut wire, now);
             self.phase = (self.phase + 1) % 4;
-            self.next_tick = self.call.is_some().then_some(now + PHASE);
+            // From when it was due: a world that looks late must not slow the phone's clock.
+            self.next_tick = self.call.is_some().then(|| due + PHASE);
         }
         self.endpoint.handle_timeout(now);
         while let Some(wake) = self.timers.take_due(now) {
@@ -354,14 +372,13 @@ impl Phone {
             derived: None,
         };
         if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
-            let (agreed, offer, answer_timer) = (None, None, None);
-            self.begin(Call { dialog, local, agreed, offer, answer_timer, ack });
+            self.begin(Call { ack, ..Call::new(dialog, local) });
         }
         self.drain(now);
     }
 
     fn turn(&mut self, direction: Direction, now: Tick) {
-        if let Some(call) = self.call.as_mut().filter(|call| call.agreed.is_some()) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.is_confirmed) {
             call.local.direction = direction;
             call.local.version += 1;
             let body = Body::sdp(sdp::offer(&call.local));
@@ -393,9 +410,12 @@ impl Phone {
 
     fn on_event(&mut self, event: Event, now: Tick) {
         match event {
-            Event::Invite { dialog, request, .. } => self.on_called(dialog, &request, now),
-            Event::Provisional { status, .. } => {
+            Event::Invite { dialog, request, flow } => {
+                self.on_called(dialog, &request, flow, now);
+            }
+            Event::Provisional { status, message, .. } => {
                 self.tell(PhoneEvent::Provisional(status), now);
+                self.on_early(&message, now);
             }
             Event::Answered { message, .. }
             | Event::Acknowledged { message, .. }
@@ -421,78 +441,6 @@ impl Phone {
         Party { display: String::new(), user, host: host.to_string() }
     }
 
-    fn on_called(&mut self, dialog: DialogId, request: &[u8], now: Tick) {
-        if self.call.is_some() {
-            return self.endpoint.reject(dialog, 486, None, &[], now);
-        }
-        let offer = Message::parse(request).map(|message| Arc::from(message.body)).ok();
-        let mut call = Call {
-            dialog,
-            local: self.local(),
-            agreed: None,
-            offer,
-            answer_timer: None,
-            ack: Ack::Empty,
-        };
-        match self.answering {
-            Answering::Refuse(status) => {
-                return self.endpoint.reject(dialog, status, None, &[], now);
-            }
-            Answering::Never => self.endpoint.provisional(dialog, 180, None, now),
-            Answering::After(wait) => {
-                self.endpoint.provisional(dialog, 180, None, now);
-                call.answer_timer = Some(self.timers.arm(now + wait, Wake::Answer(dialog)));
-            }
-        }
-        self.begin(call);
-    }
-
-    fn answer(&mut self, dialog: DialogId, now: Tick) {
-        let Some(call) = self.call.as_mut().filter(|call| call.dialog == dialog) else { return };
-        call.answer_timer = None;
-        let answer = match call.offer.take().filter(|offer| !offer.is_empty()) {
-            Some(offer) => {
-                sdp::answer(&offer, &call.local).map(|(body, agreed)| (body, Some(agreed)))
-            }
-            None => Ok((sdp::offer(&call.local), None)),
-        };
-        match answer {
-            Ok((body, agreed)) => {
-                self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
-                self.agree(agreed, now);
-            }
-            Err(unacceptable) => {
-                self.endpoint.reject(dialog, unacceptable.status(), None, &[], now);
-            }
-        }
-    }
-
-    fn on_answered(&mut self, message: &[u8], now: Tick) {
-        let Some(call) = &mut self.call else { return };
-        let Ok(message) = Message::parse(message) else { return };
-        let agreed = match call.ack {
-            Ack::Awaited => sdp::answer(message.body, &call.local).map(|(answer, agreed)| {
-                call.ack = Ack::Answer(answer);
-                agreed
-            }),
-            Ack::Empty | Ack::Answer(_) => sdp::settle(message.body, &call.local),
-        };
-        self.agree(agreed.ok(), now);
-    }
-
-    /// The endpoint acknowledges by itself and says nothing in its ACK; an answer is put in here.
-    fn acknowledging(&self, bytes: Arc<[u8]>) -> Arc<[u8]> {
-        let Some(Call { ack: Ack::Answer(answer), .. }) = &self.call else { return bytes };
-        let text = String::from_utf8_lossy(&bytes);
-        let Some(head) = text.strip_suffix("Content-Length: 0\r\n\r\n") else { return bytes };
-        if !text.starts_with("ACK ") {
-            return bytes;
-        }
-        let kind = "Content-Type: application/sdp";
-        let head = format!("{head}{kind}\r\nContent-Length: {}\r\n\r\n", answer.len());
-        Arc::from([head.as_bytes(), answer].concat())
-    }
-
     fn on_offer(&mut self, dialog: DialogId, message: &[u8], now: Tick) {
         let Some(call) = &mut self.call else { return };
         let Ok(message) = Message::parse(message) else { return };
@@ -500,7 +448,7 @@ impl Phone {
         match sdp::answer(message.body, &call.local) {
             Ok((body, agreed)) => {
                 self.endpoint.answer_offer(dialog, Ok(Some(Body::sdp(body))), now);
-                self.agree(Some(agreed), now);
+                self.agree(Some(agreed), true, now);
             }
             Err(unacceptable) => {
                 self.endpoint.answer_offer(dialog, Err(unacceptable.status()), now);
@@ -516,9 +464,11 @@ impl Phone {
         self.tell(PhoneEvent::Ended(cause), now);
     }
 
-    fn agree(&mut self, agreed: Option<Negotiated>, now: Tick) {
+    fn agree(&mut self, agreed: Option<Negotiated>, is_final: bool, now: Tick) {
         let (Some(call), Some(agreed)) = (&mut self.call, agreed) else { return };
         let is_first = call.agreed.replace(agreed).is_none();
+        let is_news = is_final && !call.is_confirmed;
+        call.is_confirmed |= is_final;
         let Some(remote) = agreed.remote else { return };
         let stream = Stream {
             remote,
@@ -529,10 +479,12 @@ impl Phone {
             receiving: agreed.direction.receives(),
         };
         self.shard.handle_command(Command::Configure { leg: LEG, stream }, now);
+        if is_news {
+            self.tell(PhoneEvent::Talking, now);
+        }
         if !is_first {
             return;
         }
-        self.tell(PhoneEvent::Talking, now);
         if let Some(tone) = self.hum.as_deref().and_then(|hum| Tone::parse(hum).ok()) {
             let source = Source::Tone(tone);
             let play = Command::Play { leg: LEG, player: HUM, source, repeat: true, ducking: 1.0 };
@@ -552,27 +504,6 @@ impl Phone {
         self.heard.clear();
         self.next_timestamp = None;
         self.digits.clear();
-    }
-
-    /// Hears one RTP packet; its place follows from the timestamp.
-    fn listen(&mut self, bytes: &[u8]) {
-        let Some(agreed) = self.call.as_ref().and_then(|call| call.agreed) else { return };
-        let Ok(packet) = RtpReader::new(bytes) else { return };
-        if packet.payload_type() != agreed.payload_type {
-            return;
-        }
-        let payload = packet.payload();
-        let timestamp = packet.timestamp();
-        let gap = self.next_timestamp.map_or(0, |next| timestamp.wrapping_sub(next) as i32);
-        if gap < 0 || self.heard.len() + payload.len() + GAP_MAX > HEARD_MAX {
-            return; // Too late to be heard, or more than a phone remembers.
-        }
-        let silence = usize::try_from(gap).unwrap_or(0).min(GAP_MAX);
-        self.heard.resize(self.heard.len() + silence, 0);
-        let begin = self.heard.len();
-        self.heard.resize(begin + payload.len(), 0);
-        codec(agreed.encoding).decode(payload, &mut self.heard[begin..]);
-        self.next_timestamp = Some(timestamp.wrapping_add(payload.len() as u32));
     }
 
     fn local(&mut self) -> sdp::Local {

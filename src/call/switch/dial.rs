@@ -458,8 +458,8 @@ pub(super) const fn attempt_reason(end: EndReason) -> &'static str {
         EndReason::Rejected(408 | 480 | 487) => "no_answer",
         EndReason::Rejected(603 | 607) => "declined",
         EndReason::Rejected(404 | 410 | 484 | 604) => "invalid_number",
-        // A trunk's 403 is about the trunk's own rules, not about the customer's wish.
-        EndReason::Rejected(403 | 500..=599) | EndReason::Lost => "network_error",
+        // A trunk's 401, 403 and 407 are about the trunk and us, not about the customer's wish.
+        EndReason::Rejected(401 | 403 | 407 | 500..=599) | EndReason::Lost => "network_error",
         EndReason::Rejected(_) | EndReason::PeerRejected(_) => "rejected",
         EndReason::RangOut => "timeout",
         EndReason::Broken => "broken",
