@@ -208,7 +208,8 @@ impl Reader {
                 if section.maps.len() >= ATTRIBUTES_MAX {
                     return Err(Rejected::TooMany);
                 }
-                section.maps.push(rtpmap(value).ok_or(malformed)?);
+                // A map without clock rate, as RFC 4475 has one, describes a format that we cannot do.
+                section.maps.extend(rtpmap(value));
             }
             _ => {}
         }
@@ -314,8 +315,8 @@ fn rtpmap(value: &str) -> Option<(u8, Option<Format>)> {
         return number.bytes().all(|byte| byte.is_ascii_digit()).then_some((u8::MAX, None));
     };
     let mut parts = encoding.trim().split('/');
-    let (name, rate) = (parts.next()?, parts.next()?);
-    if rate != "8000" {
+    let (name, rate) = (parts.next()?, parts.next());
+    if rate != Some("8000") {
         return Some((payload_type, None));
     }
     if name.eq_ignore_ascii_case("telephone-event") {

@@ -16,6 +16,7 @@ mod http;
 mod media;
 mod phone;
 mod poller;
+mod quota;
 mod server;
 mod signalling;
 mod store;

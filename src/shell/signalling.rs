@@ -14,6 +14,7 @@ use crate::media::{Clip, Report};
 use crate::shell::Clock;
 use crate::shell::media::MediaInput;
 use crate::shell::poller::{Poller, Ready};
+use crate::shell::quota::Quota;
 use crate::shell::store::{self, Store};
 use crate::shell::stream::{Given, Streams};
 use crate::shell::wake::{Inbox, Sender};
@@ -21,6 +22,8 @@ use crate::sip::{Flow, Transport};
 
 /// Datagrams handled before the channels have their turn.
 const BURST_MAX: usize = 64;
+/// Lines that a second's bad input may write into the log; the next line tells how many it left out.
+const BAD_INPUT_LINES_MAX: u32 = 10;
 /// The largest datagram there is.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -87,6 +90,8 @@ pub(super) struct Signalling {
     dropped: u64,
     panics: u64,
     ended: BTreeMap<String, u64>,
+    /// Lines about bad input.
+    bad_inputs: Quota,
 }
 
 impl Signalling {
@@ -123,6 +128,7 @@ impl Signalling {
             dropped,
             panics,
             ended,
+            bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
         })
     }
 
@@ -295,6 +301,14 @@ impl Signalling {
             }
             Fact::Refused { source, status, why } => {
                 tracing::info!(%source, status, why, "call refused");
+            }
+            Fact::BadInput { source, method, status, rule } => {
+                if let Some(left_out) = self.bad_inputs.take(self.clock.now()) {
+                    // Escaped, so that nobody's input passes for a line or colours a terminal.
+                    let method = method.chars().take(32).flat_map(char::escape_default);
+                    let method = method.collect::<String>();
+                    tracing::info!(%source, method, status, rule, left_out, "bad input");
+                }
             }
             Fact::Answered { leg } => tracing::info!(?leg, "answered"),
             Fact::Ended { leg, reason, lasted_ms } => {

@@ -19,6 +19,11 @@ const CONNECTIONS_PER_PEER_MAX: usize = 256;
 const UNSENT_MAX: usize = 1024 * 1024;
 /// How long the first whole message of an accepted connection may take.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// How long an accepted connection may be silent inside its first message: twice as long as a TCP
+/// that lost a segment waits to send it again on a short way.
+const FIRST_STALL: Duration = Duration::from_millis(750);
+/// How long a connection that was of use before may be silent inside a message.
+const STALL: Duration = Duration::from_secs(5);
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long the answer to a broken stream may take to leave.
@@ -42,8 +47,21 @@ struct Connection {
     framer: Framer,
     unsent: VecDeque<u8>,
     deadline: Tick,
+    /// When the rest of a message is no longer waited for.
+    stalls: Option<Tick>,
+    /// A whole message came.
+    is_of_use: bool,
     /// Nothing more is read; the connection goes when the last answer is out.
     is_closing: bool,
+}
+
+impl Connection {
+    /// Nothing more is read; what is unsent, and the last answer, may still leave.
+    fn end_with(&mut self, now: Tick) {
+        self.is_closing = true;
+        self.stalls = None;
+        self.deadline = now + LAST_WORD;
+    }
 }
 
 /// All connections of one listener.
@@ -132,11 +150,20 @@ impl Streams {
         for number in due.map(|(number, _)| *number).collect::<Vec<_>>() {
             self.close(number, poller);
         }
+        let has_stalled = |one: &Connection| one.stalls.is_some_and(|at| at <= now);
+        for connection in self.connections.values_mut().filter(|one| has_stalled(one)) {
+            let remote = connection.flow.remote;
+            tracing::info!(%remote, "closing a connection that stopped inside a message");
+            connection.end_with(now);
+            let begun = connection.framer.give_up();
+            self.given.push_back(Given::Message(connection.flow, begun));
+        }
     }
 
     /// When [`Self::expire`] is worth calling.
     pub(super) fn next_expiry(&self) -> Option<Tick> {
-        self.connections.values().map(|connection| connection.deadline).min()
+        let next = |one: &Connection| one.stalls.map_or(one.deadline, |at| at.min(one.deadline));
+        self.connections.values().map(next).min()
     }
 
     fn add(
@@ -163,6 +190,8 @@ impl Streams {
             framer,
             unsent: VecDeque::new(),
             deadline,
+            stalls: None,
+            is_of_use: false,
             is_closing: false,
         };
         self.connections.insert(number, connection);
@@ -182,16 +211,17 @@ impl Streams {
             let length = match connection.stream.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return true,
+                Err(error) if would_block(&error) => return true,
                 Err(_) => return false,
             };
             total += length;
             connection.framer.push(&buffer[..length]);
+            connection.stalls = None;
             while let Some(framed) = connection.framer.next() {
                 match framed {
                     Ok(Frame::Message(bytes)) => {
                         connection.deadline = now + IDLE;
+                        connection.is_of_use = true;
                         self.given.push_back(Given::Message(connection.flow, bytes));
                     }
                     Ok(Frame::Ping) => connection.unsent.extend(b"\r\n"),
@@ -201,11 +231,14 @@ impl Streams {
                         tracing::info!(%remote, %error, "closing a connection that broke its framing");
                         // The head alone is enough for the endpoint to say what was wrong.
                         self.given.push_back(Given::Message(connection.flow, error.head));
-                        connection.is_closing = true;
-                        connection.deadline = now + LAST_WORD;
+                        connection.end_with(now);
                         return true;
                     }
                 }
+            }
+            if connection.framer.is_inside() {
+                let patience = if connection.is_of_use { STALL } else { FIRST_STALL };
+                connection.stalls = Some(now + patience);
             }
         }
         true

@@ -430,7 +430,9 @@ impl Phone {
             Event::Response { status, message, .. } => {
                 self.on_registered(status, message.as_deref(), now);
             }
-            Event::OfferAnswered { message: None, .. } | Event::Info { .. } => {}
+            Event::OfferAnswered { message: None, .. }
+            | Event::Info { .. }
+            | Event::BadInput { .. } => {}
         }
     }
 

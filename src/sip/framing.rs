@@ -99,6 +99,18 @@ impl Framer {
         Some(Ok(Frame::Message(self.take(end))))
     }
 
+    /// Whether a message has begun that has not ended.
+    pub fn is_inside(&self) -> bool {
+        !self.is_broken && self.bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// What is there of a message that will not be waited for any longer, for [`Message::parse`],
+    /// which finds it cut short. Nothing can be read of this stream after it.
+    pub fn give_up(&mut self) -> Vec<u8> {
+        self.is_broken = true;
+        std::mem::take(&mut self.bytes)
+    }
+
     fn take_line_break(&mut self) -> Option<Result<Frame, FramingError>> {
         if self.bytes[1] != b'\n' {
             return self.fail(FramingFlaw::NotSip(ParseError::NotSip), 0);
@@ -226,6 +238,19 @@ mod tests {
         assert_eq!(frames(endless.chunks(1000)), ["Header Section Too Large, 0 bytes"]);
         let flood = vec![b'x'; STREAM_MAX + 1];
         assert_eq!(frames([&flood[..]]), ["more bytes than one message may weigh, 0 bytes"]);
+    }
+
+    #[test]
+    fn what_never_ends_is_given_up_as_it_is() {
+        for (cut, whole) in [(OPTIONS.len() - 2, false), (20, false), (OPTIONS.len(), true)] {
+            let mut framer = Framer::new();
+            framer.push(b"\r\n");
+            framer.push(&OPTIONS.as_bytes()[..cut]);
+            while framer.next().is_some() {}
+            assert_eq!(framer.is_inside(), !whole, "{cut}");
+            assert_eq!(framer.give_up().len(), if whole { 0 } else { cut });
+            assert_eq!(framer.next(), None);
+        }
     }
 
     proptest! {

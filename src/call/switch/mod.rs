@@ -117,6 +117,17 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// A message broke a rule of SIP and was answered so, or dropped.
+    BadInput {
+        /// Where it came from.
+        source: SocketAddr,
+        /// Its method; empty when it was no request. Not to be trusted in a log as it is.
+        method: String,
+        /// What it was answered; 0: it was dropped.
+        status: u16,
+        /// The rule.
+        rule: String,
+    },
     /// A leg was answered.
     Answered {
         /// The leg.

@@ -2,8 +2,8 @@
 
 use crate::base::Tick;
 use crate::call::leg::{EndReason, LegRef};
-use crate::call::switch::Switch;
 use crate::call::switch::control::body_of;
+use crate::call::switch::{Fact, Switch};
 use crate::sip::{Cause, DialogId, Event, Message, Method};
 
 impl Switch {
@@ -49,6 +49,10 @@ impl Switch {
                 if let Some(leg) = self.leg_by(dialog) {
                     self.on_attempt_answered(leg, &body_of(&message), now);
                 }
+            }
+            Event::BadInput { source, method, status, rule } => {
+                let (method, rule) = (method.into(), rule.into());
+                self.tell(Fact::BadInput { source: source.remote, method, status, rule });
             }
             Event::Info { .. } | Event::OfferAnswered { .. } | Event::Response { .. } => {}
         }

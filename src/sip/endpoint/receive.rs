@@ -1,5 +1,6 @@
 //! Messages come in: each finds its transaction, its dialog, or the reason why it is refused.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Endpoint;
@@ -94,22 +95,21 @@ fn response_flow(request: &Message<'_>, flow: Flow) -> Flow {
     response
 }
 
-/// The key of a server transaction (RFC 3261 §17.2.3). Without a branch that is unique by itself,
-/// the headers that RFC 2543 compared stand in for it.
+/// The key of a server transaction (RFC 3261 §17.2.3). Call-ID and number are the same in every
+/// copy, in the ACK and in the CANCEL; they keep apart the requests of clients whose branches are
+/// not unique. Without a branch the headers that RFC 2543 compared stand in for it.
 fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
     let via = request.text(Name::Via).unwrap_or_default();
     let method = method.as_str().as_bytes();
+    let text = |name| request.text(name).unwrap_or_default().as_bytes();
+    let call_id = text(Name::CallId);
+    let number = request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes();
     match request.via().ok().and_then(|via| via.branch()) {
         Some(branch) => {
-            let sent_by = via.split(';').next().unwrap_or_default();
-            keys.of(&[b"server", branch.as_bytes(), sent_by.as_bytes(), method])
+            let sent_by = via.split(';').next().unwrap_or_default().as_bytes();
+            keys.of(&[b"server", branch.as_bytes(), sent_by, call_id, &number, method])
         }
-        None => {
-            let text = |name| request.text(name).unwrap_or_default().as_bytes();
-            let number = request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes();
-            let call_id = text(Name::CallId);
-            keys.of(&[b"2543", via.as_bytes(), text(Name::From), call_id, &number, method])
-        }
+        None => keys.of(&[b"2543", via.as_bytes(), text(Name::From), call_id, &number, method]),
     }
 }
 
@@ -126,9 +126,12 @@ impl Endpoint {
             return;
         }
         let bytes: Arc<[u8]> = Arc::from(bytes);
-        let Ok(message) = Message::parse(&bytes) else {
-            self.counters.malformed_dropped += 1;
-            return;
+        let message = match Message::parse(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.counters.malformed_dropped += 1;
+                return self.say_bad_input(flow, "", 0, &error);
+            }
         };
         match &message.start {
             Start::Request { method, .. } => {
@@ -137,7 +140,9 @@ impl Endpoint {
                     Err(flaw) => self.on_flawed(flow, &message, method, flaw),
                 }
             }
-            Start::Response { status, .. } => self.on_response(&bytes, &message, *status, now),
+            Start::Response { status, .. } => {
+                self.on_response(flow, &bytes, &message, *status, now)
+            }
         }
     }
 
@@ -170,24 +175,40 @@ impl Endpoint {
         (**remote_tag == *request.from_tag).then_some(id)
     }
 
-    /// A request that broke a rule hears which one (RFC 3261 §21.4.1); an ACK hears nothing.
+    /// A request that broke a rule hears which one (RFC 3261 §21.4.1); an ACK hears nothing. Its
+    /// Via may be what is broken, so that the answer goes where the request came from.
     fn on_flawed(&mut self, flow: Flow, message: &Message<'_>, method: &Method, flaw: Flaw) {
-        if *method == Method::Ack || message.via().is_err() {
+        let status = flaw.status();
+        self.say_bad_input(flow, method.as_str(), status, &flaw);
+        if *method == Method::Ack || message.field(Name::Via).is_none() {
             self.counters.malformed_dropped += 1;
             return;
         }
         self.counters.requests_refused += 1;
         let (reason, tag) = (flaw.to_string(), server_key(message, method, self.keys));
-        let reply = Reply { reason: Some(&reason), tag: Some(tag), ..Reply::of(flaw.status()) };
-        self.answer_stateless(message, &reply, response_flow(message, flow));
+        let reply = Reply { reason: Some(&reason), tag: Some(tag), ..Reply::of(status) };
+        self.answer_stateless(message, &reply, flow);
     }
 
-    fn on_response(&mut self, bytes: &Arc<[u8]>, message: &Message<'_>, status: u16, now: Tick) {
+    fn say_bad_input(&mut self, flow: Flow, what: &str, status: u16, rule: &dyn fmt::Display) {
+        let (method, rule) = (what.into(), rule.to_string().into());
+        self.events.push_back(Event::BadInput { source: flow, method, status, rule });
+    }
+
+    fn on_response(
+        &mut self,
+        flow: Flow,
+        bytes: &Arc<[u8]>,
+        message: &Message<'_>,
+        status: u16,
+        now: Tick,
+    ) {
         let (Ok(()), Ok(via), Ok(cseq), Ok(to)) =
             (message.validate(), message.via(), message.cseq(), message.to())
         else {
             self.counters.malformed_dropped += 1;
-            return;
+            let rule = message.validate().err().unwrap_or(Flaw::StartLine);
+            return self.say_bad_input(flow, "", 0, &rule);
         };
         let branch = via.branch().unwrap_or_default();
         let Some(id) = self.table.find(client_key(branch, &cseq.method, self.keys)) else {
@@ -220,7 +241,7 @@ impl Endpoint {
             | Method::Notify
             | Method::Subscribe
             | Method::Publish => match self.table.find(request.key) {
-                Some(id) => self.on_copy(id),
+                Some(id) => self.on_copy(request, id),
                 None if self.is_refused(request) => {}
                 None if request.is_inside() => self.on_inside(request, now),
                 None => self.on_outside(request, now),
@@ -228,8 +249,9 @@ impl Endpoint {
         }
     }
 
-    /// A request that came before gets the answer it got before (RFC 3261 §17.2).
-    fn on_copy(&mut self, id: TransactionId) {
+    /// A request that came before gets the answer it got before (RFC 3261 §17.2), by the way that
+    /// this copy came.
+    fn on_copy(&mut self, request: &Incoming<'_>, id: TransactionId) {
         let Some(entry) = self.table.get(id) else { return };
         let (answers, response) = match &entry.role {
             Role::InviteServer { machine, response, .. } => (machine.answers_copies(), response),
@@ -237,8 +259,8 @@ impl Endpoint {
             Role::InviteClient { .. } | Role::Client { .. } => return,
         };
         if let (true, Some(response)) = (answers, response) {
-            let (flow, response) = (entry.flow, Arc::clone(response));
-            self.transmit(flow, response);
+            let response = Arc::clone(response);
+            self.transmit(request.response_flow(), response);
         }
     }
 
@@ -257,6 +279,9 @@ impl Endpoint {
             self.refuse(request, 420, &[("Unsupported", &required.join(", "))]);
         } else if let Some(header) = unreadable_body(request) {
             self.refuse(request, 415, &[header]);
+        } else if !takes_sdp(request) {
+            let warning = "399 ringback \"Accept leaves out application/sdp\"";
+            self.refuse(request, 406, &[("Warning", warning)]);
         } else {
             return false;
         }
@@ -300,7 +325,8 @@ impl Endpoint {
         match (&mut leg.state, request.method) {
             (State::Ringing { dialog, .. } | State::Talking { dialog, .. }, _) => {
                 if !dialog.accept_cseq(request.cseq) {
-                    return self.refuse(request, 500, &[]);
+                    let warning = "399 ringback \"CSeq is not above the last of this dialog\"";
+                    return self.refuse(request, 500, &[("Warning", warning)]);
                 }
             }
             // The offer in our INVITE is still open (RFC 3311 §5.2).
@@ -362,4 +388,18 @@ fn unreadable_body(request: &Incoming<'_>) -> Option<(&'static str, &'static str
             kind.is("application", "sdp") || kind.kind.eq_ignore_ascii_case("multipart")
         });
     (!is_readable).then_some(("Accept", ACCEPT))
+}
+
+/// Whether the answer to an INVITE may hold what it will hold (RFC 3261 §20.1, §21.4.7).
+fn takes_sdp(request: &Incoming<'_>) -> bool {
+    let message = request.message;
+    let is_sdp = |range: &str| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(range))
+    };
+    *request.method != Method::Invite
+        || message.field(Name::Accept).is_none()
+        || message.values(Name::Accept).any(is_sdp)
 }

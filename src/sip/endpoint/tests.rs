@@ -211,6 +211,7 @@ impl World {
                 self.ends[end].respond(request, 200, &[], None, now);
                 if dialog.is_some() { "request inside".to_owned() } else { "request".to_owned() }
             }
+            Event::BadInput { status, rule, .. } => format!("bad input {status} {rule}"),
             Event::Response { status, .. } => format!("response {status}"),
         };
         let name = ["a", "b"][end];

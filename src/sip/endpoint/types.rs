@@ -203,6 +203,17 @@ pub enum Event {
         /// Where it came from.
         flow: Flow,
     },
+    /// Something came that broke a rule. It was answered, or dropped, without state.
+    BadInput {
+        /// Where it came from.
+        source: Flow,
+        /// Its method; empty when it was no request.
+        method: Box<str>,
+        /// What it was answered; 0: it was dropped.
+        status: u16,
+        /// The rule.
+        rule: Box<str>,
+    },
     /// The outcome of our `request`; the last that is said about it.
     Response {
         /// The request.

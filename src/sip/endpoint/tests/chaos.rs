@@ -32,7 +32,7 @@ impl Side {
             | Event::Info { dialog, .. } => {
                 assert_eq!(self.dialogs[dialog], 0, "an event after the end");
             }
-            Event::Request { .. } | Event::Response { .. } => {}
+            Event::Request { .. } | Event::Response { .. } | Event::BadInput { .. } => {}
         }
     }
 

@@ -88,8 +88,70 @@ fn what_breaks_a_rule_hears_which_one() {
         let mut endpoint = endpoint();
         let told = answer(&mut endpoint, &request(method, changes), shown);
         assert_eq!(told, wanted, "{method} {changes:?}");
+        let event = endpoint.poll_event();
+        assert!(matches!(event, None | Some(Event::BadInput { .. })), "{event:?}");
         assert_eq!((endpoint.gauges(), endpoint.poll_event()), (Gauges::default(), None));
     }
+}
+
+#[test]
+fn bad_input_is_told_with_its_source_method_and_rule() {
+    let told = |bytes: &str| {
+        let mut endpoint = endpoint();
+        answer(&mut endpoint, bytes, "");
+        match endpoint.poll_event() {
+            Some(Event::BadInput { method, status, rule, .. }) => {
+                format!("{method} {status} {rule}")
+            }
+            other => format!("{other:?}"),
+        }
+    };
+    let broken = request("INVITE", &["From: nonsense"]);
+    assert_eq!(told(&broken), "INVITE 400 Malformed From Header");
+    assert_eq!(told("GET / HTTP/1.1\r\n\r\n"), " 0 no start line of SIP");
+    let answer = broken.replacen("INVITE sip:bob@192.0.2.2 SIP/2.0", "SIP/2.0 200 OK", 1);
+    assert_eq!(told(&answer), " 0 Malformed From Header");
+    assert_eq!(told(&request("BYE", &[])), "None");
+}
+
+#[test]
+fn who_cannot_take_sdp_is_told_so() {
+    let told = |accept: &str| answer(&mut endpoint(), &request("INVITE", &[accept]), "Warning");
+    let refused =
+        "406 Not Acceptable | Warning: 399 ringback \"Accept leaves out application/sdp\"";
+    assert_eq!(told("Accept: text/plain, x/y"), refused);
+    assert_eq!(told("Accept: "), refused);
+    for accept in ["text/plain, application/SDP;q=0.5", "*/*", "application/*"] {
+        assert_eq!(told(&format!("Accept: {accept}")), "nothing", "{accept}");
+    }
+    assert_eq!(answer(&mut endpoint(), &request("OPTIONS", &["Accept: x/y"]), ""), "200 OK");
+}
+
+#[test]
+fn a_broken_request_is_answered_where_it_came_from() {
+    // Its Via may be what is broken: even a port that it names is not believed.
+    for via in
+        ["Via: SIP/2.0/UDP 192.0.2.1:9;;,;,,", "Via: SIP/7.0/UDP h:9", "Via: SIP/2.0/UDP h:9"]
+    {
+        let mut endpoint = endpoint();
+        let flow = World::new().flow(1);
+        let request = request("INVITE", &[via, "From: nonsense"]);
+        endpoint.handle_message(flow, request.as_bytes(), Tick::ZERO);
+        assert_eq!(endpoint.poll_transmit().map(|sent| sent.flow), Some(flow), "{via}");
+    }
+}
+
+#[test]
+fn a_client_that_uses_a_branch_again_is_not_taken_for_its_own_copy() {
+    let mut endpoint = endpoint();
+    assert_eq!(answer(&mut endpoint, &request("MESSAGE", &[]), ""), "nothing");
+    let Some(Event::Request { request: id, .. }) = endpoint.poll_event() else { panic!("nothing") };
+    endpoint.respond(id, 405, &[], None, Tick::ZERO);
+    assert!(endpoint.poll_transmit().is_some());
+    assert_eq!(answer(&mut endpoint, &request("MESSAGE", &[]), ""), "405 Method Not Allowed");
+    let other = request("MESSAGE", &["Call-ID: call-2"]);
+    assert_eq!(answer(&mut endpoint, &other, ""), "nothing");
+    assert!(matches!(endpoint.poll_event(), Some(Event::Request { .. })));
 }
 
 #[test]
