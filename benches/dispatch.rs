@@ -1,7 +1,7 @@
 //! What a report costs the dispatcher, with few and with very many waiting.
 
 use divan::Bencher;
-use ringback::base::Tick;
+use ringback::base::{Rng, Tick};
 use ringback::dispatch::{
     AgentId, CallRef, Dispatcher, EntryId, Event, OfferId, Party, Policy, QueueId, Request,
 };
@@ -54,7 +54,7 @@ fn position(bencher: Bencher<'_, '_>, waiting: usize) {
 }
 
 fn crowd(waiting: usize) -> (Dispatcher, Vec<EntryId>) {
-    let mut dispatcher = Dispatcher::new(1_000_000, 0);
+    let mut dispatcher = Dispatcher::new(1_000_000, 0, Rng::new(1));
     let policy = Policy { entries_max: 1_000_000, ..Policy::DEFAULT };
     let agents = (0..50).map(AgentId).collect();
     dispatcher.set_queue(QUEUE, agents, policy).expect("one queue is not too many");

@@ -96,6 +96,11 @@ pub enum Strategy {
         /// Pause before the next.
         gap: Duration,
     },
+    /// All telephones of one agent at once; the queue then names the next agent.
+    OneAgent {
+        /// How long an agent's telephones ring.
+        attempt: Duration,
+    },
 }
 
 /// What a `dial.wait` may be told.

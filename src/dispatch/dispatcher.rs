@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::base::{Armed, Id, Slab, Tick, Timers};
+use crate::base::{Armed, Id, Rng, Slab, Tick, Timers};
 
 use super::roster::{Place, Roster};
 use super::types::{
@@ -26,6 +26,7 @@ pub struct Dispatcher {
     /// At most a handful per entry: the owner takes them all after each report.
     pub(super) events: VecDeque<Event>,
     pub(super) offers: u64,
+    pub(super) rng: Rng,
     sequence: u64,
     started_us: u64,
 }
@@ -37,6 +38,8 @@ pub(super) enum Wake {
     Cooldown(EntryId),
     /// A callback's place is held no longer.
     Expiry(EntryId),
+    /// The agent who let an offer pass may be rung again.
+    Rested(AgentId),
 }
 
 #[derive(Debug)]
@@ -64,8 +67,8 @@ pub(super) enum State {
     Ready,
     /// Not to be offered before the timer.
     Cooling(Armed),
-    /// Agents are being rung.
-    Dispatching { number: u64, agents: Vec<AgentId> },
+    /// Agents are being rung; those of [`Strategy::OneByOne`] who let the offer pass are not.
+    Dispatching { number: u64, agents: Vec<AgentId>, passed: Vec<AgentId> },
 }
 
 impl Entry {
@@ -76,8 +79,9 @@ impl Entry {
 
 impl Dispatcher {
     /// No queues. `started_us`: the wall clock at `Tick::ZERO` in microseconds since the Unix
-    /// epoch, which makes order keys comparable with those of an earlier process.
-    pub fn new(entries_max: usize, started_us: u64) -> Self {
+    /// epoch, which makes order keys comparable with those of an earlier process. `rng` chooses
+    /// agents where the choice is to be random.
+    pub fn new(entries_max: usize, started_us: u64, rng: Rng) -> Self {
         Self {
             roster: Roster::default(),
             entries: Slab::with_max(entries_max),
@@ -86,6 +90,7 @@ impl Dispatcher {
             timers: Timers::new(),
             events: VecDeque::new(),
             offers: 0,
+            rng,
             sequence: 0,
             started_us,
         }
@@ -117,14 +122,29 @@ impl Dispatcher {
 
     /// Whether the agent's telephone is registered at all.
     pub fn set_online(&mut self, agent: AgentId, is_online: bool) {
-        self.roster.change(agent, |agent| agent.is_online = is_online);
+        let mut rest = None;
+        self.roster.change(agent, |agent| {
+            if is_online && !agent.is_online {
+                rest = agent.rest.take(); // Who comes anew is there.
+            }
+            agent.is_online = is_online;
+        });
+        self.timers.clear_slot(&mut rest);
         self.settle();
     }
 
     /// Whether the agent has a leg, whatever for. A leg that an offer brought about counts too:
     /// it may ring on for a moment after its offer was taken back.
     pub fn set_busy(&mut self, agent: AgentId, is_busy: bool) {
-        self.roster.change(agent, |agent| agent.is_busy = is_busy);
+        let mut has_called = false;
+        self.roster.change(agent, |agent| {
+            has_called = !is_busy && agent.is_calling;
+            agent.is_calling = is_busy && (agent.is_calling || agent.reserved_for.is_none());
+            agent.is_busy = is_busy;
+        });
+        if has_called {
+            self.roster.end_turn(agent);
+        }
         self.settle();
     }
 
@@ -201,7 +221,11 @@ impl Dispatcher {
         if !self.offered(offer).is_some_and(|agents| agents.contains(&agent)) {
             return Err(Stale);
         }
-        self.roster.change(agent, |agent| agent.is_busy = true);
+        self.roster.change(agent, |agent| {
+            agent.is_busy = true;
+            agent.is_calling = true;
+            agent.turn.calls += 1;
+        });
         let waited_from = self.entry(offer.entry).key.enqueued_us;
         let entry = self.end(offer.entry, Ended::Answered(agent), None);
         let waited_us = self.wall_us(now).saturating_sub(waited_from);
@@ -213,10 +237,20 @@ impl Dispatcher {
         Ok(Answered { queue, caller, party, key })
     }
 
+    /// The agent who rings does not take the offer: he refused, did not answer, or was not reached.
+    /// With [`Strategy::OneByOne`] the next one is reserved, to be rung for the same offer. `None`:
+    /// nobody is left, and the offer has failed once [`Self::offer_failed`] says so.
+    pub fn offer_passed(&mut self, offer: OfferId, now: Tick) -> Result<Option<AgentId>, Stale> {
+        self.offered(offer).ok_or(Stale)?;
+        self.let_pass(offer.entry, now);
+        Ok(self.next_agent(offer.entry))
+    }
+
     /// No agent took the offer. The entry is offered again after its cooldown, or ends.
     pub fn offer_failed(&mut self, offer: OfferId, now: Tick) -> Result<(), Stale> {
         self.offered(offer).ok_or(Stale)?;
         let id = offer.entry;
+        self.let_pass(id, now);
         let entry = self.entry_mut(id);
         entry.failed += 1;
         if entry.is_expired {
@@ -238,6 +272,7 @@ impl Dispatcher {
             match wake {
                 Wake::Cooldown(entry) => rested.push(entry),
                 Wake::Expiry(entry) => self.expire(entry),
+                Wake::Rested(agent) => self.roster.change(agent, |agent| agent.rest = None),
             }
         }
         self.evaluate(&rested);
@@ -330,7 +365,7 @@ impl Dispatcher {
     /// The agents of an offer that still stands.
     fn offered(&self, offer: OfferId) -> Option<&[AgentId]> {
         match &self.entries.get(Id::from_u64(offer.entry.0))?.state {
-            State::Dispatching { number, agents } if *number == offer.number => Some(agents),
+            State::Dispatching { number, agents, .. } if *number == offer.number => Some(agents),
             State::Dispatching { .. } | State::Ready | State::Cooling(_) => None,
         }
     }

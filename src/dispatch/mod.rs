@@ -13,11 +13,15 @@
 //!                  └▶ live: ended (Offline); callback: Offline is said once, the place is kept
 //! ```
 //!
+//! An offer rings all free agents, or, by choice of the entry, one at a time: then it goes from one
+//! to the next while any is free, and an agent who lets it pass rests before the next offer.
+//!
 //! *Invariant:* an entry that is ready means that its queue has no free agent, so no change needs
 //! to look at more than the heads of the queues that it touches.
 
 mod types;
 mod line;
+mod free;
 mod roster;
 mod dispatcher;
 mod settle;
@@ -29,7 +33,7 @@ mod model;
 
 pub use dispatcher::Dispatcher;
 pub use types::{
-    AGENTS_MAX, AgentId, Answered, BreakReason, CallRef, Ended, EntryId, Event, Gone, Mode,
+    AGENTS_MAX, AgentId, Answered, BreakReason, CallRef, Choice, Ended, EntryId, Event, Gone, Mode,
     NotQueued, OfferId, OrderKey, Party, Placement, Policy, QUEUES_MAX, QueueId, Refused, Request,
     Retry, Stale, Stats, Strategy,
 };

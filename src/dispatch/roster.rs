@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::base::{Armed, Rng};
+
+use super::free::Free;
 use super::line::Line;
-use super::types::{AGENTS_MAX, AgentId, EntryId, OrderKey, Policy, QUEUES_MAX, QueueId, Refused};
+use super::types::{
+    AGENTS_MAX, AgentId, Choice, EntryId, OrderKey, Policy, QUEUES_MAX, QueueId, Refused,
+};
 
 /// What an entry is sorted by; the id only tells apart keys that came back from another life.
 pub(super) type Place = (OrderKey, EntryId);
@@ -19,7 +24,9 @@ pub(super) struct Queue {
     /// Those of them that have not heard yet that nobody is online.
     pub(super) untold: BTreeSet<Place>,
     pub(super) online: usize,
-    pub(super) free: usize,
+    pub(super) free: Free,
+    /// Place of the agent that was chosen last, for [`Choice::RoundRobin`].
+    chosen: Option<usize>,
     pub(super) completed: u64,
     pub(super) waited_us: u64,
 }
@@ -32,6 +39,8 @@ pub(super) struct Roster {
     /// Queues where an agent became free or the last one left; to be settled before the input is
     /// over.
     pub(super) touched: BTreeSet<QueueId>,
+    /// Counts the turns that have ended.
+    turns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -39,13 +48,28 @@ pub(super) struct Agent {
     pub(super) is_online: bool,
     /// Has a leg, whatever for.
     pub(super) is_busy: bool,
+    /// Has one that is more than the ringing of an offer.
+    pub(super) is_calling: bool,
     pub(super) reserved_for: Option<EntryId>,
-    queues: BTreeSet<QueueId>,
+    /// After an offer that he let pass: not to be rung before the timer.
+    pub(super) rest: Option<Armed>,
+    pub(super) turn: Turn,
+    /// With the place in the order of each.
+    queues: BTreeMap<QueueId, usize>,
+}
+
+/// What an agent is chosen by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Calls, and offers that he let pass.
+    pub(super) calls: u64,
+    /// The number of the turn that he ended last; the smallest has been idle for longest.
+    pub(super) ended: u64,
 }
 
 impl Agent {
-    fn is_free(&self) -> bool {
-        self.is_online && !self.is_busy && self.reserved_for.is_none()
+    const fn is_free(&self) -> bool {
+        self.is_online && !self.is_busy && self.reserved_for.is_none() && self.rest.is_none()
     }
 }
 
@@ -64,19 +88,23 @@ impl Roster {
         }
         let queue = self.queues.entry(id).or_insert_with(|| Queue::new(policy));
         queue.policy = policy;
-        let (mut online, mut free) = (0, 0);
         for agent in std::mem::take(&mut queue.agents) {
             self.agents.entry(agent).or_default().queues.remove(&id);
         }
+        (queue.online, queue.free, queue.chosen) = (0, Free::default(), None);
         for agent in agents {
             let known = self.agents.entry(agent).or_default();
-            if known.queues.insert(id) {
-                online += usize::from(known.is_online);
-                free += usize::from(known.is_free());
-                queue.agents.push(agent);
+            let place = queue.agents.len();
+            if known.queues.contains_key(&id) {
+                continue;
+            }
+            known.queues.insert(id, place);
+            queue.agents.push(agent);
+            queue.online += usize::from(known.is_online);
+            if known.is_free() {
+                queue.free.insert(place, known.turn);
             }
         }
-        (queue.online, queue.free) = (online, free);
         self.touched.insert(id);
         Ok(())
     }
@@ -96,26 +124,63 @@ impl Roster {
             return;
         }
         let agent = self.agents.entry(id).or_default();
-        let before = (agent.is_online, agent.is_free());
+        let was_online = agent.is_online;
+        let before = agent.is_free().then_some(agent.turn);
         change(agent);
-        let after = (agent.is_online, agent.is_free());
-        if before == after {
+        let after = agent.is_free().then_some(agent.turn);
+        if (was_online, before) == (agent.is_online, after) {
             return;
         }
-        for id in &agent.queues {
+        for (id, place) in &agent.queues {
             let queue = self.queues.get_mut(id).expect("an agent names only queues there are");
-            queue.online = queue.online + usize::from(after.0) - usize::from(before.0);
-            queue.free = queue.free + usize::from(after.1) - usize::from(before.1);
-            if after.1 || queue.online == 0 {
+            queue.online = queue.online + usize::from(agent.is_online) - usize::from(was_online);
+            if let Some(turn) = before {
+                queue.free.remove(*place, turn);
+            }
+            if let Some(turn) = after {
+                queue.free.insert(*place, turn);
+            }
+            if after.is_some() || queue.online == 0 {
                 self.touched.insert(*id);
             }
         }
     }
 
+    /// The agent's turn is over: he stands behind all who have been idle for longer.
+    pub(super) fn end_turn(&mut self, id: AgentId) {
+        self.turns += 1;
+        let ended = self.turns;
+        self.change(id, |agent| agent.turn.ended = ended);
+    }
+
     /// The agents of a queue that could be rung now, in the queue's order.
-    pub(super) fn free_agents(&self, queue: &Queue) -> Vec<AgentId> {
-        let is_free = |id: &&AgentId| self.agents.get(id).is_some_and(Agent::is_free);
-        queue.agents.iter().filter(is_free).copied().collect()
+    pub(super) fn free_agents(&self, queue: QueueId) -> Vec<AgentId> {
+        let queue = self.queue(queue);
+        queue.free.places().map(|place| queue.agents[place]).collect()
+    }
+
+    /// One of the agents that could be rung now, but none of those who let the offer pass.
+    pub(super) fn choose(
+        &mut self,
+        queue: QueueId,
+        choice: Choice,
+        passed: &[AgentId],
+        rng: &mut Rng,
+    ) -> Option<AgentId> {
+        let queue = self.queue_mut(queue);
+        let Queue { agents, free, chosen, .. } = queue;
+        let may = |place: &usize| !passed.contains(&agents[*place]);
+        let place = match choice {
+            Choice::LongestIdle => free.longest_idle().find(may),
+            Choice::RoundRobin => free.after(*chosen).find(may),
+            Choice::FewestCalls => free.fewest_calls().find(may),
+            Choice::Random => {
+                let count = free.places().filter(may).count() as u64;
+                free.places().filter(may).nth(rng.below(count) as usize)
+            }
+        }?;
+        *chosen = Some(place);
+        Some(agents[place])
     }
 
     pub(super) fn queue(&self, id: QueueId) -> &Queue {
@@ -128,7 +193,7 @@ impl Roster {
 }
 
 impl Queue {
-    const fn new(policy: Policy) -> Self {
+    fn new(policy: Policy) -> Self {
         Self {
             agents: Vec::new(),
             policy,
@@ -136,7 +201,8 @@ impl Queue {
             ready: BTreeSet::new(),
             untold: BTreeSet::new(),
             online: 0,
-            free: 0,
+            free: Free::default(),
+            chosen: None,
             completed: 0,
             waited_us: 0,
         }

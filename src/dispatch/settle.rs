@@ -3,7 +3,10 @@
 use crate::base::{Id, Tick};
 
 use super::dispatcher::{Dispatcher, Entry, State, Wake};
-use super::types::{BreakReason, CallRef, Ended, EntryId, Event, OfferId, Party, QueueId, Request};
+use super::types::{
+    AgentId, BreakReason, CallRef, Ended, EntryId, Event, OfferId, Party, QueueId, Request,
+    Strategy,
+};
 
 impl Dispatcher {
     /// Stores a new entry, not evaluated yet; `None` when there are too many of all queues.
@@ -85,7 +88,7 @@ impl Dispatcher {
     fn next_match(&self) -> Option<EntryId> {
         let heads = self.roster.touched.iter().filter_map(|queue| {
             let queue = self.roster.queues.get(queue)?;
-            if queue.free > 0 { queue.ready.first() } else { None }
+            if queue.free.is_empty() { None } else { queue.ready.first() }
         });
         heads.min().map(|(_, entry)| *entry)
     }
@@ -95,13 +98,18 @@ impl Dispatcher {
         let number = self.offers;
         let entry = self.entry(id);
         let (queue, place) = (entry.queue, entry.place(id));
-        let agents = self.roster.free_agents(self.roster.queue(queue));
+        let agents = match entry.strategy {
+            Strategy::Parallel | Strategy::Sequential { .. } => self.roster.free_agents(queue),
+            Strategy::OneByOne { choice, .. } => {
+                Vec::from_iter(self.roster.choose(queue, choice, &[], &mut self.rng))
+            }
+        };
         for agent in &agents {
             self.roster.change(*agent, |agent| agent.reserved_for = Some(id));
         }
         self.roster.queue_mut(queue).unready(place);
         let entry = self.entry_mut(id);
-        entry.state = State::Dispatching { number, agents: agents.clone() };
+        entry.state = State::Dispatching { number, agents: agents.clone(), passed: Vec::new() };
         let event = Event::Dispatch {
             offer: OfferId { entry: id, number },
             queue,
@@ -111,6 +119,42 @@ impl Dispatcher {
             attempt: entry.failed + 1,
         };
         self.events.push_back(event);
+    }
+
+    /// The one agent who rings lets the offer pass: his turn is over, and he rests for as long as
+    /// an entry does, so that a telephone that nobody hears does not meet one caller after another.
+    pub(super) fn let_pass(&mut self, id: EntryId, now: Tick) {
+        let entry = self.entry_mut(id);
+        let pause = entry.retry.pause;
+        let (Strategy::OneByOne { .. }, State::Dispatching { agents, passed, .. }) =
+            (entry.strategy, &mut entry.state)
+        else {
+            return;
+        };
+        let Some(agent) = agents.pop() else { return };
+        passed.push(agent);
+        let rest = self.timers.arm(now + pause, Wake::Rested(agent));
+        self.roster.change(agent, |agent| {
+            agent.reserved_for = None;
+            agent.rest = Some(rest);
+            agent.turn.calls += 1;
+        });
+        self.roster.end_turn(agent);
+    }
+
+    /// Reserves the next agent of an offer that rings one at a time.
+    pub(super) fn next_agent(&mut self, id: EntryId) -> Option<AgentId> {
+        let Self { entries, roster, rng, .. } = self;
+        let entry = entries.get_mut(Id::from_u64(id.0))?;
+        let (Strategy::OneByOne { choice, .. }, State::Dispatching { agents, passed, .. }) =
+            (entry.strategy, &mut entry.state)
+        else {
+            return None;
+        };
+        let next = roster.choose(entry.queue, choice, passed, rng)?;
+        roster.change(next, |agent| agent.reserved_for = Some(id));
+        agents.push(next);
+        Some(next)
     }
 
     /// Rule 3, nobody online: a live entry ends; a callback hears it once and keeps its place.
@@ -221,7 +265,7 @@ impl Dispatcher {
         match std::mem::replace(&mut entry.state, State::Ready) {
             State::Ready => {}
             State::Cooling(armed) => self.timers.clear(armed),
-            State::Dispatching { number, agents } => {
+            State::Dispatching { number, agents, .. } => {
                 for agent in agents {
                     self.roster.change(agent, |agent| agent.reserved_for = None);
                 }

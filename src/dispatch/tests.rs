@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::base::Tick;
+use crate::base::{Rng, Tick};
 
 use super::*;
 
@@ -232,6 +232,94 @@ fn a_callback_of_an_earlier_life_stands_where_it_stood() {
     );
 }
 
+/// Contract §15: as many callers are offered at a time as agents are free, and each has one ringing.
+#[test]
+fn one_agent_rings_for_one_caller() {
+    let mut world = World::new(&[(SALES, &[ANN, BOB])]);
+    world.strategy = one_by_one(Choice::LongestIdle);
+    world.online(&[BOB, ANN]);
+    world.call("al", SALES);
+    world.call("bo", SALES);
+    world.call("cy", SALES);
+    world.busy(BOB, true);
+    world.answered("bo", BOB);
+    world.passed("al");
+    world.busy(BOB, false);
+    world.answered("cy", BOB);
+    world.check(
+        "
+        0 al: call_queue_placed
+        0 al: Dispatch live to 1, attempt 1
+        0 bo: call_queue_placed
+        0 bo: Dispatch live to 2, attempt 1
+        0 cy: call_queue_placed
+        0 cy: Placed
+        0 bo: call_queue_removed
+        0 bo: ended Answered(AgentId(2))
+        0 al: nobody is left
+        0 al: Placed
+        0 cy: Dispatch live to 2, attempt 1
+        0 cy: call_queue_removed
+        0 cy: ended Answered(AgentId(2))
+        ",
+    );
+}
+
+/// An agent who lets a call pass rests, and the offer goes on to the next one.
+#[test]
+fn an_offer_goes_from_one_agent_to_the_next() {
+    let mut world = World::new(&[(SALES, &[ANN, BOB])]);
+    world.strategy = one_by_one(Choice::RoundRobin);
+    world.online(&[ANN, BOB]);
+    world.call("al", SALES);
+    world.passed("al");
+    world.call("bo", SALES);
+    world.answered("al", BOB);
+    world.busy(BOB, false);
+    world.passed("bo");
+    world.wait(29);
+    world.wait(1);
+    world.check(
+        "
+        0 al: call_queue_placed
+        0 al: Dispatch live to 1, attempt 1
+        0 al: passes on to 2
+        0 bo: call_queue_placed
+        0 bo: Placed
+        0 al: call_queue_removed
+        0 al: ended Answered(AgentId(2))
+        0 bo: Dispatch live to 2, attempt 1
+        0 bo: nobody is left
+        30 bo: Dispatch live to 1, attempt 2
+        ",
+    );
+}
+
+/// Each choice in the order in which it takes three agents, when the second has had a call.
+#[test]
+fn every_choice_has_its_order() {
+    const CAT: AgentId = AgentId(3);
+    let order = |choice| {
+        let mut world = World::new(&[(SALES, &[ANN, BOB, CAT])]);
+        world.strategy = one_by_one(choice);
+        world.online(&[BOB]);
+        world.call("first", SALES);
+        world.answered("first", BOB);
+        world.online(&[ANN, CAT]);
+        world.busy(BOB, false);
+        ["al", "bo", "cy"].map(|name| {
+            world.call(name, SALES);
+            world.rung[name].0
+        })
+    };
+    assert_eq!(order(Choice::LongestIdle), [1, 3, 2]);
+    assert_eq!(order(Choice::FewestCalls), [1, 3, 2]);
+    assert_eq!(order(Choice::RoundRobin), [3, 1, 2]);
+    let mut random = order(Choice::Random);
+    random.sort_unstable();
+    assert_eq!(random, [1, 2, 3], "each once");
+}
+
 #[test]
 fn refusals_have_names() {
     let mut world = World::new(&[(SALES, &[ANN])]);
@@ -271,19 +359,23 @@ struct World {
     now: Tick,
     names: BTreeMap<EntryId, String>,
     offers: BTreeMap<String, OfferId>,
+    /// The first agent of the last offer.
+    rung: BTreeMap<String, AgentId>,
+    strategy: Strategy,
     calls: u64,
     said: String,
 }
 
 impl World {
     fn new(queues: &[(QueueId, &[AgentId])]) -> Self {
-        let mut dispatcher = Dispatcher::new(1000, EPOCH_US);
+        let mut dispatcher = Dispatcher::new(1000, EPOCH_US, Rng::new(1));
         for (queue, agents) in queues {
             let policy = Policy::DEFAULT;
             dispatcher.set_queue(*queue, agents.to_vec(), policy).unwrap();
         }
-        let (names, offers) = (BTreeMap::new(), BTreeMap::new());
-        Self { dispatcher, now: Tick::ZERO, names, offers, calls: 0, said: String::new() }
+        let (names, offers, rung) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (now, strategy) = (Tick::ZERO, Strategy::Parallel);
+        Self { dispatcher, now, names, offers, rung, strategy, calls: 0, said: String::new() }
     }
 
     fn online(&mut self, agents: &[AgentId]) {
@@ -305,7 +397,8 @@ impl World {
 
     fn call(&mut self, name: &str, queue: QueueId) {
         self.calls += 1;
-        let request = Request::live(CallRef(self.calls), party(name));
+        let strategy = self.strategy;
+        let request = Request { strategy, ..Request::live(CallRef(self.calls), party(name)) };
         let entry = self.dispatcher.enqueue(queue, request, self.now).unwrap();
         self.names.insert(entry, name.to_owned());
         self.drain();
@@ -325,6 +418,17 @@ impl World {
     fn answered(&mut self, name: &str, agent: AgentId) {
         self.dispatcher.offer_answered(self.offer(name), agent, self.now).unwrap();
         self.drain();
+    }
+
+    /// The agent who rings does not take it; the offer fails when he was the last.
+    fn passed(&mut self, name: &str) {
+        let next = self.dispatcher.offer_passed(self.offer(name), self.now).unwrap();
+        let text =
+            next.map_or("nobody is left".to_owned(), |next| format!("passes on to {}", next.0));
+        writeln!(self.said, "{} {name}: {text}", self.now.as_millis() / 1000).unwrap();
+        if next.is_none() {
+            self.failed(name);
+        }
     }
 
     fn failed(&mut self, name: &str) {
@@ -358,8 +462,9 @@ impl World {
         while let Some(event) = self.dispatcher.poll_event() {
             let (entry, text) = tell(&event);
             let name = self.names[&entry].clone();
-            if let Event::Dispatch { offer, .. } = event {
-                self.offers.insert(name.clone(), offer);
+            if let Event::Dispatch { offer, agents, .. } = &event {
+                self.offers.insert(name.clone(), *offer);
+                self.rung.insert(name.clone(), agents[0]);
             }
             writeln!(self.said, "{} {name}: {text}", self.now.as_millis() / 1000).unwrap();
         }
@@ -370,6 +475,10 @@ impl World {
         let lines: Vec<&str> = expected.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
         assert_eq!(self.said.trim_end(), lines.join("\n"), "\n--- said:\n{}", self.said);
     }
+}
+
+fn one_by_one(choice: Choice) -> Strategy {
+    Strategy::OneByOne { choice, attempt_timeout: Duration::from_secs(20) }
 }
 
 fn party(name: &str) -> Party {

@@ -69,16 +69,37 @@ pub enum Mode {
 /// How the agents of an offer are rung; carried through to the dial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// All at once.
+    /// All who are free, at once; all are reserved.
     #[default]
     Parallel,
-    /// One after another, in the order of the queue.
+    /// All who are free, one after another in the order of the queue; all are reserved.
     Sequential {
         /// How long one agent rings.
         attempt_timeout: Duration,
         /// The pause before the next agent rings.
         gap: Duration,
     },
+    /// One agent, who alone is reserved, so that as many callers are served at a time as agents
+    /// are free. When that one lets the offer pass, the next is chosen; each rings once.
+    OneByOne {
+        /// Who is chosen.
+        choice: Choice,
+        /// How long one agent rings.
+        attempt_timeout: Duration,
+    },
+}
+
+/// Which of the free agents is rung; a tie goes to the one who has been free for longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Who has been without a call for longest. A call that he let pass counts as one.
+    LongestIdle,
+    /// Who follows, in the order of the queue, the one that was chosen last.
+    RoundRobin,
+    /// Who has had the fewest calls in this process, those that he let pass among them.
+    FewestCalls,
+    /// Anybody.
+    Random,
 }
 
 /// What follows an offer that nobody answered.

@@ -119,6 +119,8 @@ pub(super) enum Failed {
     QueueLeg,
     /// The leg is in no queue.
     QueueEntry,
+    /// A way of ringing agents that no queue has.
+    StrategyUnknown,
     /// The queue does not take the leg.
     Queue(Refused),
     /// The caller's number is withheld or malformed.
@@ -138,7 +140,8 @@ impl Failed {
             | Self::RefMissing
             | Self::ToneUnknown
             | Self::TonePattern
-            | Self::DialMode => "invalid_request",
+            | Self::DialMode
+            | Self::StrategyUnknown => "invalid_request",
             Self::Unsupported => "unsupported_operation",
             Self::LegUnknown | Self::TrunkUnknown | Self::QueueUnknown => "not_found",
             Self::LegEnded => "invalid_leg",
@@ -176,6 +179,9 @@ impl fmt::Display for Failed {
             Self::QueueUnknown => "no active queue has this ref",
             Self::QueueLeg => "only a call that came by a trunk can be queued",
             Self::QueueEntry => "the leg is not queued",
+            Self::StrategyUnknown => {
+                "callStrategy must be parallel, sequential, longestIdle, roundRobin, fewestCalls or random"
+            }
             Self::Queue(refused) => return refused.fmt(f),
             Self::Promise(refused) => return refused.fmt(f),
             Self::NumberWithheld => "the caller's number is withheld or malformed",

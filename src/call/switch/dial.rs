@@ -110,14 +110,35 @@ impl Switch {
             promise,
         })?;
         self.touch_dial(id, now);
-        match strategy {
-            Strategy::Parallel => while self.attempt_next(id, now) {},
-            Strategy::Sequential { .. } => {
-                self.attempt_next(id, now);
-            }
-        }
+        self.attempt_all(id, now);
         self.fail_if_nothing_left(id, now);
         Some(id)
+    }
+
+    /// Tries every target that may ring now.
+    fn attempt_all(&mut self, id: DialRef, now: Tick) {
+        let Some(strategy) = self.dials.get(id).map(|dial| dial.strategy) else { return };
+        match strategy {
+            Strategy::Parallel => while self.attempt_next(id, now) {},
+            Strategy::Sequential { attempt, .. } => {
+                self.attempt_next(id, now);
+                self.arm_dial_step(id, now + attempt);
+            }
+            Strategy::OneAgent { attempt } => {
+                while self.attempt_next(id, now) {}
+                self.arm_dial_step(id, now + attempt);
+            }
+        }
+    }
+
+    /// Whatever rings now rings until `at`.
+    fn arm_dial_step(&mut self, id: DialRef, at: Tick) {
+        if let Some(dial) = self.dials.get_mut(id)
+            && !dial.attempts.is_empty()
+        {
+            self.timers.clear_slot(&mut dial.step);
+            dial.step = Some(self.timers.arm(at, Wake::DialStep(id)));
+        }
     }
 
     /// An attempt rings or has early media.
@@ -201,28 +222,32 @@ impl Switch {
         if !dial.is_dialing() {
             return;
         }
-        let mut step = dial.step.take();
-        self.timers.clear_slot(&mut step);
+        if dial.attempts.is_empty() {
+            self.timers.clear_slot(&mut dial.step);
+        }
         self.dial_event(id, DialEvent::Rejected(leg), now);
         let Some(dial) = self.dials.get_mut(id) else { return };
         match dial.strategy {
             Strategy::Sequential { gap, .. } if !dial.targets.is_empty() => {
                 dial.step = Some(self.timers.arm(now + gap, Wake::DialStep(id)));
             }
-            Strategy::Sequential { .. } | Strategy::Parallel => self.fail_if_nothing_left(id, now),
+            Strategy::Sequential { .. } | Strategy::Parallel | Strategy::OneAgent { .. } => {
+                self.fail_if_nothing_left(id, now);
+            }
         }
     }
 
-    /// The time of a sequence is up: the one that rings has rung for long enough, or the gap is over.
+    /// The time of a step is up: whoever rings has rung for long enough, or the gap is over.
     pub(super) fn on_dial_step(&mut self, id: DialRef, now: Tick) {
         let Some(dial) = self.dials.get_mut(id) else { return };
         dial.step = None;
-        match dial.attempts.first().copied() {
-            Some(ringing) => self.hangup_leg(ringing, EndReason::RangOut, now),
-            None => {
-                self.attempt_next(id, now);
-                self.fail_if_nothing_left(id, now);
-            }
+        let ringing = dial.attempts.clone();
+        if ringing.is_empty() {
+            self.attempt_all(id, now);
+            self.fail_if_nothing_left(id, now);
+        }
+        for leg in ringing {
+            self.hangup_leg(leg, EndReason::RangOut, now);
         }
     }
 
@@ -315,23 +340,12 @@ impl Switch {
     fn attempt_next(&mut self, id: DialRef, now: Tick) -> bool {
         let Some(dial) = self.dials.get_mut(id) else { return false };
         let Some(target) = dial.targets.pop_front() else { return false };
-        let (workflow, caller, strategy) = (dial.workflow, dial.caller.clone(), dial.strategy);
-        match self.attempt(workflow, &target, &caller, id, now) {
-            Some(leg) => {
-                let deadline = match strategy {
-                    Strategy::Sequential { attempt, .. } => Some(now + attempt),
-                    Strategy::Parallel => None,
-                };
-                let step = deadline.map(|at| self.timers.arm(at, Wake::DialStep(id)));
-                if let Some(dial) = self.dials.get_mut(id) {
-                    dial.attempts.push(leg);
-                    dial.step = step.or(dial.step);
-                }
-            }
-            None => {
-                if let Some(dial) = self.dials.get_mut(id) {
-                    dial.last_reason = "network_error";
-                }
+        let (workflow, caller) = (dial.workflow, dial.caller.clone());
+        let leg = self.attempt(workflow, &target, &caller, id, now);
+        if let Some(dial) = self.dials.get_mut(id) {
+            match leg {
+                Some(leg) => dial.attempts.push(leg),
+                None => dial.last_reason = "network_error",
             }
         }
         true
@@ -407,11 +421,20 @@ impl Switch {
         }
     }
 
+    /// A dial without attempts goes on with the next agent of its queue, or fails.
     fn fail_if_nothing_left(&mut self, id: DialRef, now: Tick) {
-        let Some(dial) = self.dials.get(id) else { return };
-        if dial.is_dialing() && dial.attempts.is_empty() && dial.targets.is_empty() {
-            let why = dial.last_reason;
-            self.fail_dial(id, why, EndReason::Broken, now);
+        while let Some(dial) = self.dials.get_mut(id) {
+            if !dial.is_dialing() || !dial.attempts.is_empty() || !dial.targets.is_empty() {
+                return;
+            }
+            let (offer, why) = (dial.offer, dial.last_reason);
+            let Some(next) = offer.and_then(|offer| self.on_offer_passed(offer, now)) else {
+                return self.fail_dial(id, why, EndReason::Broken, now);
+            };
+            if let Some(dial) = self.dials.get_mut(id) {
+                dial.targets.extend(next);
+            }
+            self.attempt_all(id, now);
         }
     }
 

@@ -310,7 +310,6 @@ impl Switch {
             endpoint,
             legs: Slab::with_max(config.legs_max),
             dials: Slab::with_max(config.legs_max),
-            queues: Queues::new(config.epoch_ms.saturating_mul(1000)),
             by_dialog: HashMap::new(),
             busy: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -332,6 +331,7 @@ impl Switch {
             // Its own generator: session ids are seen by everybody and must not lead back to the
             // secret of the challenges.
             rng: Rng::new(rng.next_u64()),
+            queues: Queues::new(config.epoch_ms.saturating_mul(1000), Rng::new(rng.next_u64())),
             config,
         }
     }

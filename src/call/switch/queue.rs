@@ -1,24 +1,30 @@
 //! Queues: `queue.putLeg`, `queue.setCallback`, `queue.getStats`, and what the dispatcher decides
 //! as triggers, dials and interrupts (contract §9).
 
+mod payload;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::Tick;
-use crate::call::dial::{Caller, DialRef, Strategy, dial_text};
+use crate::base::{Rng, Tick};
+use crate::call::dial::{Caller, DialRef, Strategy};
 use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::node::operation::words;
+use crate::call::site::Target;
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::dial::{caller, strategy};
+
 use crate::call::switch::{RunCard, Switch};
 use crate::dispatch::{
-    self, AgentId, BreakReason, CallRef, Dispatcher, EntryId, Event, Gone, Mode, OfferId, OrderKey,
-    Party, Placement, Policy, QueueId, Request, Retry,
+    self, AgentId, BreakReason, CallRef, Choice, Dispatcher, EntryId, Event, Gone, Mode, OfferId,
+    OrderKey, Party, Placement, Policy, QueueId, Request, Retry,
 };
 use crate::flow::{Graph, Item, NodeIndex};
 use crate::promise::{Place, Wanted};
+
+use payload::with_leg;
 
 /// Entries of all queues together.
 const ENTRIES_MAX: usize = 100_000;
@@ -55,9 +61,9 @@ struct Card {
 }
 
 impl Queues {
-    pub(super) fn new(started_us: u64) -> Self {
+    pub(super) fn new(started_us: u64, rng: Rng) -> Self {
         Self {
-            dispatcher: Dispatcher::new(ENTRIES_MAX, started_us),
+            dispatcher: Dispatcher::new(ENTRIES_MAX, started_us, rng),
             agents: Vec::new(),
             queues: Vec::new(),
             cards: BTreeMap::new(),
@@ -139,12 +145,7 @@ impl Switch {
                 attempts: ask.option("retryAttempts").and_then(Value::as_u64).unwrap_or(3) as u32,
                 pause: seconds(ask.option("retryPauseSeconds"), 30.0),
             },
-            strategy: match strategy(ask) {
-                Strategy::Parallel => dispatch::Strategy::Parallel,
-                Strategy::Sequential { attempt, gap } => {
-                    dispatch::Strategy::Sequential { attempt_timeout: attempt, gap }
-                }
-            },
+            strategy: strategy_of(ask)?,
             ..Request::live(CallRef(id.as_u64()), party)
         };
         let joined = self.queues.dispatcher.enqueue(queue, request, now);
@@ -196,23 +197,6 @@ impl Switch {
         }
         self.touch(id, now);
         Ok((id, entry))
-    }
-
-    /// `queue.getStats`.
-    pub(super) fn queue_stats(&mut self, ask: &Ask, now: Tick) {
-        let payload = if ask.text("queueStatsTarget") == "legId" {
-            self.leg_stats(ask, now)
-        } else {
-            let found = self.queue_ref(ask).and_then(|reference| {
-                let workflow = self.workflow_of(ask);
-                self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)
-            });
-            found.map(|queue| self.stats_of(queue, now))
-        };
-        match payload {
-            Ok(payload) => self.answer(ask, 0, Value::Object(payload), None),
-            Err(failed) => self.fail(ask, failed),
-        }
     }
 
     /// The leg of an entry has ended; says whether his place is kept.
@@ -299,6 +283,14 @@ impl Switch {
             }
         }
         self.drain_queues(now);
+    }
+
+    /// The agent whom an offer rings does not take it: where the next one is reached, if there is
+    /// one.
+    pub(super) fn on_offer_passed(&mut self, offer: OfferId, now: Tick) -> Option<Vec<Target>> {
+        let next = self.queues.dispatcher.offer_passed(offer, now).ok()??;
+        let (workflow, number) = self.queues.agents[next.0 as usize].clone();
+        Some(self.extensions_to_ring(workflow, &[number], true))
     }
 
     /// Nobody took the offer that a dial was made for.
@@ -426,6 +418,9 @@ impl Switch {
             dispatch::Strategy::Sequential { attempt_timeout: attempt, gap } => {
                 Strategy::Sequential { attempt, gap }
             }
+            dispatch::Strategy::OneByOne { attempt_timeout: attempt, .. } => {
+                Strategy::OneAgent { attempt }
+            }
         };
         let dial =
             self.begin_dial_for(Some(offer), None, workflow, targets, strategy, card.caller, now);
@@ -448,68 +443,6 @@ impl Switch {
         self.start_run_at(graph, card, node, outputs);
     }
 
-    fn entry_payload(
-        &self,
-        entry: EntryId,
-        mode: Option<Mode>,
-        dial: Option<DialRef>,
-    ) -> Map<String, Value> {
-        let mut payload = Map::new();
-        let Some(card) = self.queues.cards.get(&entry) else { return payload };
-        let reference = self.queues.queues[card.queue.0 as usize].reference.clone();
-        let party = self.queues.dispatcher.party_of(entry);
-        let trunk = party.map(|party| party.trunk.clone()).unwrap_or_default();
-        let mut context = json!({ "ref": reference });
-        payload.insert("ref".to_owned(), reference.into());
-        if let Some(mode) = mode {
-            let mode = match mode {
-                Mode::Live => "live",
-                Mode::Callback => "callback",
-            };
-            payload.insert("mode".to_owned(), mode.into());
-        }
-        if let Some(dial) = dial {
-            let is_enabled = card.is_callback_enabled;
-            payload.insert("callbackEnabled".to_owned(), is_enabled.into());
-            payload.insert("dialId".to_owned(), dial_text(dial).into());
-            context["dialId"] = dial_text(dial).into();
-        }
-        payload.insert("callerNumber".to_owned(), card.caller.number.clone().into());
-        payload.insert("callerName".to_owned(), card.caller.name.clone().into());
-        payload.insert("trunkRef".to_owned(), trunk.into());
-        payload.insert("sipPbx".to_owned(), context);
-        let leg = card.leg.filter(|_| mode.is_none());
-        with_leg(payload, leg.map(|leg| CallRef(leg.as_u64())))
-    }
-
-    fn leg_stats(&self, ask: &Ask, now: Tick) -> Result<Map<String, Value>, Failed> {
-        let id = self.leg_of(ask)?;
-        let entry = self.legs.get(id).and_then(|leg| leg.entry).map(EntryId);
-        let entry = entry.ok_or(Failed::QueueEntry)?;
-        let queue = self.queues.dispatcher.queue_of(entry).ok_or(Failed::QueueEntry)?;
-        let mut payload = self.stats_of(queue, now);
-        let estimate = self.queues.dispatcher.estimated_answer(entry).unwrap_or_default();
-        payload.insert("legId".to_owned(), leg_text(id).into());
-        payload.insert("position".to_owned(), self.queues.dispatcher.position(entry).into());
-        payload.insert("estimatedAnswerSeconds".to_owned(), estimate.as_secs().into());
-        Ok(payload)
-    }
-
-    fn stats_of(&self, queue: QueueId, now: Tick) -> Map<String, Value> {
-        let reference = self.queues.queues[queue.0 as usize].reference.clone();
-        let stats = self.queues.dispatcher.stats(queue);
-        let (size, average, completed) = stats
-            .map_or((0, 0, 0), |stats| (stats.size, stats.average_wait.as_secs(), stats.completed));
-        let updated_at = self.config.epoch_ms + now.as_millis();
-        Map::from_iter([
-            ("ref".to_owned(), reference.into()),
-            ("size".to_owned(), size.into()),
-            ("averageWaitSeconds".to_owned(), average.into()),
-            ("completedCount".to_owned(), completed.into()),
-            ("updatedAt".to_owned(), updated_at.into()),
-        ])
-    }
-
     fn queue_ref(&self, ask: &Ask) -> Result<String, Failed> {
         let context = ask.item.json.get("sipPbx").and_then(|context| context.get("ref"));
         let named = [ask.parameter("ref"), ask.item.json.get("ref"), context];
@@ -526,15 +459,25 @@ impl Switch {
     }
 }
 
-fn with_leg(mut payload: Map<String, Value>, leg: Option<CallRef>) -> Map<String, Value> {
-    if let Some(leg) = leg {
-        let text = leg_text(LegRef::from_u64(leg.0));
-        if let Some(context) = payload.get_mut("sipPbx") {
-            context["legId"] = text.clone().into();
+/// How the agents of an entry are to be rung.
+fn strategy_of(ask: &Ask) -> Result<dispatch::Strategy, Failed> {
+    let word = ask.option("callStrategy").and_then(Value::as_str).unwrap_or("parallel");
+    let choice = match word {
+        "parallel" | "" => return Ok(dispatch::Strategy::Parallel),
+        "sequential" => {
+            let Strategy::Sequential { attempt: attempt_timeout, gap } = strategy(ask) else {
+                return Ok(dispatch::Strategy::Parallel);
+            };
+            return Ok(dispatch::Strategy::Sequential { attempt_timeout, gap });
         }
-        payload.insert("legId".to_owned(), text.into());
-    }
-    payload
+        "longestIdle" => Choice::LongestIdle,
+        "roundRobin" => Choice::RoundRobin,
+        "fewestCalls" => Choice::FewestCalls,
+        "random" => Choice::Random,
+        _ => return Err(Failed::StrategyUnknown),
+    };
+    let attempt_timeout = seconds(ask.option("sequentialAttemptTimeoutSeconds"), 30.0);
+    Ok(dispatch::Strategy::OneByOne { choice, attempt_timeout })
 }
 
 /// A number for a queue that outlives the process and the order of the flows (FNV-1a, 64 bit).
