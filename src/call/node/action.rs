@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::call::digits::is_digit;
 use crate::call::node::is_expression;
-use crate::call::node::operation::{Demand, Key, OPERATIONS, Operation, items};
+use crate::call::node::operation::{
+    DIAL_STRATEGIES, Demand, Key, OPERATIONS, Operation, QUEUE_STRATEGIES, items,
+};
 use crate::flow::{Findings, NodeType, Object, Role, nearest};
 
 /// The type's name in exports.
@@ -81,6 +83,7 @@ impl NodeType for Action {
             check_key(key, parameters, report);
         }
         report_unknown(operation, parameters, report);
+        check_strategy(name, parameters, report);
         if name == "media.playAudio" {
             check_source(parameters, report);
         }
@@ -204,6 +207,25 @@ fn check_source(parameters: &Object, report: &mut Findings) {
     if matches!(source, "binary" | "http") {
         let message = format!("playing from `{source}` is not performed by this server yet");
         report.error("E-SIP-UNSERVED", "sourceType", &message, "play a file");
+    }
+}
+
+/// How targets are rung; queues know more ways than dials do (contract §15).
+fn check_strategy(operation: &str, parameters: &Object, report: &mut Findings) {
+    let options = parameters.get("options").and_then(Value::as_object);
+    let Some(value) = options.and_then(|options| options.get("callStrategy")) else { return };
+    let words = match operation {
+        "queue.putLeg" => &[DIAL_STRATEGIES, QUEUE_STRATEGIES][..],
+        _ => &[DIAL_STRATEGIES],
+    }
+    .concat();
+    if !is_expression(value) && !value.as_str().is_some_and(|word| words.contains(&word)) {
+        let message = format!("{value} is none of {}", words.join(", "));
+        let remedy = match value.as_str().and_then(|word| nearest(word, words.iter().copied())) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "choose one of these".to_owned(),
+        };
+        report.error("E-SIP-VALUE", "options.callStrategy", &message, &remedy);
     }
 }
 

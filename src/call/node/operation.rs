@@ -113,6 +113,11 @@ const DIAL_OPTIONS: &[&str] = &[
     "customSipHeaders",
 ];
 
+/// How the targets of a dial may be rung.
+pub const DIAL_STRATEGIES: &[&str] = &["parallel", "sequential"];
+/// How the agents of a queue may be rung besides, one at a time.
+pub const QUEUE_STRATEGIES: &[&str] = &["longestIdle", "roundRobin", "fewestCalls", "random"];
+
 /// Why a bridge, a queue and so on may interrupt a `call.wait`.
 pub const WAIT_INTERRUPTS: &[&str] = &[
     "call_bridge_joined",

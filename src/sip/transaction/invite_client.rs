@@ -28,6 +28,11 @@ pub enum InviteClient {
         /// The peer's last chance to say something.
         give_up: Tick,
     },
+    /// We cancelled it: only a final response counts now.
+    Cancelled {
+        /// The peer's last chance to send one.
+        give_up: Tick,
+    },
     /// A 2xx came; copies of it, and those of other forks, still may (RFC 6026 §7.2).
     Accepted {
         /// Timer M.
@@ -64,11 +69,12 @@ impl InviteClient {
                 *self = Self::Proceeding { give_up: now + PROVISIONAL_SILENCE_MAX };
                 Heard::Deliver
             }
-            (Self::Calling { .. } | Self::Proceeding { .. }, 200..300) => {
+            (Self::Cancelled { .. }, ..200) => Heard::Absorb,
+            (Self::Calling { .. } | Self::Proceeding { .. } | Self::Cancelled { .. }, 200..300) => {
                 *self = Self::Accepted { until: now + timing.give_up() };
                 Heard::Deliver
             }
-            (Self::Calling { .. } | Self::Proceeding { .. }, 300..) => {
+            (Self::Calling { .. } | Self::Proceeding { .. } | Self::Cancelled { .. }, 300..) => {
                 *self = if transport.is_reliable() {
                     Self::Terminated
                 } else {
@@ -82,17 +88,17 @@ impl InviteClient {
     }
 
     /// A CANCEL was sent: a peer that then sends no final response within 64·T1 is given up
-    /// (RFC 3261 §9.1).
+    /// (RFC 3261 §9.1), however often it rings.
     pub fn handle_cancel(&mut self, timing: &Timing, now: Tick) {
-        if let Self::Proceeding { give_up } = self {
-            *give_up = now + timing.give_up();
+        if matches!(self, Self::Proceeding { .. }) {
+            *self = Self::Cancelled { give_up: now + timing.give_up() };
         }
     }
 
     /// The connection broke: an INVITE that waits for its final response fails (RFC 3261 §17.1.4).
     pub fn handle_transport_error(&mut self) -> Due {
         match self {
-            Self::Calling { .. } | Self::Proceeding { .. } => {
+            Self::Calling { .. } | Self::Proceeding { .. } | Self::Cancelled { .. } => {
                 *self = Self::Terminated;
                 Due::GiveUp
             }
@@ -103,7 +109,11 @@ impl InviteClient {
     /// A timer may be due.
     pub fn handle_timeout(&mut self, now: Tick) -> Due {
         match self {
-            Self::Calling { give_up, .. } | Self::Proceeding { give_up } if now >= *give_up => {
+            Self::Calling { give_up, .. }
+            | Self::Proceeding { give_up }
+            | Self::Cancelled { give_up }
+                if now >= *give_up =>
+            {
                 *self = Self::Terminated;
                 Due::GiveUp
             }
@@ -114,6 +124,7 @@ impl InviteClient {
                 Due::Nothing
             }
             Self::Proceeding { .. }
+            | Self::Cancelled { .. }
             | Self::Accepted { .. }
             | Self::Completed { .. }
             | Self::Terminated => Due::Nothing,
@@ -125,6 +136,7 @@ impl InviteClient {
         match self {
             Self::Calling { resend, give_up } => Some(earlier(resend, *give_up)),
             Self::Proceeding { give_up: end }
+            | Self::Cancelled { give_up: end }
             | Self::Accepted { until: end }
             | Self::Completed { until: end } => Some(*end),
             Self::Terminated => None,

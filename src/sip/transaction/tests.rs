@@ -122,6 +122,16 @@ fn copies_of_a_final_response_are_acknowledged_again_or_absorbed() {
     assert_eq!(heard, [story, story].concat());
 }
 
+/// A peer that rings on, or whose ringing comes twice, does not make a cancelled call live longer.
+#[test]
+fn a_cancelled_invite_ends_after_64_t1_although_it_still_rings() {
+    let mut invite = InviteClient::start(UDP, &Timing::RFC, Tick::ZERO);
+    invite.handle_response(180, UDP, &Timing::RFC, Tick::from_millis(100));
+    invite.handle_cancel(&Timing::RFC, Tick::from_millis(1000));
+    invite.handle_response(180, UDP, &Timing::RFC, Tick::from_millis(1500));
+    check!(invite, |m, now| m.handle_timeout(now), "33000 gives up");
+}
+
 #[test]
 fn a_cancelled_invite_without_final_answer_ends_after_64_t1() {
     let mut invite = InviteClient::start(UDP, &Timing::RFC, Tick::ZERO);
