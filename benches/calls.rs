@@ -145,7 +145,7 @@ impl Called for Server {
         loop {
             match self.poll_packet()?.payload {
                 Payload::Sip(bytes) => return Some(bytes),
-                Payload::Media(_) => {}
+                Payload::Media(_) | Payload::Keys(_) => {}
             }
         }
     }

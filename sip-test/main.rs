@@ -1,6 +1,8 @@
 //! Calls, ladders and house rules: one binary, so that it links once.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod bad_input;
+mod callbacks;
 mod calls;
 mod dials;
 mod documents;

@@ -22,6 +22,8 @@ pub enum Payload {
     Sip(Arc<[u8]>),
     /// RTP or RTCP; the destination port says which.
     Media(Vec<u8>),
+    /// Keys that were pressed, between parties without sound.
+    Keys(String),
 }
 
 /// How good the link is, both ways. Reordering comes from jitter.

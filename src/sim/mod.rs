@@ -6,6 +6,7 @@
 mod link;
 mod phone;
 mod server;
+mod silence;
 mod world;
 
 pub use link::{Link, Meddling, Packet, Payload};

@@ -62,6 +62,7 @@ pub struct Phone {
     shard: Shard,
     answering: Answering,
     door: Option<Door>,
+    is_soundless: bool,
     encodings: Vec<Encoding>,
     hum: Option<String>,
     call: Option<Call>,
@@ -154,6 +155,7 @@ impl Phone {
             shard,
             answering: Answering::After(Duration::from_secs(1)),
             door: None,
+            is_soundless: false,
             encodings: Encoding::ALL.to_vec(),
             hum: None,
             call: None,
@@ -193,6 +195,13 @@ impl Phone {
     #[must_use]
     pub fn challenging(mut self, challenge: Challenge) -> Self {
         self.door = Some(Door::new(challenge, &mut self.rng));
+        self
+    }
+
+    /// Sends and hears no sound; its keys are heard by a soundless server.
+    #[must_use]
+    pub const fn soundless(mut self) -> Self {
+        self.is_soundless = true;
         self
     }
 
@@ -270,6 +279,13 @@ impl Phone {
 
     /// Presses digits, 100 ms each with as much between.
     pub fn press(&mut self, digits: &str, now: Tick) {
+        if self.is_soundless {
+            let agreed = self.call.as_ref().and_then(|call| call.agreed);
+            let to = agreed.and_then(|agreed| agreed.remote);
+            let packet =
+                |to| Packet { from: self.audio, to, payload: Payload::Keys(digits.into()) };
+            return self.packets.extend(to.map(packet));
+        }
         if let Some(digits) = Digits::parse(digits) {
             let (duration, gap) = (Duration::from_millis(100), Duration::from_millis(100));
             let command = Command::SendDigits { leg: LEG, digits, duration, gap };
@@ -298,6 +314,7 @@ impl Phone {
                 };
                 self.endpoint.handle_message(flow, &bytes, now);
             }
+            Payload::Keys(keys) => self.digits.push_str(&keys),
             Payload::Media(bytes) => {
                 let is_rtp = packet.to.port() == self.audio.port();
                 let channel = if is_rtp { Channel::Rtp } else { Channel::Rtcp };
@@ -403,7 +420,7 @@ impl Phone {
                 self.digits.push(digit);
             }
         }
-        if self.call.is_some() && self.next_tick.is_none() {
+        if self.call.is_some() && self.next_tick.is_none() && !self.is_soundless {
             self.next_tick = Some(now + PHASE);
         }
     }

@@ -10,6 +10,7 @@ use crate::call::{Config, Fact, Gauges, Output, Switch};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
 use crate::promise::{Journal, Record, Secret};
+use crate::sim::silence::Silence;
 use crate::sim::{Packet, Payload};
 use crate::sip::digest::Hash;
 use crate::sip::{Flow, Transport};
@@ -26,7 +27,7 @@ pub struct Server {
     address: SocketAddr,
     switch: Switch,
     runner: Runner,
-    shard: Shard,
+    audio: Audio,
     clips: BTreeMap<String, Arc<Clip>>,
     /// Legs by RTP port; the port above is their RTCP.
     by_port: HashMap<u16, LegId>,
@@ -34,6 +35,9 @@ pub struct Server {
     ports: HashMap<LegId, u16>,
     next_tick: Option<Tick>,
     phase: u8,
+    /// How long a word takes from the switch to the flows.
+    flow_delay: Duration,
+    to_flows: VecDeque<(Tick, flow::Input)>,
     packets: VecDeque<Packet>,
     /// What a disk would hold.
     journal: Vec<(u64, Record)>,
@@ -82,16 +86,33 @@ impl Server {
             address,
             switch,
             runner,
-            shard: Shard::new(media::Config::STANDARD, rng),
+            audio: Audio::Heard(Box::new(Shard::new(media::Config::STANDARD, rng))),
             clips,
             by_port: HashMap::new(),
             ports: HashMap::new(),
             next_tick: None,
             phase: 0,
+            flow_delay: Duration::ZERO,
+            to_flows: VecDeque::new(),
             packets: VecDeque::new(),
             journal: Vec::new(),
             facts: Vec::new(),
         }
+    }
+
+    /// Sends and hears no sound: prompts end when they would, keys are heard at once. For worlds
+    /// of soundless phones that play months of calls.
+    #[must_use]
+    pub fn soundless(mut self) -> Self {
+        self.audio = Audio::Unheard(Silence::default());
+        self
+    }
+
+    /// Lets every word from the switch to the flows take this long, as between two busy threads.
+    #[must_use]
+    pub const fn with_flow_delay(mut self, delay: Duration) -> Self {
+        self.flow_delay = delay;
+        self
     }
 
     /// Its SIP address.
@@ -129,7 +150,22 @@ impl Server {
 
     /// What the media shard holds.
     pub fn media_gauges(&self) -> media::Gauges {
-        self.shard.gauges()
+        match &self.audio {
+            Audio::Heard(shard) => shard.gauges(),
+            Audio::Unheard(silence) => silence.gauges(),
+        }
+    }
+
+    /// The sound files that a soundless server has begun to play since, by name; no more than the
+    /// first hundred thousand of its life.
+    pub fn played_since(&self, since: Tick) -> Vec<&str> {
+        let Audio::Unheard(silence) = &self.audio else { return Vec::new() };
+        let played = silence.played().iter().filter(|(at, _)| *at >= since);
+        let name = |clip: &Arc<Clip>| {
+            let found = self.clips.iter().find(|(_, known)| Arc::ptr_eq(known, clip));
+            found.map(|(name, _)| name.as_str())
+        };
+        played.filter_map(|(_, clip)| name(clip)).collect()
     }
 
     /// The switch, to drain or to hang up everything; the outputs leave at the next step.
@@ -152,10 +188,18 @@ impl Server {
             Payload::Media(bytes) => {
                 let port = packet.to.port();
                 let channel = if port.is_multiple_of(2) { Channel::Rtp } else { Channel::Rtcp };
-                if let Some(leg) = self.by_port.get(&(port & !1)) {
+                if let (Some(leg), Audio::Heard(shard)) =
+                    (self.by_port.get(&(port & !1)), &mut self.audio)
+                {
                     let mut wire =
                         PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
-                    self.shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
+                    shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
+                }
+            }
+            Payload::Keys(keys) => {
+                let leg = self.by_port.get(&packet.to.port());
+                if let (Some(leg), Audio::Unheard(silence)) = (leg, &mut self.audio) {
+                    silence.press(*leg, &keys);
                 }
             }
         }
@@ -164,12 +208,20 @@ impl Server {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Tick) {
-        if self.next_tick.is_some_and(|due| due <= now) {
-            let mut wire =
-                PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
-            self.shard.tick(self.phase, &mut wire, now);
-            self.phase = (self.phase + 1) % 4;
-            self.next_tick = Some(now + PHASE);
+        match &mut self.audio {
+            Audio::Heard(shard) if self.next_tick.is_some_and(|due| due <= now) => {
+                let mut wire =
+                    PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+                shard.tick(self.phase, &mut wire, now);
+                self.phase = (self.phase + 1) % 4;
+                self.next_tick = Some(now + PHASE);
+            }
+            Audio::Heard(_) => {}
+            Audio::Unheard(silence) => silence.handle_timeout(now),
+        }
+        while self.to_flows.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, input)) = self.to_flows.pop_front() else { break };
+            self.runner.handle_input(input, now);
         }
         if self.runner.poll_timeout().is_some_and(|due| due <= now) {
             self.runner.handle_timeout(now);
@@ -182,7 +234,12 @@ impl Server {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        let due = [self.next_tick, self.runner.poll_timeout(), self.switch.poll_timeout()];
+        let audio = match &self.audio {
+            Audio::Heard(_) => self.next_tick,
+            Audio::Unheard(silence) => silence.poll_timeout(),
+        };
+        let flows = self.to_flows.front().map(|(due, _)| *due);
+        let due = [audio, flows, self.runner.poll_timeout(), self.switch.poll_timeout()];
         due.into_iter().flatten().min()
     }
 
@@ -197,11 +254,14 @@ impl Server {
                 self.route(output, now);
             } else if let Some(output) = self.runner.poll_output() {
                 self.switch.handle_flow(output, now);
-            } else if let Some(report) = self.shard.poll_report() {
+            } else if let Some(report) = self.audio.poll_report() {
                 self.switch.handle_media(report, now);
             } else {
                 break;
             }
+        }
+        if matches!(self.audio, Audio::Unheard(_)) {
+            return;
         }
         match (self.ports.is_empty(), self.next_tick) {
             (false, None) => self.next_tick = Some(now + PHASE),
@@ -220,7 +280,7 @@ impl Server {
             Output::OpenMedia { leg, port } => {
                 self.by_port.insert(port, leg);
                 self.ports.insert(leg, port);
-                self.shard.handle_command(Command::Open { leg }, now);
+                self.audio.handle_command(Command::Open { leg }, now);
             }
             Output::Media(command) => {
                 if let Command::Close { leg } = &command
@@ -228,9 +288,12 @@ impl Server {
                 {
                     self.by_port.remove(&port);
                 }
-                self.shard.handle_command(command, now);
+                self.audio.handle_command(command, now);
             }
-            Output::Flow(input) => self.runner.handle_input(input, now),
+            Output::Flow(input) if self.flow_delay.is_zero() => {
+                self.runner.handle_input(input, now);
+            }
+            Output::Flow(input) => self.to_flows.push_back((now + self.flow_delay, input)),
             Output::Load(path) => {
                 let clip = self.clips.get(&path).cloned();
                 let clip = clip.ok_or_else(|| format!("no sound file {path}"));
@@ -245,6 +308,29 @@ impl Server {
                     self.facts.push((now, fact));
                 }
             }
+        }
+    }
+}
+
+/// The audio of a server: the shard that real calls have, or none.
+#[derive(Debug)]
+enum Audio {
+    Heard(Box<Shard>),
+    Unheard(Silence),
+}
+
+impl Audio {
+    fn handle_command(&mut self, command: Command, now: Tick) {
+        match self {
+            Self::Heard(shard) => shard.handle_command(command, now),
+            Self::Unheard(silence) => silence.handle_command(command, now),
+        }
+    }
+
+    fn poll_report(&mut self) -> Option<media::Report> {
+        match self {
+            Self::Heard(shard) => shard.poll_report(),
+            Self::Unheard(silence) => silence.poll_report(),
         }
     }
 }

@@ -238,6 +238,8 @@ impl World {
                         self.fly(at, to, packet.clone());
                     }
                 }
+                // Keys are pressed in many packets, of which one is enough.
+                Payload::Keys(_) => self.fly(self.now + self.link.delay, to, packet),
                 Payload::Media(_) => {
                     if let Some(at) = self.chance_arrival() {
                         self.fly(at, to, packet);

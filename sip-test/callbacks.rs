@@ -1,0 +1,385 @@
+//! Calling back, in every way that it may go: refused, busy, tried again, raced, and never asked for.
+
+use std::time::Duration;
+
+use ringback::call::{Fact, node};
+use ringback::flow::{self, Graph};
+use ringback::media::ear;
+use ringback::sim::{Answering, Phone, PhoneEvent, World};
+use ringback::sip::Cause;
+use serde_json::Value;
+
+use crate::queue::{AGENT, AGENT_HUMS, CUSTOMER, CUSTOMER_HUMS, Centre, NUMBER, OTHER, ended};
+use crate::story;
+
+/// One of the two frequencies that ring back in the default tone; the customer hums the other.
+const RINGBACK_HUMS: f32 = 480.0;
+
+impl Centre {
+    /// Both agents are busy; the customer asks to be called back and hangs up.
+    fn customer_asks_and_leaves(&mut self) {
+        self.agents_talk_to_each_other();
+        self.customer_calls();
+        self.customer_chooses("1");
+        self.customer_presses("1");
+        self.pass(7_000);
+        self.world.note("the customer hangs up");
+        self.act(CUSTOMER, Phone::hangup);
+        self.pass(1_000);
+    }
+
+    fn agents_are_free(&mut self) {
+        self.world.note("the agents are free");
+        self.act(AGENT, Phone::hangup);
+    }
+
+    fn customer_does(&mut self, answering: Answering) {
+        self.act(CUSTOMER, |phone, _| phone.set_answering(answering));
+    }
+
+    /// How often a phone has talked.
+    fn talks(&self, index: usize) -> usize {
+        let events = self.world.phone(index).events().iter();
+        events.filter(|(_, event)| *event == PhoneEvent::Talking).count()
+    }
+
+    /// How each promise has ended so far.
+    fn promise_ends(&mut self) -> Vec<String> {
+        let facts = self.world.server().facts().iter();
+        let ends = facts.filter_map(|(_, fact)| {
+            let Fact::PromiseEnded { end, .. } = fact else { return None };
+            Some(end.clone())
+        });
+        ends.collect()
+    }
+
+    /// The agent hears the prompt about a customer who cannot be had, and is hung up.
+    fn agent_is_told(&mut self, times: usize) {
+        self.until("the agent talks to the server", |world| world.phone(AGENT).is_talking());
+        self.until("the agent is hung up", |world| ended(world, AGENT, Cause::Bye) == times);
+        self.hears(AGENT, "customer-unavailable.wav", 0);
+    }
+}
+
+/// QC-03, QC-14: the key interrupts the announcement itself; afterwards the caller is where he was,
+/// at the same position and with music.
+#[test]
+fn a_key_interrupts_the_announcement_and_moves_nobody() {
+    let mut centre = Centre::open("callback_announcement");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    let from = centre.heard(CUSTOMER);
+    centre.pass(31_000);
+    centre.hears(CUSTOMER, "position-1.wav", from);
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.pass(500);
+    assert_eq!(centre.world.server().gauges().promises, 1, "at once, not after the announcement");
+    centre.pass(7_000);
+    centre.hears(CUSTOMER, "callback-on.wav", from);
+    let from = centre.heard(CUSTOMER);
+    centre.pass(2_000);
+    centre.hears(CUSTOMER, "music.wav", from - 20_000);
+    let from = centre.heard(CUSTOMER);
+    centre.pass(30_000);
+    centre.hears(CUSTOMER, "position-1.wav", from);
+    assert_eq!(centre.world.server().gauges().entries, 1, "still in the queue, at the same place");
+    centre.agents_are_free();
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.close();
+}
+
+/// QC-10: the agent hears the customer's phone ring, by the tone at the agent's own phone.
+#[test]
+fn the_agent_hears_that_the_customer_rings() {
+    let mut centre = Centre::open("callback_ringback_tone");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::After(Duration::from_secs(6)));
+    centre.agents_are_free();
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    // INVITE, 180, and the first packets of the tone are on their way for 80 ms.
+    centre.pass(200);
+    let from = centre.heard(AGENT);
+    centre.pass(1_500);
+    let heard = centre.world.phone(AGENT).heard()[from..].to_vec();
+    let known = [RINGBACK_HUMS, CUSTOMER_HUMS + 220.0, AGENT_HUMS];
+    assert_eq!(ear::dominant(&heard, &known), Some(RINGBACK_HUMS));
+    centre.world.note("the agent hears ringback");
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
+/// QC-09, QC-22, A2: busy at first; five minutes later, at the second attempt, the customer answers.
+#[test]
+fn a_busy_customer_is_reached_at_the_second_attempt() {
+    let mut centre = Centre::soundless("callback_second_attempt");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::Refuse(486));
+    centre.agents_are_free();
+    centre.agent_is_told(1);
+    assert_eq!(centre.world.server().gauges().promises, 1, "it is still owed");
+    let told = centre.world.now();
+    centre.customer_does(Answering::After(Duration::from_secs(1)));
+    centre.world.note("the customer would answer now, but it is not yet time");
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    let waited = (centre.world.now() - told).as_secs();
+    assert!((280..=320).contains(&waited), "five minutes, and it was {waited} s");
+    centre.both_hear_each_other();
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
+/// QC-09, A2: three attempts that nobody answers, with 5 and 15 minutes between, end the promise, and
+/// each time an agent is told.
+#[test]
+fn three_attempts_in_vain_exhaust_a_promise() {
+    let mut centre = Centre::soundless("callback_exhausted");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::Never);
+    centre.agents_are_free();
+    for attempt in 1..=3 {
+        centre.pass(if attempt == 1 { 0 } else { 250_000 });
+        centre.patient("the agent talks to the server", 1_000, |world| {
+            world.phone(AGENT).is_talking()
+        });
+        centre.until("the agent is hung up", |world| ended(world, AGENT, Cause::Bye) == attempt);
+        centre.hears(AGENT, "customer-unavailable.wav", 0);
+    }
+    assert_eq!(centre.promise_ends(), ["exhausted"]);
+    centre.pass(4_000_000);
+    assert_eq!(centre.talks(AGENT), 1 + 3, "his own call and three attempts, and no fourth");
+    centre.close();
+}
+
+/// QC-09: 603 is the customer's own no, and 404 no number at all: both end the promise at once.
+#[test]
+fn a_refusal_or_a_wrong_number_ends_the_promise() {
+    let cases =
+        [(603, "refused", "callback_declined"), (404, "invalid", "callback_no_such_number")];
+    for (status, end, trace) in cases {
+        let mut centre = Centre::soundless(trace);
+        centre.customer_asks_and_leaves();
+        centre.customer_does(Answering::RefuseAfter(Duration::from_secs(2), status));
+        centre.agents_are_free();
+        centre.agent_is_told(1);
+        assert_eq!(centre.promise_ends(), [end]);
+        centre.pass(1_000_000);
+        assert_eq!(centre.talks(AGENT), 2, "nobody tries again");
+        centre.close();
+    }
+}
+
+/// QC-09: 503 is the trunk's trouble: it is tried again, and no attempt is used up by it.
+#[test]
+fn the_trunks_trouble_uses_up_no_attempt() {
+    let mut centre = Centre::soundless("callback_trunk_down");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::Refuse(503));
+    centre.agents_are_free();
+    for times in 1..=4 {
+        centre.patient("an agent is told", 4_000, |world| ended(world, AGENT, Cause::Bye) == times);
+    }
+    assert_eq!(centre.promise_ends(), [""; 0], "four failures are no reason to give up");
+    centre.customer_does(Answering::After(Duration::from_secs(1)));
+    centre.patient("the customer talks", 4_000, |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
+/// QC-11, A9: the agent gives up while the customer rings: CANCEL, and the customer stays owed.
+#[test]
+fn an_agent_who_gives_up_stops_the_ringing() {
+    let mut centre = Centre::soundless("callback_agent_gives_up");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::Never);
+    centre.agents_are_free();
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.pass(3_000);
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the customer no longer rings", |world| {
+        ended(world, CUSTOMER, Cause::Cancelled) == 1
+    });
+    assert_eq!(centre.promise_ends(), [""; 0]);
+    assert_eq!(centre.world.server().gauges().promises, 1, "he is still owed his callback");
+    centre.close();
+}
+
+/// QC-15: who asked for nothing and hangs up while the agents ring stops their phones.
+#[test]
+fn a_caller_who_leaves_while_the_agent_rings_stops_the_ringing() {
+    let mut centre = Centre::soundless("queue_abandoned_while_ringing");
+    centre.agent_comes();
+    centre.act(AGENT, |phone, _| phone.set_answering(Answering::Never));
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.pass(3_000);
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.until("the agent's phone stops", |world| ended(world, AGENT, Cause::Cancelled) == 1);
+    centre.pass(60_000);
+    assert_eq!(centre.talks(AGENT), 0);
+    assert_eq!(centre.world.server().gauges().entries, 0);
+    centre.close();
+}
+
+/// The customer hangs up so many milliseconds after the agent has answered; every word between the
+/// switch and the flow takes 40 ms.
+fn hangs_up_after_the_answer(trace: &'static str, asks: bool, later_ms: u64) -> Centre {
+    let flow = story::flow_file("queue-callback.json");
+    let mut centre = Centre::of(trace, NUMBER, flow, Duration::from_millis(40), false);
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    if asks {
+        centre.customer_presses("1");
+        centre.pass(7_000);
+    }
+    centre.agents_are_free();
+    let talks = centre.talks(AGENT);
+    centre.until("the agent answers", |world| {
+        let events = world.phone(AGENT).events().iter();
+        events.filter(|(_, event)| *event == PhoneEvent::Talking).count() > talks
+    });
+    centre.pass(later_ms);
+    centre.world.note(&format!("the customer hangs up, {later_ms} ms after the agent's answer"));
+    centre.act(CUSTOMER, Phone::hangup);
+    centre
+}
+
+/// QC-17, I2: the caller leaves between the agent's answer and the bridge: he is called back, once.
+#[test]
+fn a_hang_up_after_the_agents_answer_and_before_the_bridge_is_called_back_once() {
+    let mut centre = hangs_up_after_the_answer("race_before_the_bridge", true, 20);
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.pass(60_000);
+    assert_eq!(centre.talks(CUSTOMER), 2, "his own call, and one call back");
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
+/// QC-17, I2: the caller leaves just after the bridge: that was his call, and nobody calls back.
+#[test]
+fn a_hang_up_after_the_bridge_is_served() {
+    let mut centre = hangs_up_after_the_answer("race_after_the_bridge", true, 400);
+    centre.pass(400_000);
+    assert_eq!(centre.talks(CUSTOMER), 1, "his own call only");
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
+/// QC-06, QC-17: the same race without a callback: the agent is let go, and nobody is dialled.
+#[test]
+fn a_hang_up_before_the_bridge_without_a_callback_lets_the_agent_go() {
+    let mut centre = hangs_up_after_the_answer("race_without_callback", false, 20);
+    centre.until("the agent is let go", |world| ended(world, AGENT, Cause::Bye) == 1);
+    centre.pass(60_000);
+    assert_eq!(centre.talks(CUSTOMER), 1);
+    centre.close();
+}
+
+/// QC-04, QC-20: both directions are heard within a fifth of a second of the agent's answer.
+#[test]
+fn the_bridge_is_heard_at_once() {
+    let mut centre = Centre::open("queue_bridged_at_once");
+    centre.agent_comes();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    let (customer, agent) = (centre.heard(CUSTOMER), centre.heard(AGENT));
+    // The answer's way here and the sound's way there take 80 ms of it, and what is listened to is
+    // the last tenth.
+    centre.pass(200);
+    let tones = [CUSTOMER_HUMS, AGENT_HUMS];
+    let last = |index: usize, from: usize| {
+        let heard = &centre.world.phone(index).heard()[from..];
+        ear::dominant(&heard[heard.len().saturating_sub(800)..], &tones)
+    };
+    assert_eq!(last(CUSTOMER, customer), Some(AGENT_HUMS));
+    assert_eq!(last(AGENT, agent), Some(CUSTOMER_HUMS));
+    centre.close();
+}
+
+/// The shipped flow without its callback layer: no key marks the entry.
+fn without_callbacks() -> Graph {
+    let path = story::root().join("flows/queue-callback.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut export: Value = serde_json::from_str(&text).unwrap();
+    let connections = export["connections"].as_object_mut().unwrap();
+    for gone in ["callback_on", "play_callback", "play_no_number"] {
+        connections.remove(gone);
+    }
+    connections["wait_music_loop"]["main"][0] = Value::Array(Vec::new());
+    let documents = flow::read(&export.to_string(), "without.json").unwrap();
+    let (graph, problems) = flow::check(&documents[0], &node::catalogue());
+    graph.unwrap_or_else(|| panic!("{problems:?}"))
+}
+
+/// QC-02, QC-18: for callers who do not ask, the queue is the same with and without the callback
+/// layer, message by message.
+#[test]
+fn without_the_callback_layer_the_queue_is_the_same() {
+    type Story = fn(&mut Centre);
+    let waits: Story = |centre| {
+        centre.agents_talk_to_each_other();
+        centre.customer_calls();
+        centre.customer_chooses("1");
+        centre.pass(40_000);
+        centre.act(AGENT, Phone::hangup);
+        centre.until("the agent talks", |world: &World| world.phone(AGENT).is_talking());
+        centre.pass(3_000);
+    };
+    let abandons: Story = |centre| {
+        centre.agents_talk_to_each_other();
+        centre.customer_calls();
+        centre.customer_chooses("1");
+        centre.pass(5_000);
+        centre.act(CUSTOMER, Phone::hangup);
+        centre.act(OTHER, Phone::hangup);
+        centre.pass(60_000);
+    };
+    let offline: Story = |centre| {
+        centre.customer_calls();
+        centre.customer_chooses("2");
+        centre.pass(20_000);
+    };
+    for story in [waits, abandons, offline] {
+        let played = |flow: Graph| {
+            let mut centre = Centre::of("", NUMBER, flow, Duration::ZERO, false);
+            story(&mut centre);
+            centre.world.ladder()
+        };
+        assert_eq!(played(story::flow_file("queue-callback.json")), played(without_callbacks()));
+    }
+}
+
+/// QC-01, QC-23: the shipped export is imported as it is, twice with the same outcome.
+#[test]
+fn the_shipped_flow_is_imported_twice_with_one_outcome() {
+    let path = story::root().join("flows/queue-callback.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let import = || {
+        let documents = flow::read(&text, "queue-callback.json").unwrap();
+        let (graph, problems) = flow::check(&documents[0], &node::catalogue());
+        assert!(problems.is_empty(), "{problems:?}");
+        let text = format!("{:?}", graph.unwrap());
+        text.split(", by_name").next().unwrap().to_owned() // An index in no order of its own.
+    };
+    assert_eq!(import(), import());
+}
+
+/// QC-02: the menu's extension path beside the queue: 101# rings the phone and is bridged.
+#[test]
+fn a_caller_dials_an_extension_from_the_menu() {
+    let mut centre = Centre::open("menu_extension");
+    centre.agent_comes();
+    centre.customer_calls();
+    centre.pass(1_000);
+    centre.customer_presses("101#");
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}
