@@ -183,6 +183,7 @@ impl Caller {
             body: Some(Body::sdp(self.offer.clone())),
             credentials: None,
             derived: None,
+            max_forwards: sip::MAX_FORWARDS,
         };
         let dialog = self.endpoint.invite(outgoing, now).expect("there is room");
         assert!(self.talk(called, now).contains(&dialog), "the call is answered");
@@ -226,6 +227,7 @@ fn sip_config() -> sip::Config {
         dialogs_max: 10_000,
         transactions_max: 100_000,
         timing: Timing::RFC,
+        serves: Vec::new(),
     }
 }
 

@@ -60,6 +60,7 @@ impl Pair {
             dialogs_max: 10_000,
             transactions_max: 200_000,
             timing: Timing::RFC,
+            serves: Vec::new(),
         };
         let (caller, callee) =
             (Endpoint::new(config(), Rng::new(1)), Endpoint::new(config(), Rng::new(2)));
@@ -87,6 +88,7 @@ impl Pair {
             body: Some(sdp()),
             credentials: None,
             derived: None,
+            max_forwards: ringback::sip::MAX_FORWARDS,
         }
     }
 

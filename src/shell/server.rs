@@ -249,6 +249,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
             dialogs_max: settings.legs_max * 2,
             transactions_max: settings.legs_max * 16,
             timing: sip::Timing::RFC,
+            serves: Switch::serves(),
         },
         media_address: settings.rtp.address,
         media_ports: settings.rtp.ports.clone(),

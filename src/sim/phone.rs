@@ -108,14 +108,12 @@ impl Call {
 }
 
 /// What the ACK of our INVITE has to say (RFC 3261 §13.2.1).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Ack {
     /// Nothing: the INVITE had the offer.
     Empty,
     /// The answer to the offer that the 200 will bring.
     Awaited,
-    /// This answer.
-    Answer(Vec<u8>),
 }
 
 /// Where the phone is registered, or wants to be.
@@ -142,6 +140,7 @@ impl Phone {
             dialogs_max: 100,
             transactions_max: 100_000,
             timing: sip::Timing::RFC,
+            serves: Vec::new(),
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
         let mut shard = Shard::new(media, Rng::new(rng.next_u64()));
@@ -387,6 +386,7 @@ impl Phone {
             body,
             credentials: self.registration.as_ref().map(|known| known.credentials.clone()),
             derived: None,
+            max_forwards: sip::MAX_FORWARDS,
         };
         if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
             self.begin(Call { ack, ..Call::new(dialog, local) });
@@ -412,7 +412,7 @@ impl Phone {
             self.packets.push_back(Packet {
                 from: self.sip,
                 to: transmit.flow.remote,
-                payload: Payload::Sip(self.acknowledging(transmit.bytes)),
+                payload: Payload::Sip(transmit.bytes),
             });
         }
         while let Some(report) = self.shard.poll_report() {

@@ -53,6 +53,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
             dialogs_max: 10_000,
             transactions_max: 40_000,
             timing: crate::sip::Timing::RFC,
+            serves: Switch::serves(),
         },
         media_address: address.ip(),
         media_ports: 20_000..=29_999,

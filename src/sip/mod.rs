@@ -28,7 +28,7 @@ pub mod endpoint;
 pub use challenger::{Account, Challenger, NONCE_LIFE, NONCES_MAX, Verdict};
 pub use endpoint::{
     Body, Cause, Config, Counters, Credentials, Derived, DialogId, Endpoint, Event, Gauges,
-    NotSent, Outgoing, Party, RequestId, TransactionId,
+    MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TransactionId,
 };
 pub use framing::{Frame, Framer, FramingError, FramingFlaw, STREAM_MAX};
 pub use ladder::{Ladder, ROWS_MAX};

@@ -17,7 +17,7 @@ use crate::call::switch::{Switch, Wake};
 use crate::dispatch::OfferId;
 use crate::promise::PromiseId;
 use crate::sdp;
-use crate::sip::{Body, Outgoing, Party};
+use crate::sip::{self, Body, Outgoing, Party};
 
 impl Switch {
     /// `dial.make`.
@@ -383,6 +383,7 @@ impl Switch {
             body: Some(Body::sdp(sdp::offer(&local))),
             credentials: target.credentials.clone(),
             derived: target.derived.clone(),
+            max_forwards: sip::MAX_FORWARDS,
         };
         let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
             self.ports.release(port, now);

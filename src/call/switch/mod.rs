@@ -336,6 +336,11 @@ impl Switch {
         }
     }
 
+    /// Methods that it serves on top of its endpoint's, for [`Config::sip`].
+    pub fn serves() -> Vec<sip::Method> {
+        vec![sip::Method::Register]
+    }
+
     /// Adds a checked workflow; its triggers answer calls from now on.
     pub fn add_workflow(&mut self, graph: Graph) {
         let (graph, workflow) = (Arc::new(graph), self.workflows.len());

@@ -37,7 +37,6 @@ impl Switch {
                 self.on_register(request, &message, flow, now);
             }
             Event::Request { request, .. } => {
-                // Nothing here takes messages yet; the endpoint has answered OPTIONS itself.
                 self.endpoint.respond(request, 405, &[], None, now);
             }
             Event::Provisional { dialog, status, message } => {
@@ -54,7 +53,14 @@ impl Switch {
                 let (method, rule) = (method.into(), rule.into());
                 self.tell(Fact::BadInput { source: source.remote, method, status, rule });
             }
-            Event::Info { .. } | Event::OfferAnswered { .. } | Event::Response { .. } => {}
+            Event::OfferAnswered { dialog, status, message } => {
+                let message = message.filter(|_| (200..300).contains(&status));
+                let body = message.as_deref().map(body_of).unwrap_or_default();
+                if let (Some(leg), false) = (self.leg_by(dialog), body.is_empty()) {
+                    self.on_answer(leg, &body, now);
+                }
+            }
+            Event::Info { .. } | Event::Response { .. } => {}
         }
     }
 

@@ -166,24 +166,12 @@ impl Phone {
         let Ok(message) = Message::parse(message) else { return };
         let agreed = match call.ack {
             Ack::Awaited => sdp::answer(message.body, &call.local).map(|(answer, agreed)| {
-                call.ack = Ack::Answer(answer);
+                call.ack = Ack::Empty;
+                self.endpoint.acknowledge(call.dialog, Some(Body::sdp(answer)));
                 agreed
             }),
-            Ack::Empty | Ack::Answer(_) => sdp::settle(message.body, &call.local),
+            Ack::Empty => sdp::settle(message.body, &call.local),
         };
         self.agree(agreed.ok(), true, now);
-    }
-
-    /// The endpoint acknowledges by itself and says nothing in its ACK; an answer is put in here.
-    pub(super) fn acknowledging(&self, bytes: Arc<[u8]>) -> Arc<[u8]> {
-        let Some(Call { ack: Ack::Answer(answer), .. }) = &self.call else { return bytes };
-        let text = String::from_utf8_lossy(&bytes);
-        let Some(head) = text.strip_suffix("Content-Length: 0\r\n\r\n") else { return bytes };
-        if !text.starts_with("ACK ") {
-            return bytes;
-        }
-        let kind = "Content-Type: application/sdp";
-        let head = format!("{head}{kind}\r\nContent-Length: {}\r\n\r\n", answer.len());
-        Arc::from([head.as_bytes(), answer].concat())
     }
 }

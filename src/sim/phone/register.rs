@@ -42,6 +42,7 @@ impl Phone {
             body: None,
             credentials: Some(credentials.clone()),
             derived: None,
+            max_forwards: sip::MAX_FORWARDS,
         };
         // A phone that has no room to ask is not registered, which the story will see.
         let _ = self.endpoint.request(Method::Register, outgoing, now);

@@ -28,9 +28,12 @@ impl Endpoint {
     /// tells; without one the dialog ends with [`Cause::NoAck`].
     pub fn accept(&mut self, dialog: DialogId, body: Option<Body>, now: Tick) {
         let Some(leg) = self.legs.get_mut(dialog) else { return };
-        let State::Ringing { invite, dialog: inner } = &mut leg.state else { return };
+        let State::Ringing { invite, dialog: inner, talk } = &mut leg.state else { return };
         let (invite, inner) = (*invite, std::mem::take(inner));
-        leg.state = State::Talking { dialog: inner, talk: Talk::default() };
+        leg.state = State::Talking {
+            dialog: inner,
+            talk: Talk { is_settled: true, ..std::mem::take(talk) },
+        };
         let contact = leg.contact.clone();
         self.expect_ack(dialog, invite);
         let reply = Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(200) };
@@ -71,6 +74,8 @@ impl Endpoint {
         let contact = self.contact(invite.flow, &user.unwrap_or_default());
         let request: Arc<[u8]> = Arc::clone(invite.bytes);
         let merged = Some(invite.merged_key(self.keys));
+        let mut talk = Talk::default();
+        talk.note_abilities(invite.message);
         let response_flow = invite.response_flow();
         let table = &mut self.table;
         let made = self.legs.insert_with(|id| {
@@ -84,7 +89,7 @@ impl Endpoint {
             };
             let invite_id = table.insert(invite.key, response_flow, role);
             let invite_id = invite_id.expect("the table was not full a moment ago");
-            let state = State::Ringing { invite: invite_id, dialog: Box::new(dialog) };
+            let state = State::Ringing { invite: invite_id, dialog: Box::new(dialog), talk };
             Leg { key, flow: invite.flow, contact, state }
         });
         let id = made.expect("the dialogs were not full a moment ago");
@@ -122,7 +127,7 @@ impl Endpoint {
             self.events
                 .push_back(Event::Acknowledged { dialog: id, message: Arc::clone(ack.bytes) });
         } else if is_last {
-            self.say_bye(id, &[], now);
+            self.say_late_bye(id, now);
         }
     }
 }

@@ -7,22 +7,42 @@ use super::address::{Here, UserAt};
 use super::leg::Attempt;
 use super::receive::Incoming;
 use super::table::{Key, Purpose, Role};
-use super::types::{Body, NotSent, TransactionId};
+use super::types::{Body, MAX_FORWARDS, NotSent, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transport::Flow;
 use crate::sip::{Message, Method, Name, PrintError, Printer, Start, reason_phrase};
 
-/// The methods that the endpoint or its user serves (RFC 3261 §20.5).
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, \
-                                MESSAGE, REFER, NOTIFY, SUBSCRIBE, PUBLISH";
+/// The methods that the endpoint serves by itself; those of its user come behind them.
+const OWN_METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+/// The extensions that the endpoint knows, as Supported lists them (RFC 3261 §20.37).
+pub(super) const SUPPORTED: &[&str] = &[];
 /// What an INVITE may carry.
 pub(super) const ACCEPT: &str = "application/sdp";
-/// What OPTIONS is answered with.
-pub(super) const CAPABILITIES: &[(&str, &str)] =
-    &[("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Supported", "")];
-/// Where Max-Forwards begins (RFC 3261 §8.1.1.6).
-const MAX_FORWARDS: u8 = 70;
+
+/// What we say that we can do.
+#[derive(Clone, Debug)]
+pub(super) struct Abilities {
+    /// Value of Allow.
+    pub(super) allow: Arc<str>,
+    /// Value of Supported.
+    pub(super) supported: Arc<str>,
+}
+
+impl Abilities {
+    /// With the methods that the user serves.
+    pub(super) fn with(serves: &[Method]) -> Self {
+        let methods = std::iter::once(OWN_METHODS).chain(serves.iter().map(Method::as_str));
+        Self {
+            allow: methods.collect::<Vec<_>>().join(", ").into(),
+            supported: SUPPORTED.join(", ").into(),
+        }
+    }
+
+    fn said(&self, page: Printer) -> Printer {
+        page.field(Name::Allow, &self.allow).field(Name::Supported, &self.supported)
+    }
+}
 
 /// A response as the endpoint thinks of it; the rest comes from the request (RFC 3261 §8.2.6).
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +92,8 @@ impl Endpoint {
         };
         let request = Message::parse(request).expect("it was parsed when it came");
         let reply = Reply { tag: reply.tag.or(Some(key)), ..*reply };
-        let Ok(bytes) = response(&request, &reply, flow, &self.config.user_agent) else {
+        let Ok(bytes) = response(&request, &reply, flow, &self.config.user_agent, &self.abilities)
+        else {
             self.counters.unprintable += 1;
             return false;
         };
@@ -100,7 +121,7 @@ impl Endpoint {
     }
 
     pub(super) fn answer_stateless(&mut self, request: &Message<'_>, reply: &Reply<'_>, to: Flow) {
-        match response(request, reply, to, &self.config.user_agent) {
+        match response(request, reply, to, &self.config.user_agent, &self.abilities) {
             Ok(bytes) => self.transmit(to, bytes),
             Err(_) => self.counters.unprintable += 1,
         }
@@ -117,7 +138,7 @@ impl Endpoint {
         let Attempt { method, outgoing, call_id, from_tag, branch, cseq, .. } = attempt;
         let flow = outgoing.flow;
         let mut page = self
-            .begin(method, &outgoing.request_uri, flow, branch)
+            .begin(method, &outgoing.request_uri, flow, branch, outgoing.max_forwards)
             .field(Name::From, format_args!("{};tag={from_tag}", outgoing.from))
             .field(Name::To, &outgoing.to)
             .field(Name::CallId, call_id)
@@ -131,7 +152,7 @@ impl Endpoint {
             page = page.field(name, value);
         }
         if *method == Method::Invite {
-            page = page.field(Name::Allow, ALLOW).field(Name::Supported, "");
+            page = self.abilities.said(page);
         }
         page = page.field(Name::UserAgent, &self.config.user_agent);
         for (name, value) in &outgoing.headers {
@@ -152,7 +173,7 @@ impl Endpoint {
     ) -> Option<Arc<[u8]>> {
         let mut page = self.begin_inside(dialog, &inside.method, dialog.local_cseq, flow, branch);
         if let Some(contact) = inside.contact {
-            page = with_contact(page, contact);
+            page = with_contact(page, contact, &self.abilities);
         }
         page = page.field(Name::UserAgent, &self.config.user_agent);
         for (name, value) in inside.headers {
@@ -169,12 +190,13 @@ impl Endpoint {
         dialog: &Dialog,
         flow: Flow,
         cseq: u32,
+        body: Option<&Body>,
     ) -> Option<Arc<[u8]>> {
         let invite = Message::parse(invite).expect("we printed it ourselves");
         let branch = self.branch();
         let page = self.begin_inside(dialog, &Method::Ack, cseq, flow, &branch);
         let page = page.copy(&invite, Name::Authorization).copy(&invite, Name::ProxyAuthorization);
-        self.counted(finish(page, None))
+        self.counted(finish(page, body))
     }
 
     /// The ACK of a failure: URI, top Via and Route of the INVITE, To of the response (RFC 3261
@@ -185,15 +207,25 @@ impl Endpoint {
         response: &Message<'_>,
     ) -> Option<Arc<[u8]>> {
         let invite = Message::parse(invite).expect("we printed it ourselves");
-        let printed = like_invite(&invite, &Method::Ack, response);
+        let printed = finish(like_invite(&invite, &Method::Ack, response), None);
         self.counted(printed)
     }
 
     /// Sends a CANCEL: URI, top Via, Route, From, To, Call-ID and number of the INVITE (RFC 3261
     /// §9.1).
-    pub(super) fn send_cancel(&mut self, flow: Flow, invite: &[u8], now: Tick) {
+    pub(super) fn send_cancel(
+        &mut self,
+        flow: Flow,
+        invite: &[u8],
+        reason: Option<&str>,
+        now: Tick,
+    ) {
         let invite = Message::parse(invite).expect("we printed it ourselves");
-        let printed = like_invite(&invite, &Method::Cancel, &invite);
+        let mut page = like_invite(&invite, &Method::Cancel, &invite);
+        if let Some(reason) = reason {
+            page = page.field(Name::Reason, reason);
+        }
+        let printed = finish(page, None);
         let branch = invite.via().ok().and_then(|via| via.branch()).unwrap_or_default();
         if let Some(bytes) = self.counted(printed) {
             self.start_client(&Method::Cancel, flow, branch, bytes, Purpose::Nothing, now);
@@ -215,7 +247,7 @@ impl Endpoint {
         branch: &str,
     ) -> Printer {
         let (uri, routes) = dialog.target_and_routes();
-        let mut page = self.begin(method, uri, flow, branch);
+        let mut page = self.begin(method, uri, flow, branch, MAX_FORWARDS);
         for route in routes {
             page = page.field(Name::Route, route);
         }
@@ -226,11 +258,18 @@ impl Endpoint {
     }
 
     /// A request of ours asks for the source port it is seen from (RFC 3581 §3).
-    fn begin(&self, method: &Method, uri: &str, flow: Flow, branch: &str) -> Printer {
+    fn begin(
+        &self,
+        method: &Method,
+        uri: &str,
+        flow: Flow,
+        branch: &str,
+        max_forwards: u8,
+    ) -> Printer {
         let (protocol, here) = (flow.transport.in_via(), self.here(flow));
         Printer::request(method, uri)
             .field(Name::Via, format_args!("SIP/2.0/{protocol} {here};rport;branch={branch}"))
-            .field(Name::MaxForwards, MAX_FORWARDS)
+            .field(Name::MaxForwards, max_forwards)
     }
 
     fn here(&self, flow: Flow) -> Here<'_> {
@@ -255,6 +294,7 @@ fn response(
     reply: &Reply<'_>,
     flow: Flow,
     server: &str,
+    abilities: &Abilities,
 ) -> Result<Arc<[u8]>, PrintError> {
     let reason = reply.reason.unwrap_or_else(|| reason_phrase(reply.status));
     let tag = reply.tag.map(|tag| tag.to_string()).unwrap_or_default();
@@ -262,7 +302,7 @@ fn response(
     if let Some(contact) = reply.contact {
         // What makes a dialog shows its way: the caller's route set is this list, reversed
         // (RFC 3261 §12.1.1).
-        page = with_contact(page.copy(request, Name::RecordRoute), contact);
+        page = with_contact(page.copy(request, Name::RecordRoute), contact, abilities);
     }
     page = page.field(Name::Server, server);
     for (name, value) in reply.headers {
@@ -272,26 +312,21 @@ fn response(
 }
 
 /// A request that shares its INVITE's transaction at the peer.
-fn like_invite(
-    invite: &Message<'_>,
-    method: &Method,
-    to_of: &Message<'_>,
-) -> Result<Arc<[u8]>, PrintError> {
+fn like_invite(invite: &Message<'_>, method: &Method, to_of: &Message<'_>) -> Printer {
     let Start::Request { uri, .. } = &invite.start else { unreachable!("an INVITE is a request") };
     let number = invite.cseq().map_or(0, |cseq| cseq.number);
-    let page = Printer::request(method, String::from_utf8_lossy(uri))
+    Printer::request(method, String::from_utf8_lossy(uri))
         .copy(invite, Name::Via)
         .copy(invite, Name::MaxForwards)
         .copy(invite, Name::Route)
         .copy(invite, Name::From)
         .copy(to_of, Name::To)
         .copy(invite, Name::CallId)
-        .field(Name::CSeq, format_args!("{number} {method}"));
-    finish(page, None)
+        .field(Name::CSeq, format_args!("{number} {method}"))
 }
 
-fn with_contact(page: Printer, contact: &str) -> Printer {
-    page.field(Name::Contact, contact).field(Name::Allow, ALLOW).field(Name::Supported, "")
+fn with_contact(page: Printer, contact: &str, abilities: &Abilities) -> Printer {
+    abilities.said(page.field(Name::Contact, contact))
 }
 
 const fn makes_contact(method: &Method) -> bool {

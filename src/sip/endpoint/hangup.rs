@@ -22,10 +22,13 @@ impl Endpoint {
         let reasons = reason.map(|reason| ("Reason", reason));
         match &mut leg.state {
             State::Calling { invite, is_heard, .. } => {
-                let (invite, is_heard) = (*invite, *is_heard);
-                leg.state = State::Cancelling { invite, is_sent: is_heard };
-                if is_heard {
-                    self.say_cancel(invite, now);
+                let (invite, is_sent) = (*invite, *is_heard);
+                self.drop_offers(dialog, now);
+                let Some(leg) = self.legs.get_mut(dialog) else { return };
+                let late = reason.filter(|_| !is_sent).map(Into::into);
+                leg.state = State::Cancelling { invite, is_sent, reason: late };
+                if is_sent {
+                    self.say_cancel(invite, reason, now);
                 }
                 self.say_ended(dialog, Cause::Local, None);
             }
@@ -34,15 +37,18 @@ impl Endpoint {
                 self.reply(invite, &Reply { headers: reasons.as_slice(), ..Reply::of(480) }, now);
                 self.end(dialog, Cause::Local, None);
             }
-            State::Talking { dialog: inner, talk } => {
+            State::Talking { talk, .. } => {
                 if talk.unacked.is_empty() {
                     self.say_bye(dialog, reasons.as_slice(), now);
                 } else {
-                    let (inner, unacked) =
-                        (std::mem::take(inner), std::mem::take(&mut talk.unacked));
                     self.drop_offers(dialog, now);
-                    if let Some(leg) = self.legs.get_mut(dialog) {
-                        leg.state = State::Leaving { dialog: inner, unacked };
+                    if let Some(leg) = self.legs.get_mut(dialog)
+                        && let State::Talking { dialog: inner, talk } = &mut leg.state
+                    {
+                        let (inner, unacked) =
+                            (std::mem::take(inner), std::mem::take(&mut talk.unacked));
+                        let reason = reason.map(Into::into);
+                        leg.state = State::Leaving { dialog: inner, unacked, reason };
                     }
                 }
                 self.say_ended(dialog, Cause::Local, None);
@@ -68,15 +74,24 @@ impl Endpoint {
         }
     }
 
+    /// The ACK that a BYE waited for is there, or will never come.
+    pub(super) fn say_late_bye(&mut self, id: DialogId, now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let State::Leaving { reason, .. } = &mut leg.state else { return };
+        let reason = reason.take();
+        let reasons = reason.as_deref().map(|reason| ("Reason", reason));
+        self.say_bye(id, reasons.as_slice(), now);
+    }
+
     /// Sends the CANCEL of an INVITE that the peer is known to have (RFC 3261 §9.1).
-    pub(super) fn say_cancel(&mut self, invite: TransactionId, now: Tick) {
+    pub(super) fn say_cancel(&mut self, invite: TransactionId, reason: Option<&str>, now: Tick) {
         let timing = self.config.timing;
         let Some(entry) = self.table.get_mut(invite) else { return };
         let Role::InviteClient { machine, request, .. } = &mut entry.role else { return };
         machine.handle_cancel(&timing, now);
         let (flow, request) = (entry.flow, Arc::clone(request));
         self.table.rearm(invite);
-        self.send_cancel(flow, &request, now);
+        self.send_cancel(flow, &request, reason, now);
     }
 
     /// RFC 3261 §9.2: a CANCEL always gets its own answer; it changes something only while the
@@ -98,10 +113,11 @@ impl Endpoint {
                 self.end(dialog, Cause::Cancelled, Some(Arc::clone(cancel.bytes)));
             }
             // A re-INVITE withdrawn: the session goes on as it was.
-            Some(State::Talking { talk, .. }) if talk.theirs == Some(invite) => talk.theirs = None,
+            Some(State::Talking { talk, .. }) => {
+                talk.theirs.take_if(|theirs| *theirs == invite);
+            }
             Some(
-                State::Talking { .. }
-                | State::Calling { .. }
+                State::Calling { .. }
                 | State::Cancelling { .. }
                 | State::Leaving { .. }
                 | State::Closing,
@@ -115,6 +131,13 @@ impl Endpoint {
     pub(super) fn on_bye(&mut self, bye: &Incoming<'_>, id: DialogId, now: Tick) {
         let Some(request) = self.serve(bye, None, now) else { return };
         self.reply(request, &Reply::of(200), now);
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if let State::Calling { forks, .. } = &mut leg.state
+            && forks.len() > 1
+        {
+            // One callee of several is gone; the others still ring.
+            return forks.retain(|fork| !fork.is(bye.from_tag));
+        }
         self.drop_offers(id, now);
         let Some(leg) = self.legs.get(id) else { return };
         match &leg.state {
@@ -165,10 +188,10 @@ impl Endpoint {
     pub(super) fn forget(&mut self, id: DialogId) {
         let Some(mut leg) = self.legs.remove(id) else { return };
         self.by_tag.remove(&leg.key);
-        if let State::Talking { talk, .. } = &mut leg.state
-            && let Some(ours) = &mut talk.ours
-        {
-            self.back_offs.clear_slot(&mut ours.back_off);
+        for (_, talk) in leg.talks() {
+            if let Some(ours) = &mut talk.ours {
+                self.back_offs.clear_slot(&mut ours.back_off);
+            }
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::compose::Inside;
-use super::leg::{Leg, State, Talk};
+use super::leg::{Fork, Leg, OwedAck, State, Talk};
 use super::receive::Answer;
 use super::table::{FORKS_MAX, Purpose, Role};
-use super::types::{Cause, DialogId, Event, NotSent, Outgoing, TransactionId};
+use super::types::{Body, Cause, DialogId, Event, NotSent, Outgoing, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::Heard;
@@ -31,7 +31,7 @@ impl Endpoint {
         let leg = self.legs.get_mut(id).expect("it was put in above");
         match sent {
             Ok(invite) => {
-                leg.state = State::Calling { invite, attempt, is_heard: false };
+                leg.state = State::Calling { invite, attempt, is_heard: false, forks: Vec::new() };
                 self.by_tag.insert(key, id);
                 Ok(id)
             }
@@ -42,12 +42,22 @@ impl Endpoint {
         }
     }
 
+    /// Acknowledges the 2xx of an INVITE of ours that had no offer, with the answer to the offer that
+    /// the 2xx brought (RFC 3261 §13.2.2.4). No effect when nothing waits for it.
+    pub fn acknowledge(&mut self, dialog: DialogId, body: Option<Body>) {
+        let Some(leg) = self.legs.get_mut(dialog) else { return };
+        let State::Talking { dialog: inner, talk } = &mut leg.state else { return };
+        let Some(owed) = talk.owed.take() else { return };
+        let (flow, inner) = (leg.flow, inner.clone());
+        self.say_owed_ack(&owed, &inner, flow, body.as_ref());
+    }
+
     /// A response to an INVITE of ours, first or not.
     pub(super) fn on_invite_answer(&mut self, id: TransactionId, answer: &Answer<'_>, now: Tick) {
         let timing = self.config.timing;
         let Some(entry) = self.table.get_mut(id) else { return };
         let flow = entry.flow;
-        let Role::InviteClient { machine, request, acks, purpose } = &mut entry.role else {
+        let Role::InviteClient { machine, request, acks, purpose, .. } = &mut entry.role else {
             return;
         };
         let heard = machine.handle_response(answer.status, flow.transport, &timing, now);
@@ -58,13 +68,14 @@ impl Endpoint {
         self.table.rearm(id);
         match (heard, answer.status) {
             (Heard::Absorb, _) => {}
-            (Heard::Deliver, ..200) => self.on_provisional(purpose, answer, now),
+            (Heard::Deliver, ..200) => self.on_provisional(&request, purpose, answer, now),
             (Heard::Repeated, _) if known.is_some() => {
                 // Every copy of a final response gets its ACK (§13.2.2.4, §17.1.1.2).
                 let (flow, ack) = known.expect("it was there in the guard");
                 self.transmit(flow, ack);
             }
             (Heard::Deliver, ..300) => self.on_accepted(id, &request, purpose, answer, now),
+            (Heard::Repeated, ..300) if self.is_owed(purpose, answer) => {}
             (Heard::Repeated, ..300) => self.hang_up_fork(id, &request, flow, answer, now),
             (Heard::Deliver | Heard::Repeated, 300..) => {
                 if let Some(ack) = self.ack_failure(&request, answer.message) {
@@ -76,21 +87,23 @@ impl Endpoint {
         }
     }
 
-    fn on_provisional(&mut self, purpose: Purpose, answer: &Answer<'_>, now: Tick) {
+    fn on_provisional(&mut self, request: &[u8], purpose: Purpose, answer: &Answer<'_>, now: Tick) {
         let Purpose::Begin(dialog) = purpose else { return };
         let Some(leg) = self.legs.get_mut(dialog) else { return };
         match &mut leg.state {
-            State::Calling { is_heard, .. } => {
+            State::Calling { is_heard, forks, .. } => {
                 *is_heard = true;
-                if answer.status > 100 {
-                    let (status, message) = (answer.status, Arc::clone(answer.bytes));
-                    self.events.push_back(Event::Provisional { dialog, status, message });
+                if answer.status == 100 {
+                    return;
                 }
+                note_fork(forks, request, answer);
+                let (status, message) = (answer.status, Arc::clone(answer.bytes));
+                self.events.push_back(Event::Provisional { dialog, status, message });
             }
-            State::Cancelling { invite, is_sent } if !*is_sent => {
+            State::Cancelling { invite, is_sent, reason } if !*is_sent => {
                 *is_sent = true;
-                let invite = *invite;
-                self.say_cancel(invite, now);
+                let (invite, reason) = (*invite, reason.take());
+                self.say_cancel(invite, reason.as_deref(), now);
             }
             State::Cancelling { .. }
             | State::Ringing { .. }
@@ -115,35 +128,97 @@ impl Endpoint {
             Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => return,
         };
         match self.legs.get_mut(dialog_id).map(|leg| &mut leg.state) {
-            Some(State::Talking { dialog, .. }) => {
+            Some(State::Talking { dialog, talk }) if matches!(purpose, Purpose::Offer(_)) => {
                 dialog.refresh_target(answer.message);
-                let dialog = dialog.clone();
-                self.say_ack(id, request, &dialog, flow, answer);
+                talk.note_abilities(answer.message);
+                self.settle_ack(id, dialog_id, request, answer);
                 self.say_offer_answered(dialog_id, answer.status, Some(Arc::clone(answer.bytes)));
             }
-            Some(state @ (State::Calling { .. } | State::Cancelling { .. })) => {
-                let is_wanted = matches!(state, State::Calling { .. });
-                let Some(dialog) = caller_dialog(request, answer.message) else { return };
-                let dialog = Box::new(dialog);
-                *state = State::Talking { dialog: dialog.clone(), talk: Talk::default() };
-                self.say_ack(id, request, &dialog, flow, answer);
-                if is_wanted {
-                    let message = Arc::clone(answer.bytes);
-                    self.events.push_back(Event::Answered { dialog: dialog_id, message });
-                } else {
-                    // The 2xx crossed our CANCEL (§9.1, §15).
-                    self.say_bye(dialog_id, &[], now);
-                }
+            Some(State::Calling { .. } | State::Cancelling { .. }) => {
+                self.on_confirmed(id, dialog_id, request, answer, now);
             }
             // A re-INVITE answered after the BYE: only its ACK is owed.
             _ if matches!(purpose, Purpose::Offer(_)) => {
-                let Some(dialog) = caller_dialog(request, answer.message) else { return };
-                self.say_ack(id, request, &dialog, flow, answer);
+                let Some(dialog) = self.caller_dialog(id, request, answer.message) else { return };
+                self.say_ack(id, &dialog, flow, answer.cseq, answer.to_tag, None);
             }
-            Some(State::Ringing { .. } | State::Leaving { .. } | State::Closing) | None => {
-                self.hang_up_fork(id, request, flow, answer, now);
-            }
+            Some(
+                State::Ringing { .. }
+                | State::Talking { .. }
+                | State::Leaving { .. }
+                | State::Closing,
+            )
+            | None => self.hang_up_fork(id, request, flow, answer, now),
         }
+    }
+
+    fn on_confirmed(
+        &mut self,
+        id: TransactionId,
+        dialog_id: DialogId,
+        request: &Arc<[u8]>,
+        answer: &Answer<'_>,
+        now: Tick,
+    ) {
+        let Some(mut dialog) = self.caller_dialog(id, request, answer.message) else { return };
+        let Some(leg) = self.legs.get_mut(dialog_id) else { return };
+        let mut talk = Talk::default();
+        let is_wanted = matches!(leg.state, State::Calling { .. });
+        if let State::Calling { forks, .. } = &mut leg.state
+            && let Some(at) = forks.iter().position(|fork| fork.is(answer.to_tag))
+        {
+            // The early dialog goes on; its route set is the one of the 2xx (§13.2.2.4).
+            let early = forks.swap_remove(at);
+            dialog.remote_cseq = early.dialog.remote_cseq;
+            talk = early.talk;
+        }
+        talk.is_settled = true;
+        talk.note_abilities(answer.message);
+        self.drop_offers(dialog_id, now);
+        if let Some(leg) = self.legs.get_mut(dialog_id) {
+            leg.state = State::Talking { dialog: Box::new(dialog), talk };
+        }
+        if is_wanted {
+            self.settle_ack(id, dialog_id, request, answer);
+            let message = Arc::clone(answer.bytes);
+            self.events.push_back(Event::Answered { dialog: dialog_id, message });
+        } else {
+            // The 2xx crossed our CANCEL (§9.1, §15).
+            self.owe_ack(id, dialog_id, answer);
+            self.say_bye(dialog_id, &[], now);
+        }
+    }
+
+    /// Acknowledges a 2xx at once, unless it brought an offer that only the user can answer.
+    fn settle_ack(
+        &mut self,
+        id: TransactionId,
+        dialog: DialogId,
+        request: &[u8],
+        answer: &Answer<'_>,
+    ) {
+        let is_offerless = Message::parse(request).is_ok_and(|request| request.body.is_empty());
+        self.owe_ack(id, dialog, answer);
+        if !is_offerless || answer.message.body.is_empty() {
+            self.acknowledge(dialog, None);
+        }
+    }
+
+    fn owe_ack(&mut self, id: TransactionId, dialog: DialogId, answer: &Answer<'_>) {
+        if let Some(State::Talking { talk, .. }) =
+            self.legs.get_mut(dialog).map(|leg| &mut leg.state)
+        {
+            let (cseq, to_tag) = (answer.cseq, answer.to_tag.into());
+            talk.owed = Some(OwedAck { invite: id, cseq, to_tag });
+        }
+    }
+
+    /// Whether this copy of a 2xx will be acknowledged when its user has answered the offer in it.
+    fn is_owed(&self, purpose: Purpose, answer: &Answer<'_>) -> bool {
+        let (Purpose::Begin(dialog) | Purpose::Offer(dialog)) = purpose else { return false };
+        let state = self.legs.get(dialog).map(|leg| &leg.state);
+        let Some(State::Talking { talk, .. }) = state else { return false };
+        talk.owed.as_ref().is_some_and(|owed| *owed.to_tag == *answer.to_tag)
     }
 
     /// RFC 3261 §13.2.2.4: a 2xx of another fork is acknowledged and hung up at once.
@@ -160,23 +235,39 @@ impl Endpoint {
         if acks.len() >= FORKS_MAX {
             return;
         }
-        let Some(mut dialog) = caller_dialog(request, answer.message) else { return };
-        self.say_ack(id, request, &dialog, flow, answer);
+        let Some(mut dialog) = self.caller_dialog(id, request, answer.message) else { return };
+        self.say_ack(id, &dialog, flow, answer.cseq, answer.to_tag, None);
         self.send_inside(flow, &mut dialog, &Inside::of(Method::Bye), Purpose::Nothing, now);
+    }
+
+    pub(super) fn say_owed_ack(
+        &mut self,
+        owed: &OwedAck,
+        dialog: &Dialog,
+        flow: Flow,
+        body: Option<&Body>,
+    ) {
+        let flow = self.table.get(owed.invite).map_or(flow, |entry| entry.flow);
+        self.say_ack(owed.invite, dialog, flow, owed.cseq, &owed.to_tag, body);
     }
 
     /// The ACK of a 2xx, kept for the copies of it.
     fn say_ack(
         &mut self,
         id: TransactionId,
-        request: &[u8],
         dialog: &Dialog,
         flow: Flow,
-        answer: &Answer<'_>,
+        cseq: u32,
+        to_tag: &str,
+        body: Option<&Body>,
     ) {
-        let flow = dialog.next_hop(flow);
-        let Some(ack) = self.ack_accepted(request, dialog, flow, answer.cseq) else { return };
-        self.keep_ack(id, answer.to_tag, flow, Arc::clone(&ack));
+        let Some(Role::InviteClient { request, .. }) = self.table.get(id).map(|one| &one.role)
+        else {
+            return;
+        };
+        let (flow, request) = (dialog.next_hop(flow), Arc::clone(request));
+        let Some(ack) = self.ack_accepted(&request, dialog, flow, cseq, body) else { return };
+        self.keep_ack(id, to_tag, flow, Arc::clone(&ack));
         self.transmit(flow, ack);
     }
 
@@ -186,6 +277,21 @@ impl Endpoint {
         {
             acks.push((tag.into(), flow, ack));
         }
+    }
+
+    /// The dialog that a 2xx to this INVITE of ours makes; its numbers go on behind those that its
+    /// early dialogs used.
+    fn caller_dialog(
+        &self,
+        id: TransactionId,
+        request: &[u8],
+        response: &Message<'_>,
+    ) -> Option<Dialog> {
+        let mut dialog = dialog_of(request, response)?;
+        if let Some(Role::InviteClient { cseq, .. }) = self.table.get(id).map(|entry| &entry.role) {
+            dialog.local_cseq = *cseq;
+        }
+        Some(dialog)
     }
 
     /// A final failure, acknowledged already.
@@ -214,7 +320,7 @@ impl Endpoint {
         let sent = self.send_attempt(&attempt, Some(authorization), Purpose::Begin(id), now);
         match (sent, self.legs.get_mut(id)) {
             (Ok(invite), Some(leg)) => {
-                leg.state = State::Calling { invite, attempt, is_heard: false };
+                leg.state = State::Calling { invite, attempt, is_heard: false, forks: Vec::new() };
                 true
             }
             (Err(_), _) | (_, None) => false,
@@ -223,7 +329,24 @@ impl Endpoint {
 }
 
 /// The dialog that a response to this INVITE of ours makes.
-fn caller_dialog(request: &[u8], response: &Message<'_>) -> Option<Dialog> {
+fn dialog_of(request: &[u8], response: &Message<'_>) -> Option<Dialog> {
     let request = Message::parse(request).expect("we printed it ourselves");
     Dialog::of_caller(&request, response)
+}
+
+/// A provisional response with a To tag makes an early dialog, or is news of one (§12.1). Callees
+/// beyond [`FORKS_MAX`] ring without one.
+fn note_fork(forks: &mut Vec<Fork>, request: &[u8], answer: &Answer<'_>) {
+    let known = forks.iter().position(|fork| fork.is(answer.to_tag));
+    let at = match known {
+        Some(at) => at,
+        None if answer.to_tag.is_empty() || forks.len() >= FORKS_MAX => return,
+        None => {
+            let Some(dialog) = dialog_of(request, answer.message) else { return };
+            forks.push(Fork { dialog, talk: Talk::default() });
+            forks.len() - 1
+        }
+    };
+    forks[at].dialog.refresh_target(answer.message);
+    forks[at].talk.note_abilities(answer.message);
 }

@@ -3,9 +3,9 @@
 use super::table::Key;
 use super::types::{Body, Outgoing, TransactionId};
 use crate::base::Armed;
-use crate::sip::Method;
 use crate::sip::dialog::Dialog;
 use crate::sip::transport::Flow;
+use crate::sip::{Message, Method, Name};
 
 /// 2xx of one dialog that may wait for their ACK at a time; a re-INVITE beyond is refused.
 pub(super) const UNACKED_MAX: usize = 4;
@@ -31,28 +31,63 @@ pub struct Leg {
 /// How far the dialog came.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Our INVITE waits for its final response.
-    Calling { invite: TransactionId, attempt: Box<Attempt>, is_heard: bool },
+    /// Our INVITE waits for its final response; each callee that rings is a fork.
+    Calling { invite: TransactionId, attempt: Box<Attempt>, is_heard: bool, forks: Vec<Fork> },
     /// We hung up on our INVITE; the CANCEL leaves as soon as the peer is known to have it.
-    Cancelling { invite: TransactionId, is_sent: bool },
+    Cancelling { invite: TransactionId, is_sent: bool, reason: Option<Box<str>> },
     /// The peer's INVITE waits for our answer.
-    Ringing { invite: TransactionId, dialog: Box<Dialog> },
+    Ringing { invite: TransactionId, dialog: Box<Dialog>, talk: Talk },
     /// Confirmed.
     Talking { dialog: Box<Dialog>, talk: Talk },
     /// We hung up before the ACK of our 2xx came; RFC 3261 §15 has the BYE wait for it.
-    Leaving { dialog: Box<Dialog>, unacked: Vec<Unacked> },
+    Leaving { dialog: Box<Dialog>, unacked: Vec<Unacked>, reason: Option<Box<str>> },
     /// Our BYE waits for its response.
     Closing,
 }
 
-/// What a confirmed dialog negotiates.
+/// An early dialog of our INVITE (RFC 3261 §12.1.2).
+#[derive(Debug)]
+pub(super) struct Fork {
+    pub(super) dialog: Dialog,
+    pub(super) talk: Talk,
+}
+
+/// What a dialog negotiates, early or confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Talk {
+    /// Whether the offer and answer that the INVITE began are done, as far as both sides know.
+    pub(super) is_settled: bool,
     pub(super) unacked: Vec<Unacked>,
-    /// Our re-INVITE, sent or waiting after a glare.
+    /// Our offer, sent or waiting after a glare.
     pub(super) ours: Option<OurOffer>,
     /// The peer's offer that the user has not answered yet.
     pub(super) theirs: Option<TransactionId>,
+    /// A 2xx that brought an offer, whose ACK waits for the user's answer.
+    pub(super) owed: Option<OwedAck>,
+    /// Whether the peer's Allow names UPDATE (RFC 3311 §4).
+    pub(super) allows_update: bool,
+}
+
+impl Fork {
+    /// Whether this To tag is its callee's.
+    pub(super) fn is(&self, tag: &str) -> bool {
+        *self.dialog.remote_tag == *tag
+    }
+}
+
+impl Talk {
+    /// Remembers what the peer says that it can do; a message without Allow says nothing new.
+    pub(super) fn note_abilities(&mut self, message: &Message<'_>) {
+        if message.field(Name::Allow).is_some() {
+            self.allows_update = message.lists(Name::Allow, "UPDATE");
+        }
+    }
+
+    /// Whether an offer of ours waits for its answer (RFC 3264 §4): on its way, or in a 2xx.
+    pub(super) fn has_open_offer(&self) -> bool {
+        self.ours.as_ref().is_some_and(|ours| ours.back_off.is_none())
+            || self.unacked.iter().any(|one| one.has_offer)
+    }
 }
 
 /// A 2xx of ours that waits for the ACK with this CSeq number.
@@ -60,11 +95,22 @@ pub(super) struct Talk {
 pub(super) struct Unacked {
     pub(super) cseq: u32,
     pub(super) invite: TransactionId,
+    /// Whether the ACK has to bring an answer.
+    pub(super) has_offer: bool,
 }
 
-/// A re-INVITE of ours.
+/// The ACK that we owe for a 2xx with an offer.
+#[derive(Clone, Debug)]
+pub(super) struct OwedAck {
+    pub(super) invite: TransactionId,
+    pub(super) cseq: u32,
+    pub(super) to_tag: Box<str>,
+}
+
+/// A re-INVITE or UPDATE of ours.
 #[derive(Debug)]
 pub(super) struct OurOffer {
+    pub(super) method: Method,
     pub(super) body: Option<Body>,
     /// How often it met the peer's own offer.
     pub(super) glares: u8,
@@ -89,4 +135,25 @@ pub(super) struct Attempt {
 pub(super) struct Tries {
     pub(super) is_answered: bool,
     pub(super) is_stale_answered: bool,
+}
+
+impl Leg {
+    /// Whether it waits for the answer to our INVITE.
+    pub(super) const fn is_calling(&self) -> bool {
+        matches!(self.state, State::Calling { .. })
+    }
+
+    /// The dialogs of the leg in which something can be negotiated, with what is: every fork, or
+    /// the one that there is.
+    pub(super) fn talks(&mut self) -> Vec<(&mut Dialog, &mut Talk)> {
+        match &mut self.state {
+            State::Calling { forks, .. } => {
+                forks.iter_mut().map(|fork| (&mut fork.dialog, &mut fork.talk)).collect()
+            }
+            State::Ringing { dialog, talk, .. } | State::Talking { dialog, talk } => {
+                vec![(&mut **dialog, talk)]
+            }
+            State::Cancelling { .. } | State::Leaving { .. } | State::Closing => Vec::new(),
+        }
+    }
 }

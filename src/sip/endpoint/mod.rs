@@ -31,12 +31,13 @@ mod types;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use compose::Abilities;
 use leg::Leg;
 use request::Asked;
 use table::{ByKey, Keys, Table};
 pub use types::{
-    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Event, Gauges, NotSent,
-    Outgoing, Party, RequestId, TransactionId,
+    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Event, Gauges, MAX_FORWARDS,
+    NotSent, Outgoing, Party, RequestId, TransactionId,
 };
 
 use crate::base::{Rng, Slab, Tick, Timers};
@@ -49,6 +50,7 @@ use crate::sip::transport::{Flow, Transmit};
 #[derive(Debug)]
 pub struct Endpoint {
     config: Config,
+    abilities: Abilities,
     rng: Rng,
     keys: Keys,
     table: Table,
@@ -79,6 +81,7 @@ impl Endpoint {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            abilities: Abilities::with(&config.serves),
             config,
         }
     }

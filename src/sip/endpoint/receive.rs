@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Endpoint;
-use super::compose::{ACCEPT, ALLOW, CAPABILITIES, Reply};
+use super::compose::{ACCEPT, Abilities, Reply, SUPPORTED};
 use super::leg::State;
 use super::table::{Key, Keys, Role};
 use super::types::{DialogId, Event, TransactionId};
 use crate::base::Tick;
+use crate::sip::text::Params;
 use crate::sip::transport::{Flow, Transport};
 use crate::sip::{Flaw, Message, Method, Name, Start, Uri};
 
@@ -152,6 +153,22 @@ impl Endpoint {
         self.reply_stateless(request, &Reply { headers, ..Reply::of(status) });
     }
 
+    /// Refuses a request inside a dialog. It has used its number, so that only its transaction can
+    /// tell a copy of it from a request that came too late (RFC 3261 §12.2.2).
+    pub(super) fn refuse_inside(
+        &mut self,
+        request: &Incoming<'_>,
+        dialog: DialogId,
+        status: u16,
+        headers: &[(&str, &str)],
+        now: Tick,
+    ) {
+        self.counters.requests_refused += 1;
+        if let Some(id) = self.serve(request, Some(dialog), now) {
+            self.reply(id, &Reply { headers, ..Reply::of(status) }, now);
+        }
+    }
+
     /// Refuses a request because something is full; the wait is random, so that those who were
     /// refused together do not come back together (RFC 3261 §21.5.4).
     pub(super) fn overloaded(&mut self, request: &Incoming<'_>) {
@@ -228,7 +245,7 @@ impl Endpoint {
         match request.method {
             Method::Ack => self.on_ack(request, now),
             Method::Cancel => self.on_cancel(request, now),
-            Method::Other(_) => self.refuse(request, 501, &[("Allow", ALLOW)]),
+            Method::Other(_) => self.refuse_method(request, 501),
             Method::Invite
             | Method::Bye
             | Method::Options
@@ -267,18 +284,20 @@ impl Endpoint {
     /// Whether a request broke a rule of user agents and was told so (RFC 3261 §8.2).
     fn is_refused(&mut self, request: &Incoming<'_>) -> bool {
         let message = request.message;
-        let required: Vec<&str> = message.values(Name::Require).collect();
+        let is_unknown = |tag: &&str| !SUPPORTED.iter().any(|own| own.eq_ignore_ascii_case(tag));
+        let unsupported: Vec<&str> = message.values(Name::Require).filter(is_unknown).collect();
         if message.max_forwards() == Ok(Some(0)) {
             self.refuse(request, 483, &[]);
         } else if matches!(message.request_uri(), Ok(Uri::Other { .. }) | Err(_)) {
             self.refuse(request, 416, &[]);
         } else if !request.is_inside() && self.table.is_merged(request.merged_key(self.keys)) {
             self.refuse(request, 482, &[]);
-        } else if !required.is_empty() {
-            // Nothing is supported, so that everything required is what is missing (§8.2.2.3).
-            self.refuse(request, 420, &[("Unsupported", &required.join(", "))]);
+        } else if !unsupported.is_empty() {
+            self.refuse(request, 420, &[("Unsupported", &unsupported.join(", "))]);
         } else if let Some(header) = unreadable_body(request) {
             self.refuse(request, 415, &[header]);
+        } else if !self.is_served(request.method) {
+            self.refuse_method(request, 405);
         } else if !takes_sdp(request) {
             let warning = "399 ringback \"Accept leaves out application/sdp\"";
             self.refuse(request, 406, &[("Warning", warning)]);
@@ -288,13 +307,40 @@ impl Endpoint {
         true
     }
 
+    /// Whether requests of this method have an answer of ours or of our user.
+    fn is_served(&self, method: &Method) -> bool {
+        match method {
+            Method::Invite
+            | Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Info
+            | Method::Update => true,
+            Method::Prack => false,
+            Method::Register
+            | Method::Message
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Publish
+            | Method::Other(_) => self.config.serves.contains(method),
+        }
+    }
+
+    /// Says which methods would be served instead (RFC 3261 §21.4.6, §21.5.2).
+    fn refuse_method(&mut self, request: &Incoming<'_>, status: u16) {
+        let allow = Arc::clone(&self.abilities.allow);
+        self.refuse(request, status, &[("Allow", &allow)]);
+    }
+
     fn on_outside(&mut self, request: &Incoming<'_>, now: Tick) {
         let is_invite = *request.method == Method::Invite;
         match request.method {
             Method::Options => self.say_capabilities(request),
-            Method::Bye | Method::Info | Method::Update => self.refuse(request, 481, &[]),
-            // Reliable provisional responses are never sent, so that none can be confirmed.
-            Method::Prack => self.refuse(request, 405, &[("Allow", ALLOW)]),
+            Method::Bye | Method::Info | Method::Update | Method::Prack => {
+                self.refuse(request, 481, &[]);
+            }
             Method::Invite
             | Method::Register
             | Method::Message
@@ -308,6 +354,8 @@ impl Endpoint {
                 let no_dialog = is_invite && self.legs.len() >= self.config.dialogs_max;
                 if self.table.is_full() || no_dialog {
                     self.overloaded(request);
+                } else if request.message.field(Name::Replaces).is_some() && is_invite {
+                    self.refuse_replacement(request);
                 } else if is_invite {
                     self.on_invite(request, now);
                 } else {
@@ -317,28 +365,42 @@ impl Endpoint {
         }
     }
 
+    /// An INVITE that wants to take the place of another call: 481 for a call that is not there,
+    /// 603 for one that is, since nobody may take a call over yet (RFC 3891 §3).
+    fn refuse_replacement(&mut self, request: &Incoming<'_>) {
+        let values: Vec<&str> = request.message.values(Name::Replaces).collect();
+        let [replaces] = *values else { return self.refuse(request, 400, &[]) };
+        let (call_id, params) = replaces.split_at(replaces.find(';').unwrap_or(replaces.len()));
+        let params = Params::parse(params);
+        let to_tag = params.and_then(|params| params.value("to-tag")).unwrap_or_default();
+        let key = self.keys.of(&[call_id.trim().as_bytes(), to_tag.as_bytes()]);
+        if !self.by_tag.contains_key(&key) {
+            return self.refuse(request, 481, &[]);
+        }
+        self.refuse(request, 603, &[("Warning", "399 ringback \"calls cannot be taken over\"")]);
+    }
+
     /// A request inside a dialog (RFC 3261 §12.2.2).
     fn on_inside(&mut self, request: &Incoming<'_>, now: Tick) {
         let id = self.dialog_of(request);
         let leg = id.and_then(|id| self.legs.get_mut(id));
         let (Some(id), Some(leg)) = (id, leg) else { return self.refuse(request, 481, &[]) };
-        match (&mut leg.state, request.method) {
-            (State::Ringing { dialog, .. } | State::Talking { dialog, .. }, _) => {
-                if !dialog.accept_cseq(request.cseq) {
-                    let warning = "399 ringback \"CSeq is not above the last of this dialog\"";
-                    return self.refuse(request, 500, &[("Warning", warning)]);
-                }
+        let is_calling = leg.is_calling();
+        let is_next = leg.talk_with(request.from_tag);
+        let is_next = is_next.map(|(dialog, _)| dialog.accept_cseq(request.cseq));
+        match is_next {
+            Some(true) => {}
+            Some(false) => {
+                let warning = "399 ringback \"CSeq is not above the last of this dialog\"";
+                return self.refuse(request, 500, &[("Warning", warning)]);
             }
-            // The offer in our INVITE is still open (RFC 3311 §5.2).
-            (State::Calling { .. }, Method::Update) => return self.refuse(request, 491, &[]),
-            (_, Method::Bye) => {}
-            (
-                State::Calling { .. }
-                | State::Cancelling { .. }
-                | State::Leaving { .. }
-                | State::Closing,
-                _,
-            ) => return self.refuse(request, 481, &[]),
+            // A BYE ends the dialog in whatever state, and an UPDATE may overtake the 1xx that
+            // made its early dialog: then the offer in our INVITE is still open (RFC 3311 §5.2).
+            None if *request.method == Method::Bye => {}
+            None if *request.method == Method::Update && is_calling => {
+                return self.refuse(request, 491, &[]);
+            }
+            None => return self.refuse(request, 481, &[]),
         }
         match request.method {
             Method::Bye => self.on_bye(request, id, now),
@@ -351,7 +413,7 @@ impl Endpoint {
                 }
             }
             Method::Options => self.say_capabilities(request),
-            Method::Prack => self.refuse(request, 481, &[]),
+            Method::Prack => self.refuse_inside(request, id, 481, &[], now),
             Method::Register
             | Method::Message
             | Method::Refer
@@ -366,7 +428,14 @@ impl Endpoint {
 
     /// RFC 3261 §11.2.
     fn say_capabilities(&mut self, request: &Incoming<'_>) {
-        self.reply_stateless(request, &Reply { headers: CAPABILITIES, ..Reply::of(200) });
+        let Abilities { allow, supported } = self.abilities.clone();
+        let headers: &[(&str, &str)] = &[
+            ("Allow", &allow),
+            ("Accept", ACCEPT),
+            ("Accept-Encoding", "identity"),
+            ("Supported", &supported),
+        ];
+        self.reply_stateless(request, &Reply { headers, ..Reply::of(200) });
     }
 }
 

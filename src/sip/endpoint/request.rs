@@ -9,10 +9,10 @@ use super::receive::{Answer, Incoming, client_key};
 use super::table::{Purpose, Role};
 use super::types::{Body, DialogId, Event, NotSent, Outgoing, RequestId, TransactionId};
 use crate::base::Tick;
-use crate::sip::Method;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Client, Heard, InviteClient, InviteServer, Server};
 use crate::sip::transport::Flow;
+use crate::sip::{Message, Method};
 
 /// A request of ours outside dialogs that waits for its outcome.
 #[derive(Debug)]
@@ -53,6 +53,12 @@ impl Endpoint {
         let Some(entry) = self.table.get(request) else { return };
         let Role::Server { .. } = entry.role else { return };
         let status = status.clamp(100, 699);
+        let allow = Arc::clone(&self.abilities.allow);
+        let mut headers = headers.to_vec();
+        if status == 405 {
+            headers.push(("Allow", &allow)); // RFC 3261 §21.4.6 wants it.
+        }
+        let headers = &headers;
         if !self.reply(request, &Reply { headers, body: body.as_ref(), ..Reply::of(status) }, now) {
             self.reply(request, &Reply::of(500), now);
         }
@@ -119,7 +125,8 @@ impl Endpoint {
         match purpose {
             Purpose::Bye(dialog) => self.forget(dialog),
             Purpose::Ask(request) => self.on_outcome(request, answer, now),
-            Purpose::Begin(_) | Purpose::Offer(_) | Purpose::Nothing => {}
+            Purpose::Offer(dialog) => self.on_update_answer(dialog, answer, now),
+            Purpose::Begin(_) | Purpose::Nothing => {}
         }
     }
 
@@ -193,7 +200,10 @@ impl Endpoint {
         let request = Arc::clone(&bytes);
         let role = if *method == Method::Invite {
             let machine = InviteClient::start(transport, timing, now);
-            Role::InviteClient { machine, request, acks: Vec::new(), purpose }
+            let cseq =
+                Message::parse(&bytes).ok().and_then(|invite| Some(invite.cseq().ok()?.number));
+            let cseq = cseq.unwrap_or_default();
+            Role::InviteClient { machine, request, acks: Vec::new(), cseq, purpose }
         } else {
             Role::Client { machine: Client::start(transport, timing, now), request, purpose }
         };

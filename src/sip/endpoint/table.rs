@@ -72,6 +72,9 @@ pub(super) enum Role {
         request: Arc<[u8]>,
         /// The ACK of each final response so far, by To tag; a failure has one for all tags.
         acks: Vec<(Box<str>, Flow, Arc<[u8]>)>,
+        /// The last CSeq number used in any early dialog that it made. All forks share it: a number
+        /// may be skipped, but never comes twice (RFC 3261 §12.2.1.1).
+        cseq: u32,
         purpose: Purpose,
     },
     Client {

@@ -3,6 +3,7 @@
 mod auth;
 mod calls;
 mod chaos;
+mod early;
 mod offers;
 mod rules;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use super::*;
 use crate::sip::transaction::Timing;
 use crate::sip::transport::Transport;
-use crate::sip::{Message, Start};
+use crate::sip::{Message, Method, Start};
 
 /// One way over the link.
 const DELAY: Duration = Duration::from_millis(10);
@@ -44,6 +45,7 @@ fn config() -> Config {
         dialogs_max: 50,
         transactions_max: 200,
         timing: Timing::RFC,
+        serves: vec![Method::Register, Method::Message],
     }
 }
 
@@ -87,6 +89,7 @@ impl World {
             body: Some(Body::sdp("v=0\r\n")),
             credentials: None,
             derived: None,
+            max_forwards: MAX_FORWARDS,
         }
     }
 

@@ -131,7 +131,7 @@ impl Endpoint {
                 self.say_bye(id, &[], now);
                 self.say_ended(id, Cause::NoAck, None);
             }
-            State::Leaving { unacked, .. } if is_ours(unacked) => self.say_bye(id, &[], now),
+            State::Leaving { unacked, .. } if is_ours(unacked) => self.say_late_bye(id, now),
             State::Talking { .. }
             | State::Leaving { .. }
             | State::Calling { .. }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Id;
+use crate::sip::Method;
 use crate::sip::transaction::Timing;
 use crate::sip::transport::Flow;
 
@@ -27,6 +28,9 @@ pub struct Config {
     pub transactions_max: usize,
     /// T1, T2 and T4.
     pub timing: Timing,
+    /// Methods whose requests become [`Event::Request`], on top of what the endpoint serves by
+    /// itself. Every other known method gets 405, and Allow says which ones do not (RFC 3261 §20.5).
+    pub serves: Vec<Method>,
 }
 
 /// Who is named in From or To.
@@ -102,7 +106,13 @@ pub struct Outgoing {
     pub credentials: Option<Credentials>,
     /// Identifiers of the caller's choice; `None`: random ones.
     pub derived: Option<Derived>,
+    /// How many hops are left to it: 70, or what is left of the call that it continues, so that a
+    /// loop over us ends (RFC 7332 §4).
+    pub max_forwards: u8,
 }
+
+/// Where Max-Forwards of a new request begins (RFC 3261 §8.1.1.6).
+pub const MAX_FORWARDS: u8 = 70;
 
 /// Why a request of ours did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +155,8 @@ pub enum Event {
         /// The response.
         message: Arc<[u8]>,
     },
-    /// Our INVITE was answered; the ACK has been sent.
+    /// Our INVITE was answered. The ACK has been sent; but if our INVITE had no offer, then the
+    /// answer to the one that came now goes with `acknowledge`.
     Answered {
         /// The dialog.
         dialog: DialogId,
@@ -159,7 +170,8 @@ pub enum Event {
         /// The ACK.
         message: Arc<[u8]>,
     },
-    /// A re-INVITE or UPDATE, with or without SDP: answer with `answer_offer`.
+    /// A re-INVITE, with or without SDP, or an UPDATE with SDP: answer with `answer_offer`. May
+    /// come in an early dialog, once what the INVITE offered has been answered (RFC 3311 §5.2).
     Offer {
         /// The dialog.
         dialog: DialogId,
@@ -170,7 +182,8 @@ pub enum Event {
     OfferAnswered {
         /// The dialog.
         dialog: DialogId,
-        /// 2xx: `message` holds the answer. 491 without message: it was not the time for an offer.
+        /// 2xx: `message` holds the answer, or an offer if ours asked for one: `acknowledge` then
+        /// takes the answer. 491 without message: it was not the time for an offer.
         /// 408: nobody answered. 503: the connection was lost.
         status: u16,
         /// The response, when there is one.
@@ -192,7 +205,7 @@ pub enum Event {
         /// The message that ended it, when there is one.
         message: Option<Arc<[u8]>>,
     },
-    /// Another request: REGISTER, MESSAGE, REFER and the like. Answer with `respond` within 64·T1.
+    /// A request of one of the methods that its user serves. Answer with `respond` within 64·T1.
     Request {
         /// What `respond` wants to know.
         request: TransactionId,

@@ -186,3 +186,47 @@ fn an_offer_to_a_peer_that_forgot_the_call_ends_it() {
         ",
     );
 }
+
+#[test]
+fn an_offer_that_asks_for_one_is_acknowledged_with_the_answer() {
+    let mut world = World::talking();
+    world.tell(0, |a, dialog, now| a.offer(dialog, None, now));
+    world.until(120);
+    answer(&mut world, 1, Ok(sdp()));
+    world.until(200);
+    world.tell(0, |a, dialog, _| a.acknowledge(dialog, sdp()));
+    world.until(500);
+    world.check(
+        "
+        100 ──▶ INVITE
+        110 b * offer
+        120 ◀── 200 INVITE
+        130 a * offer answered 200
+        200 ──▶ ACK
+        210 b * acknowledged
+        ",
+    );
+}
+
+#[test]
+fn a_lost_491_is_said_again() {
+    let mut world = World::talking();
+    world.lose("491", 1);
+    offer(&mut world, 1);
+    offer(&mut world, 0);
+    world.until(1000);
+    world.check(
+        "
+        100 ◀── INVITE
+        100 ──▶ INVITE
+        110 ──▶ 491 INVITE ✕
+        110 ◀── 491 INVITE
+        120 ──▶ ACK
+        600 ◀── INVITE
+        610 ──▶ 491 INVITE
+        610 ──▶ 491 INVITE
+        620 ◀── ACK
+        620 ◀── ACK
+        ",
+    );
+}

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::Rng;
-use crate::sip::Method;
 
 const VIA: &str = "Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKx\r\n";
 
@@ -60,9 +59,9 @@ fn what_breaks_a_rule_hears_which_one() {
         ("INVITE", &["Max-Forwards: 0"][..], "", "483 Too Many Hops"),
         (
             "INVITE",
-            &["Require: 100rel, timer"],
+            &["Require: eventlist, gruu"],
             "Unsu",
-            "420 Bad Extension | Unsupported: 100rel, timer",
+            "420 Bad Extension | Unsupported: eventlist, gruu",
         ),
         ("INVITE", &["INVITE http://x SIP/2.0"], "", "416 Unsupported URI Scheme"),
         ("INVITE", &["INVITE sip:b@h SIP/7.0"], "", "505 Version Not Supported"),
@@ -83,6 +82,13 @@ fn what_breaks_a_rule_hears_which_one() {
         ("ACK", &["From: nonsense"], "", "nothing"),
         ("DANCE", &[], "", "501 Not Implemented"),
         ("PRACK", &[], "", "405 Method Not Allowed"),
+        (
+            "REFER",
+            &[],
+            "Allow",
+            "405 Method Not Allowed | Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, MESSAGE",
+        ),
+        ("INVITE", &["Replaces: x;to-tag=1;from-tag=2"], "", "481 Call/Transaction Does Not Exist"),
         ("OPTIONS", &[], "Accept:", "200 OK | Accept: application/sdp"),
     ] {
         let mut endpoint = endpoint();
