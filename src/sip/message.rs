@@ -10,7 +10,8 @@ use std::str;
 
 use super::limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX};
 use super::name::{Method, Name};
-use super::text::{Split, is_token, number, trim};
+use super::set::{CALL_ID, TOKEN};
+use super::text::{Split, number, trim};
 use super::typed::{CSeq, Contact, MediaType, NameAddr, RAck, SessionExpires, Via, seconds};
 use super::uri::Uri;
 use super::validate::Flaw;
@@ -168,10 +169,7 @@ impl<'a> Message<'a> {
 
     /// Call-ID: compared byte by byte (RFC 3261 20.8).
     pub fn call_id(&self) -> Result<&str, Flaw> {
-        self.need(Name::CallId, |text| {
-            let is_word = |byte: u8| byte > b' ' && byte < 0x7f && byte != b',';
-            (!text.is_empty() && text.bytes().all(is_word)).then_some(text)
-        })
+        self.need(Name::CallId, |text| CALL_ID.spells(text.as_bytes()).then_some(text))
     }
 
     /// CSeq.
@@ -297,7 +295,7 @@ impl<'a> Message<'a> {
                 lines.rest = &[];
                 return self.blame(Flaw::FieldsTooMany);
             }
-            match Field::parse(line.text) {
+            match Field::parse(&line) {
                 Ok((field, flaw)) => {
                     self.fields.push(field);
                     flaw.into_iter().for_each(|flaw| self.blame(flaw));
@@ -379,20 +377,16 @@ impl<'a> Field<'a> {
         str::from_utf8(&self.value).ok()
     }
 
-    fn parse(line: &'a [u8]) -> Result<(Self, Option<Flaw>), Flaw> {
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Flaw::FieldLine)?;
+    fn parse(line: &Line<'a>) -> Result<(Self, Option<Flaw>), Flaw> {
+        let (raw_name, rest) = line.text.split_at(TOKEN.span(line.text));
         // RFC 3261 7.3.1: blanks may stand before the colon, and belong to no name.
-        let raw_name = line[..colon].trim_ascii_end();
-        if !is_token(raw_name) {
+        let value = rest.trim_ascii_start().strip_prefix(b":").ok_or(Flaw::FieldLine)?;
+        if raw_name.is_empty() {
             return Err(Flaw::FieldLine);
         }
-        let value = trim(&line[colon + 1..]);
-        let is_control = |byte: &u8| *byte < b' ' && *byte != b'\t';
-        let (value, flaw) = if value.iter().fold(false, |found, byte| found | is_control(byte)) {
-            unfold(value)
-        } else {
-            (Cow::Borrowed(value), None)
-        };
+        let value = trim(value);
+        let (value, flaw) =
+            if line.is_plain { (Cow::Borrowed(value), None) } else { unfold(value) };
         Ok((Self { name: Name::parse(raw_name), raw_name, value }, flaw))
     }
 }
@@ -445,15 +439,19 @@ struct Lines<'a> {
     left: usize,
 }
 
+#[derive(Debug, PartialEq)]
 struct Line<'a> {
     /// Without the line break at its end; folds are still inside.
     text: &'a [u8],
+    /// Whether there is neither fold nor control character inside.
+    is_plain: bool,
     /// Whether it ended in LF alone.
     is_ragged: bool,
     end: LineEnd,
 }
 
 /// What a line ended in: its break, the last of the bytes, or the limit.
+#[derive(Debug, PartialEq)]
 enum LineEnd {
     Break,
     Bytes,
@@ -468,6 +466,23 @@ impl<'a> Lines<'a> {
 
     /// A line with those that continue it because they begin with a blank.
     fn next_folded(&mut self) -> Line<'a> {
+        let plain = next_control(self.rest);
+        match &self.rest[plain..] {
+            // Nearly every line ends at its first control character.
+            [b'\r', b'\n', next, ..]
+                if plain + 2 <= self.left && (plain == 0 || !matches!(next, b' ' | b'\t')) =>
+            {
+                let text = &self.rest[..plain];
+                self.rest = &self.rest[plain + 2..];
+                self.left -= plain + 2;
+                Line { text, is_plain: true, is_ragged: false, end: LineEnd::Break }
+            }
+            _ => self.next_odd(),
+        }
+    }
+
+    /// [`Self::next_folded`] for the lines that are folded, ragged, cut off or hold controls.
+    fn next_odd(&mut self) -> Line<'a> {
         let mut end = next_break(self.rest);
         let is_empty = matches!(self.rest, [b'\n', ..] | [b'\r', b'\n', ..]);
         while !is_empty
@@ -483,7 +498,7 @@ impl<'a> Lines<'a> {
         let length = end.map_or(self.rest.len(), |end| end + 1);
         if length > self.left {
             self.rest = &[];
-            return Line { text: &[], is_ragged: false, end: LineEnd::Limit };
+            return Line { text: &[], is_plain: true, is_ragged: false, end: LineEnd::Limit };
         }
         self.left -= length;
         let (line, rest) = self.rest.split_at(length);
@@ -492,12 +507,34 @@ impl<'a> Lines<'a> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let end = if end.is_some() { LineEnd::Break } else { LineEnd::Bytes };
-        Line { text, is_ragged, end }
+        Line { text, is_plain: next_control(text) == text.len(), is_ragged, end }
     }
 }
 
 fn next_break(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
+}
+
+/// Bytes before the first control character other than a tab: eight at a time, because every byte
+/// of every header is looked at here.
+pub(super) fn next_control(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let is_control = |byte: u8| byte < b' ' && byte != b'\t';
+    let (words, _) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        // The top bit of each byte that is less than a space; a borrow can only mark a byte too
+        // many above one that is marked rightly.
+        let word = u64::from_le_bytes(*word);
+        if word.wrapping_sub(ONES * b' ' as u64) & !word & (ONES << 7) == 0 {
+            continue;
+        }
+        let at = number * 8;
+        if let Some(found) = bytes[at..at + 8].iter().position(|byte| is_control(*byte)) {
+            return at + found;
+        }
+    }
+    let at = words.len() * 8;
+    at + bytes[at..].iter().position(|byte| is_control(*byte)).unwrap_or(bytes.len() - at)
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 
 // Words, then values, then messages, then what is done with them.
 mod limits;
+mod set;
 mod name;
 mod text;
 mod uri;
 mod typed;
 mod message;
 mod validate;
+#[cfg(test)]
+mod reference;
 mod reason;
 mod print;
 mod framing;

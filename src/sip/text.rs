@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::set::{PARAM_NAME, PLAIN, TOKEN, WORD};
+
 /// The `;name=value` part of a header or URI. Checked when it was parsed, read on demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a str);
@@ -10,21 +12,25 @@ pub struct Params<'a>(&'a str);
 impl<'a> Params<'a> {
     /// Reads `;a;b=c`, or nothing at all; `None` when a parameter is empty or half a quote.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let text = text.trim_matches(is_blank);
+        let text = trim_text(text);
         if text.is_empty() {
             return Some(Self(""));
         }
-        let params = Self(text.strip_prefix(';')?.trim_matches(is_blank));
-        // Nothing behind the semicolon would read as no parameters at all.
-        (!params.0.is_empty() && params.iter().all(is_sound)).then_some(params)
+        let text = trim_text(text.strip_prefix(';')?);
+        let mut rest = Some(text);
+        while let Some(params) = rest {
+            (_, rest) = cut_param(params)?;
+        }
+        Some(Self(text))
     }
 
     /// Name and value in order; the value is empty when there was none, and keeps its quotes.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let text = if self.0.is_empty() { None } else { Some(self.0) };
-        Split { rest: text, at: b';' }.map(|one| match one.split_once('=') {
-            Some((name, value)) => (name.trim_matches(is_blank), value.trim_matches(is_blank)),
-            None => (one, ""),
+        let mut rest = Some(self.0);
+        std::iter::from_fn(move || {
+            let (param, after) = cut_param(rest?)?;
+            rest = after;
+            Some(param)
         })
     }
 
@@ -63,17 +69,35 @@ pub fn unquote(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// A list or parameter string cut at `at`, but not inside quotes or angle brackets.
-#[derive(Clone, Debug)]
-pub(super) struct Split<'a> {
-    rest: Option<&'a str>,
-    at: u8,
+/// A parameter, and the parameters after the semicolon behind it.
+type Cut<'a> = ((&'a str, &'a str), Option<&'a str>);
+
+/// Takes the first of `a;b=c`: its name, and its value, which is one word or one whole quoted
+/// string, empty when there is none. `None` when it has no name, or anything else stands there.
+fn cut_param(text: &str) -> Option<Cut<'_>> {
+    let text = trim_start(text);
+    let (name, rest) = text.split_at(PARAM_NAME.span(text.as_bytes()));
+    let (mut value, mut rest) = ("", trim_start(rest));
+    if let Some(after) = rest.strip_prefix('=') {
+        let after = trim_start(after);
+        let is_quoted = after.starts_with('"');
+        let length = if is_quoted { quoted_len(after)? } else { WORD.span(after.as_bytes()) };
+        (value, rest) = after.split_at(length);
+        rest = trim_start(rest);
+    }
+    let rest = if rest.is_empty() { None } else { Some(rest.strip_prefix(';')?) };
+    (!name.is_empty()).then_some(((name, value), rest))
 }
 
+/// The values of a header that may carry several (RFC 3261 7.3.1), cut at commas, but not inside
+/// quotes or angle brackets.
+#[derive(Clone, Debug)]
+pub(super) struct Split<'a>(Option<&'a str>);
+
 impl<'a> Split<'a> {
-    /// The values of a header that may carry several (RFC 3261 7.3.1).
+    /// The values in order.
     pub(super) const fn list(text: &'a str) -> Self {
-        Self { rest: Some(text), at: b',' }
+        Self(Some(text))
     }
 }
 
@@ -81,36 +105,32 @@ impl<'a> Iterator for Split<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let rest = self.rest.take()?;
-        let one = match find_bare(rest, self.at) {
-            Some(end) => {
-                self.rest = Some(&rest[end + 1..]);
-                &rest[..end]
-            }
-            None => rest,
-        };
-        Some(one.trim_matches(is_blank))
+        let rest = self.0.take()?;
+        // Most values are alone: a comma is looked for by the widest steps before quotes are read.
+        let comma = if rest.as_bytes().contains(&b',') { find_bare(rest, b',') } else { None };
+        let Some(end) = comma else { return Some(trim_text(rest)) };
+        self.0 = Some(&rest[end + 1..]);
+        Some(trim_text(&rest[..end]))
     }
 }
 
-/// Where the ASCII character `wanted` first stands outside quotes and angle brackets.
+/// Where the separator or bracket `wanted` first stands outside quotes and angle brackets.
 pub(super) fn find_bare(text: &str, wanted: u8) -> Option<usize> {
+    debug_assert!(!PLAIN.has(wanted), "a separator");
     let bytes = text.as_bytes();
     let mut at = 0;
-    let mut in_brackets = false;
-    while let Some(&byte) = bytes.get(at) {
-        if byte == wanted && !in_brackets {
+    loop {
+        at += PLAIN.span(&bytes[at..]);
+        let byte = *bytes.get(at)?;
+        if byte == wanted {
             return Some(at);
         }
-        match byte {
-            b'"' if !in_brackets => at += quoted_len(&text[at..])? - 1,
-            b'<' => in_brackets = true,
-            b'>' => in_brackets = false,
-            _ => {}
-        }
-        at += 1;
+        at += match byte {
+            b'"' => quoted_len(&text[at..])?,
+            b'<' => bytes[at..].iter().position(|byte| *byte == b'>')? + 1,
+            _ => 1,
+        };
     }
-    None
 }
 
 /// Bytes of the quoted string that `text` begins with, both quotes counted; `None` without its end.
@@ -129,24 +149,8 @@ pub(super) fn quoted_len(text: &str) -> Option<usize> {
 
 /// Whether these bytes are a token (RFC 3261 25.1).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[*byte as usize])
+    TOKEN.spells(bytes)
 }
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let marks = b"-.!%*_+`'~";
-    let mut mark = 0;
-    while mark < marks.len() {
-        table[marks[mark] as usize] = true;
-        mark += 1;
-    }
-    table
-};
 
 /// Space or tab; line breaks never reach a value.
 pub(super) const fn is_blank(character: char) -> bool {
@@ -162,21 +166,26 @@ pub(super) const fn trim(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Text without the blanks around it.
+pub(super) fn trim_text(text: &str) -> &str {
+    let end = text.bytes().rposition(is_no_blank).map_or(0, |last| last + 1);
+    trim_start(&text[..end])
+}
+
+fn trim_start(text: &str) -> &str {
+    &text[text.bytes().position(is_no_blank).unwrap_or(text.len())..]
+}
+
+const fn is_no_blank(byte: u8) -> bool {
+    !matches!(byte, b' ' | b'\t')
+}
+
 /// A decimal number of digits only, no sign; `None` when it is none or does not fit.
 pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok())
-}
-
-/// A parameter is sound when it has a name and its value is one word or one whole quoted string.
-fn is_sound((name, value): (&str, &str)) -> bool {
-    let is_word = |text: &str| {
-        text.bytes().all(|byte| byte > b' ' && byte != 0x7f && !b"\"<>,;".contains(&byte))
-    };
-    let is_quoted = value.starts_with('"') && quoted_len(value) == Some(value.len());
-    !name.is_empty() && is_word(name) && (is_quoted || is_word(value))
 }
 
 #[cfg(test)]

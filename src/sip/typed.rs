@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::name::Method;
-use super::text::{Params, find_bare, is_blank, is_token, number, quoted_len, unquote};
+use super::set::{DISPLAY, TOKEN};
+use super::text::{Params, find_bare, is_blank, is_token, number, quoted_len, trim_text, unquote};
 use super::uri::{Host, Uri, needs_brackets};
 
 /// One Via value: one hop of the way back (RFC 3261 20.42).
@@ -24,14 +25,17 @@ impl<'a> Via<'a> {
     /// Reads one value.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (sent, params) = split_params(text)?;
-        let mut parts = sent.splitn(3, '/').map(|part| part.trim_matches(is_blank));
-        let (name, version, rest) = (parts.next()?, parts.next()?, parts.next()?);
-        let (transport, sent_by) = rest.split_once(is_blank)?;
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
+        // Nearly everybody writes the protocol without blanks, as the examples of the RFC do.
+        let rest = match sent.strip_prefix("SIP/2.0/") {
+            Some(rest) => trim_text(rest),
+            None => after_protocol(sent)?,
+        };
+        let (transport, sent_by) = rest.split_at(TOKEN.span(rest.as_bytes()));
+        if transport.is_empty() || !sent_by.starts_with(is_blank) {
             return None;
         }
-        let (host, port) = Host::parse_with_port(sent_by.trim_matches(is_blank))?;
-        is_token(transport.as_bytes()).then_some(Self { transport, host, port, params })
+        let (host, port) = Host::parse_with_port(trim_text(sent_by))?;
+        Some(Self { transport, host, port, params })
     }
 
     /// The branch, when it names a transaction by itself: cookie and something behind it
@@ -41,6 +45,13 @@ impl<'a> Via<'a> {
         let cookie = branch.get(..COOKIE.len())?;
         (cookie.eq_ignore_ascii_case(COOKIE) && branch.len() > COOKIE.len()).then_some(branch)
     }
+}
+
+/// What follows `SIP`, `2.0` and the slashes, all of which may have blanks around them.
+fn after_protocol(sent: &str) -> Option<&str> {
+    let mut parts = sent.splitn(3, '/').map(trim_text);
+    let (name, version, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    (name.eq_ignore_ascii_case("SIP") && version == "2.0").then_some(rest)
 }
 
 /// The beginning of every branch that is unique by itself (RFC 3261 8.1.1.7).
@@ -61,11 +72,11 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads one value, with or without angle brackets (RFC 3261 20.10).
     pub fn parse(text: &'a str) -> Option<Self> {
-        let text = text.trim_matches(is_blank);
+        let text = trim_text(text);
         if let Some(open) = find_bare(text, b'<') {
-            let close = open + text[open..].find('>')?;
-            let uri_text = text[open + 1..close].trim_matches(is_blank);
-            let display = text[..open].trim_end_matches(is_blank);
+            let close = open + text.as_bytes()[open..].iter().position(|byte| *byte == b'>')?;
+            let uri_text = trim_text(&text[open + 1..close]);
+            let display = trim_text(&text[..open]);
             let params = Params::parse(&text[close + 1..])?;
             is_display(display).then_some(())?;
             Some(Self { display, uri: Uri::parse(uri_text)?, uri_text, params })
@@ -137,7 +148,7 @@ impl CSeq {
     /// Reads the value.
     pub fn parse(text: &str) -> Option<Self> {
         let (sequence, method) = text.split_once(is_blank)?;
-        let method = Method::parse(method.trim_matches(is_blank).as_bytes())?;
+        let method = Method::parse(trim_text(method).as_bytes())?;
         Some(Self { number: number(sequence)?, method })
     }
 }
@@ -161,7 +172,7 @@ impl RAck {
     /// Reads the value.
     pub fn parse(text: &str) -> Option<Self> {
         let (response, cseq) = text.split_once(is_blank)?;
-        Some(Self { response: number(response)?, cseq: CSeq::parse(cseq.trim_matches(is_blank))? })
+        Some(Self { response: number(response)?, cseq: CSeq::parse(trim_text(cseq))? })
     }
 }
 
@@ -181,8 +192,7 @@ impl<'a> MediaType<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let (media, params) = split_params(text)?;
         let (kind, subtype) = media.split_once('/')?;
-        let (kind, subtype) =
-            (kind.trim_end_matches(is_blank), subtype.trim_start_matches(is_blank));
+        let (kind, subtype) = (trim_text(kind), trim_text(subtype));
         let is_media = is_token(kind.as_bytes()) && is_token(subtype.as_bytes());
         is_media.then_some(Self { kind, subtype, params })
     }
@@ -236,7 +246,7 @@ pub(super) fn seconds(text: &str) -> Option<u32> {
 /// What stands before the first bare semicolon, and the parameters from there on.
 fn split_params(text: &str) -> Option<(&str, Params<'_>)> {
     let (value, params) = text.split_at(find_bare(text, b';').unwrap_or(text.len()));
-    Some((value.trim_matches(is_blank), Params::parse(params)?))
+    Some((trim_text(value), Params::parse(params)?))
 }
 
 /// A display name is one quoted string, or words. Of what a word may not hold only that is refused
@@ -245,7 +255,7 @@ fn is_display(text: &str) -> bool {
     if text.starts_with('"') {
         quoted_len(text) == Some(text.len())
     } else {
-        !text.bytes().any(|byte| byte < b' ' && byte != b'\t' || b"\",;>".contains(&byte))
+        DISPLAY.span(text.as_bytes()) == text.len()
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::set::{HOST, HOST_PORT, URI, USERINFO};
 use super::text::{Params, number};
 
 /// A URI of any scheme.
@@ -60,7 +61,10 @@ pub enum Host<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets around it; `None` when it is none.
     pub fn parse(text: &'a str) -> Option<Self> {
-        if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || b"<>\"".contains(&byte)) {
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return SipUri::parse(rest, false).map(Self::Sip);
+        }
+        if !URI.spells(text.as_bytes()) {
             return None;
         }
         let (scheme, rest) = text.split_once(':')?;
@@ -119,12 +123,15 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
+    /// Reads what follows the scheme.
     fn parse(rest: &'a str, is_secure: bool) -> Option<Self> {
-        let (userinfo, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
+        let (before, after) = rest.split_at(USERINFO.span(rest.as_bytes()));
+        let (userinfo, rest) = match after.strip_prefix('@') {
+            Some(rest) => (Some(before), rest),
+            None if after.is_empty() => (None, rest),
+            None => return None,
         };
-        let (user, password) = match userinfo.map(|info| info.split_once(':')) {
+        let (user, password) = match userinfo.map(|info| cut(info, b':')) {
             Some(Some((user, password))) => (Some(user), Some(password)),
             Some(None) => (userinfo, None),
             None => (None, None),
@@ -132,8 +139,11 @@ impl<'a> SipUri<'a> {
         if user.is_some_and(str::is_empty) {
             return None;
         }
-        let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (host, rest) = rest.split_at(HOST_PORT.span(rest.as_bytes()));
+        if URI.span(rest.as_bytes()) < rest.len() {
+            return None;
+        }
+        let (params, headers) = cut(rest, b'?').unwrap_or((rest, ""));
         let (host, port) = Host::parse_with_port(host)?;
         let params = Params::parse(params)?;
         Some(Self { is_secure, user, password, host, port, params, headers })
@@ -168,19 +178,31 @@ impl<'a> Host<'a> {
             let address = inner.parse().or_else(|_| inner.replacen(":::", "::", 1).parse());
             return address.ok().map(Self::V6);
         }
-        if let Ok(address) = text.parse() {
+        if HOST.spells(text.as_bytes()) { Self::parse_name(text) } else { None }
+    }
+
+    /// Reads what holds nothing but bytes of [`HOST`].
+    fn parse_name(text: &'a str) -> Option<Self> {
+        if text.as_bytes().first()?.is_ascii_digit()
+            && let Ok(address) = text.parse()
+        {
             return Some(Self::V4(address));
         }
-        let is_name =
-            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        (is_name && !text.is_empty()).then_some(Self::Name(text))
+        Some(Self::Name(text))
     }
 
     /// Reads `host` or `host:port`; blanks around the colon are allowed (RFC 3261 25.1, `COLON`).
     pub fn parse_with_port(text: &'a str) -> Option<(Self, Option<u16>)> {
-        let colon = match text.find(']') {
-            Some(end) => text[end..].find(':').map(|at| end + at),
-            None => text.find(':'),
+        let (name, rest) = text.split_at(HOST.span(text.as_bytes()));
+        if rest.is_empty() {
+            return Some((Self::parse_name(name)?, None));
+        }
+        if let Some(port) = rest.strip_prefix(':').and_then(number) {
+            return Some((Self::parse_name(name)?, Some(port)));
+        }
+        let colon = match find(text, b']') {
+            Some(end) => find(&text[end..], b':').map(|at| end + at),
+            None => find(text, b':'),
         };
         let Some(colon) = colon else { return Some((Self::parse(text)?, None)) };
         let port = number(text[colon + 1..].trim_start())?;
@@ -236,6 +258,17 @@ impl fmt::Display for Host<'_> {
             Self::Name(name) => f.write_str(name),
         }
     }
+}
+
+/// Where this ASCII character first stands.
+fn find(text: &str, wanted: u8) -> Option<usize> {
+    text.bytes().position(|byte| byte == wanted)
+}
+
+/// What stands before and behind this ASCII character, where there is one.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let at = find(text, at)?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// Unescapes once, never twice (RFC 4475 3.1.1.3); text whose escapes hide other than UTF-8 stays.
