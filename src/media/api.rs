@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::Tick;
 use crate::media::{Clip, Digits, Tone};
 
 /// A leg, as signalling numbers it: place in the low 32 bits, generation in the high ones, like
@@ -93,6 +94,16 @@ pub enum Command {
     Open {
         /// The new leg.
         leg: LegId,
+    },
+    /// Tells who used the leg's port before: for a while nothing from there is believed, unless the
+    /// leg's own stream names the address.
+    Shun {
+        /// The leg.
+        leg: LegId,
+        /// Where the earlier call's packets came from.
+        source: SocketAddr,
+        /// Until when late packets may still come.
+        until: Tick,
     },
     /// Sets or changes the stream (answer, hold, re-INVITE); SSRC, sequence and timestamp go on.
     Configure {

@@ -81,6 +81,14 @@ impl Latch {
         }
     }
 
+    /// Where the leg's packets come from, once one came.
+    pub(super) const fn source(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Waiting => None,
+            State::Learning { source, .. } | State::Locked { source } => Some(source),
+        }
+    }
+
     /// Where the leg's packets go.
     pub(super) const fn remote(&self) -> SocketAddr {
         match self.state {

@@ -39,6 +39,8 @@ pub(super) struct Leg {
     outbound: Outbound,
     reception: Reception,
     keypad: Keypad,
+    /// Who spoke on this port before us, and until when late packets may come from there.
+    shunned: Option<(SocketAddr, Tick)>,
     packets_foreign: u64,
     packets_malformed: u64,
     packets_unknown: u64,
@@ -85,6 +87,7 @@ impl Leg {
             outbound: Outbound::new(rng),
             reception: Reception::default(),
             keypad: Keypad::default(),
+            shunned: None,
             packets_foreign: 0,
             packets_malformed: 0,
             packets_unknown: 0,
@@ -124,6 +127,16 @@ impl Leg {
                 });
             }
         }
+    }
+
+    /// Believes nothing from this address until then, unless the stream names it.
+    pub(super) const fn shun(&mut self, source: SocketAddr, until: Tick) {
+        self.shunned = Some((source, until));
+    }
+
+    /// Where packets come from, once one came.
+    pub(super) fn source(&self) -> Option<SocketAddr> {
+        self.line.as_ref().and_then(|line| line.latch.source())
     }
 
     /// Starts a player; false when there are too many.
@@ -209,7 +222,10 @@ impl Leg {
             self.packets_malformed += 1;
             return None;
         };
-        if !line.latch.accept(from, now) {
+        let is_late = self.shunned.is_some_and(|(source, until)| {
+            source == from && now < until && line.stream.remote != from
+        });
+        if is_late || !line.latch.accept(from, now) {
             self.packets_foreign += 1;
             return None;
         }

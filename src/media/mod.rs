@@ -50,7 +50,7 @@ pub use api::{
 pub use clip::{CLIP_DURATION_MAX, Clip, ClipError};
 pub use digits::{DIGITS_MAX, Digits};
 pub use player::PLAYERS_MAX;
-pub use ports::{Ports, PortsGauges, REST};
+pub use ports::{Ports, PortsGauges, REST, REST_MIN};
 pub use shard::Shard;
 pub use tone::{Country, Tone, ToneError};
 

@@ -9,6 +9,10 @@ use crate::base::Tick;
 /// How long a released port rests, so that late packets of an ended call never enter a new one.
 pub const REST: Duration = Duration::from_secs(30);
 
+/// How long a port rests at least when no other is free. Whoever spoke on it is then kept out of
+/// the new call by its address ([`Command::Shun`](crate::media::Command::Shun)).
+pub const REST_MIN: Duration = Duration::from_secs(5);
+
 /// Hands out even ports, each with the odd port above it for RTCP (RFC 3550 §11), in turn.
 #[derive(Debug)]
 pub struct Ports {
@@ -39,10 +43,11 @@ impl Ports {
         Self { first, free, resting: VecDeque::new(), taken }
     }
 
-    /// The even port of a pair that has been unused for longest; `None` when all are taken or rest.
+    /// The even port of a pair that has been unused for longest, and for [`REST`] where there is
+    /// one; `None` when all are taken or have rested for less than [`REST_MIN`].
     pub fn allocate(&mut self, now: Tick) -> Option<u16> {
         self.wake(now);
-        let port = self.free.pop_front()?;
+        let port = self.free.pop_front().or_else(|| self.wake_early(now))?;
         let place = self.place(port)?;
         self.taken[place] = true;
         Some(port)
@@ -77,6 +82,15 @@ impl Ports {
         }
     }
 
+    fn wake_early(&mut self, now: Tick) -> Option<u16> {
+        let (since, port) = self.resting.front().copied()?;
+        if now.since(since) < REST_MIN {
+            return None;
+        }
+        self.resting.pop_front();
+        Some(port)
+    }
+
     fn place(&self, port: u16) -> Option<usize> {
         let offset = port.checked_sub(self.first)?;
         let place = usize::from(offset / 2);
@@ -101,8 +115,22 @@ mod tests {
         ports.release(10_003, at(1000));
         ports.release(9, at(1000));
         assert_eq!(ports.gauges(at(1000)), PortsGauges { free: 0, taken: 1, resting: 1 });
-        assert_eq!(ports.allocate(at(30_999)), None);
-        assert_eq!(ports.allocate(at(31_000)), Some(10_004));
+        assert_eq!(ports.allocate(at(5_999)), None);
+        assert_eq!(ports.allocate(at(6_000)), Some(10_004), "no other was free");
+    }
+
+    #[test]
+    fn a_pair_that_has_rested_whole_goes_before_one_that_has_not() {
+        let at = Tick::from_millis;
+        let mut ports = Ports::new(10_000..=10_005);
+        let order: Vec<_> = std::iter::from_fn(|| ports.allocate(at(0))).collect();
+        ports.release(order[1], at(0));
+        ports.release(order[0], at(20_000));
+        assert_eq!(ports.gauges(at(30_000)), PortsGauges { free: 1, taken: 1, resting: 1 });
+        assert_eq!(ports.allocate(at(30_000)), Some(order[1]));
+        assert_eq!(ports.allocate(at(30_000)), Some(order[0]));
+        assert_eq!(ports.allocate(at(30_000)), None);
+        assert_eq!(ports.taken(), 3);
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl Shard {
         let (leg, done) = match command {
             Command::Open { leg } => (leg, self.open(leg)),
             Command::Configure { leg, stream } => (leg, self.configure(leg, stream, now)),
+            Command::Shun { leg, source, until } => {
+                (leg, self.find(leg).map(|(leg, _)| leg.shun(source, until)))
+            }
             Command::Play { leg, player, source, repeat, ducking } => {
                 let clip = match source {
                     Source::Clip(clip) => clip,
@@ -96,6 +99,18 @@ impl Shard {
         for leg in places.flatten() {
             leg.tick(lost_after, wire, reports, &mut self.rng, now);
         }
+    }
+
+    /// The leg that hears this one and is heard by it, if there is one.
+    pub fn peer(&self, leg: LegId) -> Option<LegId> {
+        let leg = self.legs.get(leg.index())?.as_deref().filter(|one| one.id() == leg)?;
+        leg.peer
+    }
+
+    /// Where a leg's packets come from, once one came.
+    pub fn source(&self, leg: LegId) -> Option<SocketAddr> {
+        let leg = self.legs.get(leg.index())?.as_deref().filter(|one| one.id() == leg)?;
+        leg.source()
     }
 
     /// Takes the oldest report. Poll until there is none after every command, packet and tick.

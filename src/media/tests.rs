@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::{Rng, Tick};
 
+mod attacks;
+
 const ANN: LegId = LegId(0);
 const BOB: LegId = LegId(5);
 const SERVER: usize = 0;

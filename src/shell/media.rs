@@ -1,5 +1,10 @@
-//! The media thread: one epoll over every audio socket, and a tick every 5 ms.
+//! The media thread: a tick every 5 ms, and two epolls over the audio sockets.
+//!
+//! Legs in a bridge are *urgent*: a packet wakes the thread, because somebody waits to hear it. All
+//! others are *patient*: what came is read in the next tick, so that a caller who listens to music
+//! costs no wake-up of his own.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -9,17 +14,17 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::base::Rng;
+use crate::base::{Rng, Tick};
 use crate::media::{self, Channel, Command, LegId, Report, Shard, Wire};
 use crate::shell::Clock;
-use crate::shell::poller::Poller;
+use crate::shell::poller::{Poller, Ready};
 use crate::shell::signalling::Input;
 use crate::shell::wake::{Inbox, Sender};
 
 /// A quarter of the packet duration: each tick serves a quarter of the legs.
 const PHASE: Duration = Duration::from_millis(5);
-/// Packets that one socket may deliver before the others have their turn.
-const BURST_MAX: usize = 8;
+/// Rounds over the patient sockets that have something in one tick; what is left waits for the next.
+const ROUNDS_MAX: usize = 256;
 /// Ticks that a thread which was held up catches up with; older ones are lost.
 const CATCH_UP_MAX: u64 = 20;
 
@@ -41,8 +46,11 @@ pub(super) enum MediaInput {
 #[derive(Debug)]
 struct Sockets {
     leg: LegId,
+    port: u16,
     rtp: UdpSocket,
     rtcp: UdpSocket,
+    /// Whether the RTP socket is in the urgent epoll.
+    is_urgent: bool,
 }
 
 /// Sockets by the leg's place.
@@ -66,12 +74,15 @@ impl Wire for Table {
 pub(super) struct MediaThread {
     shard: Shard,
     table: Table,
-    poller: Poller,
+    urgent: Poller,
+    patient: Poller,
     inbox: Inbox<MediaInput>,
     reports: Sender<Input>,
     address: IpAddr,
     clock: Clock,
     phase: u8,
+    /// Who spoke last on a port, and until when that matters; at most one for each port.
+    sources: BTreeMap<u16, (SocketAddr, Tick)>,
 }
 
 impl MediaThread {
@@ -84,10 +95,22 @@ impl MediaThread {
         rng: Rng,
     ) -> io::Result<Self> {
         let config = media::Config { legs_max, ..media::Config::STANDARD };
-        let poller = Poller::new()?;
-        poller.add(&inbox, INBOX)?;
+        let (urgent, patient) = (Poller::new()?, Poller::new()?);
+        urgent.add(&inbox, INBOX)?;
         let (shard, table) = (Shard::new(config, rng), Table::default());
-        Ok(Self { shard, table, poller, inbox, reports, address, clock, phase: 0 })
+        let sources = BTreeMap::new();
+        Ok(Self {
+            shard,
+            table,
+            urgent,
+            patient,
+            inbox,
+            reports,
+            address,
+            clock,
+            phase: 0,
+            sources,
+        })
     }
 
     /// Runs until it is told to stop.
@@ -99,10 +122,10 @@ impl MediaThread {
         let period = Timespec { tv_sec: 0, tv_nsec: PHASE.as_nanos() as i64 };
         let times = Itimerspec { it_interval: period, it_value: period };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-        self.poller.add(&timer, TIMER)?;
-        let (mut ready, mut buffer) = (Vec::new(), [0_u8; 2048]);
+        self.urgent.add(&timer, TIMER)?;
+        let (mut ready, mut patient, mut buffer) = (Vec::new(), Vec::new(), [0_u8; 2048]);
         loop {
-            self.poller.wait(None, &mut ready);
+            self.urgent.wait(None, &mut ready);
             for source in &ready {
                 match source.number {
                     INBOX if !self.obey() => return Ok(()),
@@ -111,9 +134,10 @@ impl MediaThread {
                         let mut expired = [0_u8; 8];
                         if rustix::io::read(&timer, &mut expired).is_ok() {
                             self.tick(u64::from_ne_bytes(expired));
+                            self.receive_patient(&mut patient, &mut buffer);
                         }
                     }
-                    number => self.receive(number, &mut buffer),
+                    number => self.receive(number, &mut buffer, self.clock.now()),
                 }
             }
             while let Some(report) = self.shard.poll_report() {
@@ -127,19 +151,53 @@ impl MediaThread {
         while let Some(input) = self.inbox.take() {
             match input {
                 MediaInput::Open { leg, port } => self.open(leg, port),
-                MediaInput::Command(command) => {
-                    let closed =
-                        if let Command::Close { leg } = &command { Some(*leg) } else { None };
-                    self.shard.handle_command(command, self.clock.now());
-                    // Last packets of the leg have left by now; only then its sockets go.
-                    if let Some(leg) = closed {
-                        self.close(leg);
-                    }
-                }
+                MediaInput::Command(command) => self.command(command),
                 MediaInput::Stop => return false,
             }
         }
         true
+    }
+
+    fn command(&mut self, command: Command) {
+        let closed = if let Command::Close { leg } = &command { Some(*leg) } else { None };
+        if let Some(leg) = closed {
+            self.remember_source(leg);
+        }
+        // Who is in a bridge changes with these three only, and only for these legs.
+        let named = if let Command::Bridge { a, b } = &command {
+            [Some(*a), Some(*b)]
+        } else if let Command::Unbridge { leg } | Command::Close { leg } = &command {
+            [Some(*leg), None]
+        } else {
+            [None, None]
+        };
+        let peers = named.map(|leg| leg.and_then(|leg| self.shard.peer(leg)));
+        self.shard.handle_command(command, self.clock.now());
+        for leg in named.into_iter().chain(peers).flatten() {
+            self.watch(leg);
+        }
+        // Last packets of the leg have left by now; only then its sockets go.
+        if let Some(leg) = closed {
+            self.close(leg);
+        }
+    }
+
+    /// Moves a leg's RTP socket to the epoll that it belongs to.
+    fn watch(&mut self, leg: LegId) {
+        let is_urgent = self.shard.peer(leg).is_some();
+        let Some(Some(sockets)) = self.table.places.get_mut(leg.index()) else { return };
+        if sockets.leg != leg || sockets.is_urgent == is_urgent {
+            return;
+        }
+        sockets.is_urgent = is_urgent;
+        let (from, to) = match is_urgent {
+            true => (&self.patient, &self.urgent),
+            false => (&self.urgent, &self.patient),
+        };
+        from.remove(&sockets.rtp);
+        if let Err(error) = to.add(&sockets.rtp, number(leg, Channel::Rtp)) {
+            tracing::error!(%error, "cannot wait for the audio of a leg");
+        }
     }
 
     fn tick(&mut self, expired: u64) {
@@ -149,20 +207,32 @@ impl MediaThread {
         }
     }
 
-    fn receive(&mut self, number: u64, buffer: &mut [u8]) {
+    /// Reads what came for patient legs since the last tick.
+    fn receive_patient(&mut self, ready: &mut Vec<Ready>, buffer: &mut [u8]) {
+        for _ in 0..ROUNDS_MAX {
+            self.patient.wait(Some(Duration::ZERO), ready);
+            if ready.is_empty() {
+                return;
+            }
+            let now = self.clock.now();
+            for source in &*ready {
+                self.receive(source.number, buffer, now);
+            }
+        }
+    }
+
+    /// Reads one packet; a socket that has more says so again, after the others had their turn.
+    fn receive(&mut self, number: u64, buffer: &mut [u8], now: Tick) {
         let place = (number >> 1) as usize;
         let channel = if number & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
-        for _ in 0..BURST_MAX {
-            let Some(Some(sockets)) = self.table.places.get(place) else { return };
-            let socket = match channel {
-                Channel::Rtp => &sockets.rtp,
-                Channel::Rtcp => &sockets.rtcp,
-            };
-            let leg = sockets.leg;
-            let Ok((length, from)) = socket.recv_from(buffer) else { return };
-            let now = self.clock.now();
-            self.shard.handle_packet(leg, channel, from, &buffer[..length], &mut self.table, now);
-        }
+        let Some(Some(sockets)) = self.table.places.get(place) else { return };
+        let socket = match channel {
+            Channel::Rtp => &sockets.rtp,
+            Channel::Rtcp => &sockets.rtcp,
+        };
+        let leg = sockets.leg;
+        let Ok((length, from)) = socket.recv_from(buffer) else { return };
+        self.shard.handle_packet(leg, channel, from, &buffer[..length], &mut self.table, now);
     }
 
     fn open(&mut self, leg: LegId, port: u16) {
@@ -178,7 +248,21 @@ impl MediaThread {
             self.table.places.resize_with(place + 1, || None);
         }
         self.table.places[place] = Some(sockets);
-        self.shard.handle_command(Command::Open { leg }, self.clock.now());
+        let now = self.clock.now();
+        self.shard.handle_command(Command::Open { leg }, now);
+        let earlier = self.sources.remove(&port).filter(|(_, until)| *until > now);
+        if let Some((source, until)) = earlier {
+            self.shard.handle_command(Command::Shun { leg, source, until }, now);
+        }
+    }
+
+    /// Notes who spoke on a port, for the case that the next call gets it before it has rested.
+    fn remember_source(&mut self, leg: LegId) {
+        let Some(source) = self.shard.source(leg) else { return };
+        let Some(Some(sockets)) = self.table.places.get(leg.index()) else { return };
+        if sockets.leg == leg {
+            self.sources.insert(sockets.port, (source, self.clock.now() + media::REST));
+        }
     }
 
     fn close(&mut self, leg: LegId) {
@@ -194,12 +278,17 @@ impl MediaThread {
             socket.set_nonblocking(true)?;
             io::Result::Ok(socket)
         };
-        let sockets = Sockets { leg, rtp: bind(port)?, rtcp: bind(port + 1)? };
-        let number = (leg.index() as u64) << 1;
-        self.poller.add(&sockets.rtp, number)?;
-        self.poller.add(&sockets.rtcp, number | 1)?;
+        let sockets =
+            Sockets { leg, port, rtp: bind(port)?, rtcp: bind(port + 1)?, is_urgent: false };
+        self.patient.add(&sockets.rtp, number(leg, Channel::Rtp))?;
+        self.patient.add(&sockets.rtcp, number(leg, Channel::Rtcp))?;
         Ok(sockets)
     }
+}
+
+/// How the epolls name a socket of a leg.
+const fn number(leg: LegId, channel: Channel) -> u64 {
+    (leg.index() as u64) << 1 | matches!(channel, Channel::Rtcp) as u64
 }
 
 /// A report, as signalling receives it.
