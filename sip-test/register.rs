@@ -370,6 +370,40 @@ fn a_client_binds_asks_and_takes_back() {
     assert_eq!(client.says("100", "Contact: *\r\nExpires: 0\r\n"), (200, Vec::new()));
 }
 
+/// I10: what is asked of strangers costs them an answer, and us nothing that stays.
+#[test]
+fn a_flood_of_strangers_leaves_nothing_behind() {
+    let mut switch = Switch::new(standard_config(server()), Rng::new(1));
+    switch.add_workflow(extensions());
+    for number in 0..5000_u32 {
+        let host = std::net::Ipv4Addr::from(0xc633_6400 + number);
+        let method = if number % 2 == 0 { "INVITE" } else { "REGISTER" };
+        let authorization = match number % 3 {
+            0 => "",
+            1 => "Authorization: Digest nonsense\r\n",
+            _ => {
+                "Authorization: Digest username=\"desk\",realm=\"ringback\",nonce=\"n\",\
+                 uri=\"sip:100@192.0.2.1\",response=\"00\"\r\n"
+            }
+        };
+        let request = format!(
+            "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}\r\n\
+             From: <sip:x@h>;tag={number}\r\nTo: <sip:100@h>\r\nCall-ID: {number}\r\n\
+             CSeq: 1 {method}\r\nContact: <sip:x@{host}>\r\nMax-Forwards: 70\r\n\
+             {authorization}Content-Length: 0\r\n\r\n"
+        );
+        let remote = SocketAddr::new(host.into(), 5060);
+        let flow = Flow { transport: Transport::Udp, local: server(), remote, connection: 0 };
+        switch.handle_message(flow, request.as_bytes(), Tick::ZERO);
+        let outputs = std::iter::from_fn(|| switch.poll_output());
+        let sent = outputs.filter(|output| matches!(output, Output::Transmit(_)));
+        assert_eq!(sent.count(), 1);
+    }
+    let gauges = switch.gauges();
+    assert!(gauges.is_idle() && gauges.registrations == 0, "{gauges:?}");
+    assert_eq!(switch.poll_timeout(), None);
+}
+
 #[test]
 fn what_a_client_may_not_do() {
     let mut client = Client::new();

@@ -35,7 +35,7 @@ fn phone(name: &str, at: SocketAddr, hums: f32) -> Phone {
 }
 
 fn credentials(password: &str) -> Credentials {
-    Credentials { username: "4930123".to_owned(), password: password.to_owned() }
+    Credentials::new("4930123", password)
 }
 
 fn challenge(status: u16, stale: u32) -> Challenge {

@@ -8,11 +8,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::{Rng, Tick};
+use crate::base::Tick;
 use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
-use crate::sip::digest::{self, Hash, Signed};
+use crate::sip::digest::{self, Signed};
 use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration};
-use crate::sip::{self, Account, Challenger, Field, Flow, Message, Name, Start, Uri, Verdict};
+use crate::sip::{
+    self, Account, Challenger, DigestConfig, Field, Flow, Message, Name, Start, Uri, Verdict,
+};
 
 /// Contacts of all accounts together.
 pub const BINDINGS_MAX: usize = 10_000;
@@ -108,8 +110,6 @@ pub enum Proof {
 pub struct Settings {
     /// What phones are told as domain of their passwords; the default is [`REALM_DEFAULT`].
     pub realm: Option<String>,
-    /// Hash functions that challenges offer, in this order.
-    pub hashes: Vec<Hash>,
     /// Our own host, and perhaps port, in From headers.
     pub host: String,
     /// Our own address, for flows to peers that have not spoken first.
@@ -129,25 +129,24 @@ pub struct Site {
     logins: Vec<Login>,
     /// Accounts by user name: trunks before extensions (contract §5.7).
     by_username: BTreeMap<String, Vec<AccountRef>>,
+    /// Accounts of the user name that most accounts share.
+    namesakes_max: usize,
     registrar: Registrar<AccountRef>,
     /// Extensions that were said to be online, by workflow and number.
     online: BTreeSet<(usize, String)>,
 }
 
 impl Site {
-    /// A site without accounts. The secret that seals nonces comes from `rng`.
-    pub fn new(settings: Settings, rng: &mut Rng) -> Self {
-        let mut secret = [0; 32];
-        for part in secret.chunks_exact_mut(8) {
-            part.copy_from_slice(&rng.next_u64().to_be_bytes());
-        }
-        let challenger = Challenger::new(secret, &settings.hashes);
+    /// A site without accounts.
+    pub fn new(settings: Settings, digest: DigestConfig) -> Self {
+        let challenger = Challenger::new(digest);
         Self {
             realm: settings.realm.clone().unwrap_or_else(|| REALM_DEFAULT.to_owned()),
             settings,
             challenger,
             logins: Vec::new(),
             by_username: BTreeMap::new(),
+            namesakes_max: 1,
             registrar: Registrar::with_max(BINDINGS_MAX),
             online: BTreeSet::new(),
         }
@@ -204,8 +203,9 @@ impl Site {
         let passwords = known.iter().map(|account| {
             (Some(*account), Some(self.logins[account.0].credentials.password.as_str()))
         });
-        let nobody = known.is_empty().then_some((None, None));
-        for (account, password) in passwords.chain(nobody) {
+        // Whoever is asked for, as many proofs are looked at: time tells nobody which users exist.
+        let rounds = passwords.chain(std::iter::repeat((None, None))).take(self.namesakes_max);
+        for (account, password) in rounds {
             let expected = Account { realm: &self.realm, password };
             match (self.challenger.verify(&credentials, expected, signed, peer, now), account) {
                 (Verdict::Ok, Some(account)) => return Proof::Proven(account),
@@ -385,6 +385,7 @@ impl Site {
         let account = AccountRef(self.logins.len());
         let namesakes = self.by_username.entry(credentials.username.clone()).or_default();
         namesakes.push(account);
+        self.namesakes_max = self.namesakes_max.max(namesakes.len());
         self.logins.push(Login { trigger, workflow, credentials, extension });
         namesakes.sort_by_key(|account| self.logins[account.0].extension.is_some());
     }
@@ -443,7 +444,14 @@ mod tests {
         });
         let documents = flow::read(&workflow.to_string(), "house.json").unwrap();
         let graph = Arc::new(flow::check(&documents[0], &node::catalogue()).0.unwrap());
-        let mut site = Site::new(Settings::default(), &mut crate::base::Rng::new(1));
+        let mut site = Site::new(
+            Settings::default(),
+            DigestConfig {
+                secret: sip::Secret([7; 32]),
+                hashes: vec![digest::Hash::Md5],
+                offers_integrity: false,
+            },
+        );
         site.add(0, &Trigger::of(&graph, 0, &BTreeMap::new())[0]);
         site
     }

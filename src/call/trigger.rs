@@ -186,9 +186,9 @@ impl Kind {
     fn of(parameters: &flow::Object, settings: Option<&TrunkSettings>) -> Option<Self> {
         match (text(parameters, "triggerOn"), text(parameters, "trunkConnectionMode")) {
             ("trunk", "dynamic") => {
-                let username = text(parameters, "trunkStaticUsername").to_owned();
-                let password = text(parameters, "trunkStaticPassword").to_owned();
-                Some(Self::DynamicTrunk { credentials: sip::Credentials { username, password } })
+                let username = text(parameters, "trunkStaticUsername");
+                let password = text(parameters, "trunkStaticPassword");
+                Some(Self::DynamicTrunk { credentials: sip::Credentials::new(username, password) })
             }
             ("trunk", _) => {
                 let peers = settings.map(|settings| settings.peers.clone());
@@ -208,10 +208,10 @@ fn phones(parameters: &flow::Object) -> Vec<PhoneAccount> {
     let items = parameters.get("staticCredentials").and_then(|list| list.get("item"));
     let items = items.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let phone = |item: &flow::Object| PhoneAccount {
-        credentials: sip::Credentials {
-            username: format!("{prefix}{}", text(item, "username")),
-            password: text(item, "password").to_owned(),
-        },
+        credentials: sip::Credentials::new(
+            format!("{prefix}{}", text(item, "username")),
+            text(item, "password"),
+        ),
         extension: text(item, "extension").to_owned(),
     };
     items.iter().filter_map(Value::as_object).map(phone).collect()

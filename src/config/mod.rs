@@ -31,6 +31,8 @@ pub struct Settings {
     pub realm: Option<String>,
     /// Hash functions that challenges offer, in this order.
     pub digest: Vec<Hash>,
+    /// Whether challenges offer to protect bodies too.
+    pub digest_integrity: bool,
     /// Where audio is received.
     pub rtp: RtpRange,
     /// Where health and metrics are served.
@@ -84,6 +86,7 @@ impl Default for Settings {
             advertised: None,
             realm: None,
             digest: vec![Hash::Md5],
+            digest_integrity: false,
             rtp: RtpRange { address: IpAddr::from([127, 0, 0, 1]), ports: 20_000..=29_999 },
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("data"),
@@ -116,6 +119,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             .sip
             .digest
             .map_or(defaults.digest, |names| checked.digest("sip.digest", &names)),
+        digest_integrity: raw.sip.digest_integrity.unwrap_or(defaults.digest_integrity),
         realm: raw.sip.realm.filter(|realm| checked.realm("sip.realm", realm)),
         rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
@@ -186,11 +190,15 @@ impl Checker<'_> {
             match name.as_str() {
                 "MD5" => hashes.push(Hash::Md5),
                 "SHA-256" => hashes.push(Hash::Sha256),
-                other => self.problem(path, format!("`{other}` is neither MD5 nor SHA-256")),
+                "SHA-512-256" => hashes.push(Hash::Sha512256),
+                other => {
+                    let message = format!("`{other}` is none of MD5, SHA-256, SHA-512-256");
+                    self.problem(path, message);
+                }
             }
         }
         if names.is_empty() {
-            self.problem(path, "name at least one of MD5 and SHA-256".to_owned());
+            self.problem(path, "name at least one of MD5, SHA-256, SHA-512-256".to_owned());
         }
         hashes
     }
@@ -227,7 +235,11 @@ impl Checker<'_> {
         let credentials = match (trunk.username, trunk.password) {
             (None, None) => None,
             (Some(username), Some(password)) if !username.is_empty() && !password.is_empty() => {
-                Some(sip::Credentials { username, password })
+                let realm = trunk.realm.filter(|realm| {
+                    let path = format!("trunk.{name}.realm");
+                    self.realm(&path, realm)
+                });
+                Some(sip::Credentials { username, password, realm })
             }
             (Some(_), _) | (_, Some(_)) => {
                 let message = "username and password come together, and neither is empty";

@@ -37,9 +37,12 @@ pub struct Sip {
     pub advertised: Option<String>,
     /// Realm of the passwords of phones and trunks; what a flow names, or `ringback`.
     pub realm: Option<String>,
-    /// Hash functions that challenges offer, in this order, of `MD5` and `SHA-256`; `["MD5"]`,
-    /// since many phones give up a registration when they meet one that they do not know.
+    /// Hash functions that challenges offer, in this order, of `MD5`, `SHA-256` and `SHA-512-256`;
+    /// `["MD5"]`, since many phones give up a registration when they meet one that they do not know.
     pub digest: Option<Vec<String>>,
+    /// Whether challenges offer `auth-int`, which protects bodies, beside `auth`; false, since some
+    /// phones stumble over two protections.
+    pub digest_integrity: Option<bool>,
 }
 
 /// `[rtp]`
@@ -81,6 +84,8 @@ pub struct Trunk {
     pub username: Option<String>,
     /// Password of that user; none: challenges are not answered.
     pub password: Option<String>,
+    /// The one realm whose challenges are answered; whichever the trunk's server names.
+    pub realm: Option<String>,
 }
 
 /// `[extension.NUMBER]`

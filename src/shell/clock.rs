@@ -35,12 +35,18 @@ impl Clock {
     }
 }
 
+/// 256 bits of the system's own randomness.
+pub(super) fn system_secret() -> [u8; 32] {
+    let mut bytes = [0_u8; 32];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let filled = filled.expect("Linux has getrandom since 3.17");
+    assert_eq!(filled, bytes.len(), "up to 256 bytes come whole");
+    bytes
+}
+
 /// A generator seeded by the system.
 pub(super) fn system_rng() -> Rng {
-    let mut bytes = [0_u8; 32];
-    // Fewer bytes than asked for leave zeros, and the generator still differs by the rest.
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    filled.expect("Linux has getrandom since 3.17");
+    let bytes = system_secret();
     let mut entropy = [0_u64; 4];
     for (word, chunk) in entropy.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));

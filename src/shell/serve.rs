@@ -88,7 +88,7 @@ fn welcome(server: &Server, settings: &Settings, origin: Origin) {
     for trigger in server.triggers() {
         say(&format!("answers {trigger}"));
         for (credentials, role) in accounts(&trigger.kind, &trigger.reference) {
-            let sip::Credentials { username, password } = credentials;
+            let sip::Credentials { username, password, .. } = credentials;
             let password = match origin {
                 Origin::Shipped => password,
                 Origin::Given => "as in the flow",

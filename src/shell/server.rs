@@ -14,7 +14,7 @@ use crate::call::{self, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
-use crate::shell::clock::system_rng;
+use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::http::Http;
 use crate::shell::media::MediaThread;
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
@@ -258,7 +258,11 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         trunks: settings.trunks.clone(),
         extensions: settings.extensions.clone(),
         realm: settings.realm.clone(),
-        hashes: settings.digest.clone(),
+        digest: sip::DigestConfig {
+            secret: sip::Secret(system_secret()),
+            hashes: settings.digest.clone(),
+            offers_integrity: settings.digest_integrity,
+        },
         sip_local: settings.sip,
     }
 }

@@ -13,7 +13,7 @@ use crate::promise::{Journal, Record, Secret};
 use crate::sim::silence::Silence;
 use crate::sim::{Packet, Payload};
 use crate::sip::digest::Hash;
-use crate::sip::{Flow, Transport};
+use crate::sip::{DigestConfig, Flow, Transport};
 
 /// Four of these make a packet duration: each serves a quarter of the legs.
 const PHASE: Duration = Duration::from_millis(5);
@@ -62,7 +62,11 @@ pub fn standard_config(address: SocketAddr) -> Config {
         trunks: BTreeMap::new(),
         extensions: BTreeMap::new(),
         realm: None,
-        hashes: vec![Hash::Md5, Hash::Sha256],
+        digest: DigestConfig {
+            secret: crate::sip::Secret([1; 32]),
+            hashes: vec![Hash::Md5, Hash::Sha256],
+            offers_integrity: false,
+        },
         sip_local: address,
     }
 }

@@ -20,15 +20,38 @@ use crate::base::Tick;
 /// How long a nonce may be used.
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
 
-/// Nonces whose use count is remembered.
+/// Nonces whose use counts are remembered.
 pub const NONCES_MAX: usize = 10_000;
+
+/// 256 bits that only this process knows; from the system's own randomness.
+#[derive(Clone)]
+pub struct Secret(pub [u8; 32]);
+
+/// Says nothing, so that no log ever does.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What challenges offer, and what seals their nonces.
+#[derive(Clone, Debug)]
+pub struct DigestConfig {
+    /// Seals nonces.
+    pub secret: Secret,
+    /// Hash functions, in this order (RFC 8760 2.4 wants the strongest first; some browsers read
+    /// the first challenge only and know MD5 only).
+    pub hashes: Vec<Hash>,
+    /// Whether `auth-int` is offered beside `auth`. It is always understood, but there are clients
+    /// that stumble over two protections.
+    pub offers_integrity: bool,
+}
 
 /// Challenges, and judges what comes back.
 pub struct Challenger {
-    secret: [u8; 32],
-    hashes: Vec<Hash>,
-    /// The highest count with which each nonce was used.
-    counts: BTreeMap<Nonce, u32>,
+    config: DigestConfig,
+    /// The counts with which each nonce was used.
+    counts: BTreeMap<Nonce, Window>,
     /// Nonces up to this time are stale: their counts were forgotten.
     forgotten: Option<Tick>,
 }
@@ -36,7 +59,7 @@ pub struct Challenger {
 /// Without the secret.
 impl fmt::Debug for Challenger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Challenger").field("hashes", &self.hashes).finish_non_exhaustive()
+        f.debug_struct("Challenger").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -63,10 +86,9 @@ pub struct Account<'a> {
 }
 
 impl Challenger {
-    /// Offers these hashes in this order (RFC 8760 2.4 wants the strongest first; some browsers
-    /// read the first challenge only and know MD5 only). `secret` comes from the system.
-    pub fn new(secret: [u8; 32], hashes: &[Hash]) -> Self {
-        Self { secret, hashes: hashes.to_vec(), counts: BTreeMap::new(), forgotten: None }
+    /// No nonce was used yet.
+    pub const fn new(config: DigestConfig) -> Self {
+        Self { config, counts: BTreeMap::new(), forgotten: None }
     }
 
     /// Values of WWW-Authenticate or Proxy-Authenticate, a header each; none for a realm that
@@ -100,7 +122,7 @@ impl Challenger {
             return Verdict::Wrong;
         }
         match self.own_nonce(credentials, peer, now) {
-            Some(nonce) if self.use_nonce(nonce, count) => Verdict::Ok,
+            Some(nonce) if self.use_nonce(nonce, count, now) => Verdict::Ok,
             Some(_) | None => Verdict::Stale,
         }
     }
@@ -114,14 +136,15 @@ impl Challenger {
             let algorithm = Algorithm { hash: *hash, is_session: false }.as_str();
             format!(
                 "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, \
-                 qop=\"auth\"{more}"
+                 qop=\"{}\"{more}",
+                if self.config.offers_integrity { "auth,auth-int" } else { "auth" }
             )
         };
-        self.hashes.iter().map(value).collect()
+        self.config.hashes.iter().map(value).collect()
     }
 
     fn offers(&self, algorithm: Algorithm) -> bool {
-        self.hashes.contains(&algorithm.hash)
+        self.config.hashes.contains(&algorithm.hash)
     }
 
     /// The nonce, when it is ours, was given to this peer and may still be used.
@@ -134,13 +157,16 @@ impl Challenger {
         (is_own && is_young && is_known).then_some(nonce)
     }
 
-    /// Counts a use of a nonce; false when it was used with this count or a higher one.
-    fn use_nonce(&mut self, nonce: Nonce, count: u32) -> bool {
-        let last = self.counts.entry(nonce).or_insert(0);
-        if count <= *last {
+    /// Counts a use of a nonce; false when it was used with this count before, or may have been.
+    fn use_nonce(&mut self, nonce: Nonce, count: u32, now: Tick) -> bool {
+        while let Some(oldest) = self.counts.first_entry()
+            && now.since(oldest.key().made) > NONCE_LIFE
+        {
+            oldest.remove();
+        }
+        if !self.counts.entry(nonce).or_default().take(count) {
             return false;
         }
-        *last = count;
         if self.counts.len() > NONCES_MAX
             && let Some((oldest, _)) = self.counts.pop_first()
         {
@@ -151,7 +177,7 @@ impl Challenger {
 
     fn seal(&self, realm: &str, peer: IpAddr, made: Tick) -> [u8; 16] {
         let mut mac: Hmac<Sha256> =
-            Hmac::new_from_slice(&self.secret).expect("an HMAC takes keys of any length");
+            Hmac::new_from_slice(&self.config.secret.0).expect("an HMAC takes keys of any length");
         mac.update(&made.as_micros().to_be_bytes());
         match peer.to_canonical() {
             IpAddr::V4(address) => mac.update(&address.octets()),
@@ -160,6 +186,30 @@ impl Challenger {
         mac.update(realm.as_bytes());
         let full = mac.finalize().into_bytes();
         std::array::from_fn(|at| full[at])
+    }
+}
+
+/// Which counts of a nonce were used: the highest, and those of the 64 below it. Requests that
+/// overtake each other on the way are served all the same (the window of RFC 4303 §3.4.3).
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    highest: u32,
+    /// Bit `n`: the count `highest - n` was used.
+    used: u64,
+}
+
+impl Window {
+    /// Marks a count as used; false when it was, or is too far below to be known.
+    fn take(&mut self, count: u32) -> bool {
+        if count > self.highest {
+            self.used = self.used.checked_shl(count - self.highest).unwrap_or_default() | 1;
+            self.highest = count;
+            return true;
+        }
+        let bit = 1_u64.checked_shl(self.highest - count).unwrap_or_default();
+        let is_new = count > 0 && bit != 0 && self.used & bit == 0;
+        self.used |= bit;
+        is_new
     }
 }
 
@@ -206,7 +256,11 @@ mod tests {
     const ACCOUNT: Account<'_> = Account { realm: "h", password: Some("secret") };
 
     fn challenger() -> Challenger {
-        Challenger::new([7; 32], &[Hash::Sha256, Hash::Md5])
+        Challenger::new(DigestConfig {
+            secret: Secret([7; 32]),
+            hashes: vec![Hash::Sha512256, Hash::Sha256, Hash::Md5],
+            offers_integrity: true,
+        })
     }
 
     fn answered(challenges: &[String], nc: u32) -> String {
@@ -251,7 +305,41 @@ mod tests {
         assert_eq!(verdict(1), Verdict::Ok);
         assert_eq!(verdict(1), Verdict::Stale);
         assert_eq!(verdict(0x10), Verdict::Ok);
+        // One that was overtaken is served, once.
+        assert_eq!(verdict(9), Verdict::Ok);
         assert_eq!(verdict(9), Verdict::Stale);
+        assert_eq!(verdict(200), Verdict::Ok);
+        assert_eq!(verdict(200 - 64), Verdict::Stale);
+        assert_eq!(verdict(200 - 63), Verdict::Ok);
+        assert_eq!(verdict(0), Verdict::Stale);
+    }
+
+    #[test]
+    fn every_algorithm_and_protection_proves_the_password_and_the_body() {
+        let body = b"v=0";
+        let signed = Signed { body, ..SIGNED };
+        for hash in [Hash::Md5, Hash::Sha256, Hash::Sha512256] {
+            for is_session in [false, true] {
+                for qop in ["auth", "auth-int"] {
+                    let mut challenger = challenger();
+                    let offered = challenger.challenge("h", PEER, Tick::ZERO);
+                    let name = |is_session| Algorithm { hash, is_session }.as_str();
+                    let plain = format!("algorithm={}, qop=\"auth,auth-int\"", name(false));
+                    let wished = format!("algorithm={}, qop=\"{qop}\"", name(is_session));
+                    let offered = offered.iter().find(|one| one.contains(&plain)).unwrap();
+                    let offered = offered.replace(&plain, &wished);
+                    let text = answer([&offered[..]], LOGIN, signed, "cn", 1).unwrap();
+                    let credentials = Credentials::parse(&text).unwrap();
+                    let mut verdict =
+                        |signed| challenger.verify(&credentials, ACCOUNT, signed, PEER, Tick::ZERO);
+                    let bent = verdict(Signed { body: b"v=1", ..SIGNED });
+                    let expected = if qop == "auth" { Verdict::Ok } else { Verdict::Wrong };
+                    assert_eq!(bent, expected, "{wished}");
+                    let expected = if qop == "auth" { Verdict::Stale } else { Verdict::Ok };
+                    assert_eq!(verdict(signed), expected, "{wished}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -259,10 +347,14 @@ mod tests {
         let mut challenger = challenger();
         for number in 0..=NONCES_MAX as u64 {
             let nonce = Nonce { made: Tick::from_micros(number), seal: [0; 16] };
-            assert!(challenger.use_nonce(nonce, 1));
+            assert!(challenger.use_nonce(nonce, 1, Tick::ZERO));
         }
         assert_eq!(challenger.counts.len(), NONCES_MAX);
         assert_eq!(challenger.forgotten, Some(Tick::ZERO));
+        // What is too old to be used needs no place.
+        let late = Tick::from_micros(NONCES_MAX as u64 + 1) + NONCE_LIFE;
+        assert!(challenger.use_nonce(Nonce { made: late, seal: [0; 16] }, 1, late));
+        assert_eq!(challenger.counts.len(), 1);
     }
 
     #[test]

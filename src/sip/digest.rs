@@ -374,6 +374,69 @@ mod tests {
         check("qop=auth, algorithm=\"sha-256\"", sha256);
     }
 
+    /// RFC 7616 §3.9.2 as its erratum 4897 corrects it (the printed values come from a draft of the
+    /// hash), without the hiding of the user name.
+    #[test]
+    fn the_example_of_the_standard_with_sha_512_256() {
+        let get = Method::Other("GET".into());
+        let signed = Signed { method: &get, uri: b"/doe.json", body: b"" };
+        let challenge = "Digest realm=\"api@example.org\", qop=\"auth\", algorithm=SHA-512-256, \
+                         nonce=\"5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK\", \
+                         opaque=\"HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS\", charset=UTF-8";
+        let login = Login { username: "Jäsøn Doe", password: "Secret, or not?" };
+        let cnonce = "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v";
+        let answer = answer([challenge], login, signed, cnonce, 1).unwrap();
+        let response = "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5";
+        assert_eq!(Credentials::parse(&answer).unwrap().response, response);
+    }
+
+    /// The other variants over the inputs of RFC 7616 §3.9.1 and the body `body`, as an independent
+    /// implementation (Python's hashlib) computes them.
+    #[test]
+    fn sessions_and_bodies_are_hashed_as_others_do() {
+        let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+        let get = Method::Other("GET".into());
+        let signed = Signed { method: &get, uri: b"/dir/index.html", body: b"body" };
+        for (algorithm, qop, expected) in [
+            ("MD5", "auth-int", "9aaa3cbaec2406853a7cb784c6813d11"),
+            ("MD5-sess", "auth", "e783283f46242139c486a698fec7211d"),
+            ("MD5-sess", "auth-int", "a0dd1fdc2cda57809f734f0b1f089e7b"),
+            (
+                "SHA-256",
+                "auth-int",
+                "2fa9fd5a55eaefc542900085331c15a0d8dcebeb505811bdd82a5b1f49ae156e",
+            ),
+            (
+                "SHA-256-sess",
+                "auth",
+                "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7",
+            ),
+            (
+                "SHA-256-sess",
+                "auth-int",
+                "351cf1de6df8006b29344896ed8e41148d9922c94d1aedab40833924f92d49c2",
+            ),
+            (
+                "SHA-512-256",
+                "auth",
+                "430d05014cecc49cab6fbe03176d41a1da86cbfe24a16580e22aaad928d960d0",
+            ),
+            (
+                "SHA-512-256-sess",
+                "auth-int",
+                "d23bb350af07cb6c232f93958b43336b4cb362d2a8bd66c9c2022f022c3999b2",
+            ),
+        ] {
+            let challenge = format!(
+                "Digest realm=\"http-auth@example.org\", qop=\"{qop}\", algorithm={algorithm}, \
+                 nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\""
+            );
+            let answer = answer([&challenge[..]], LOGIN, signed, cnonce, 1).unwrap();
+            let response = Credentials::parse(&answer).unwrap().response.to_owned();
+            assert_eq!(response, expected, "{algorithm} {qop}");
+        }
+    }
+
     #[test]
     fn the_strongest_challenge_is_answered() {
         let signed = Signed { method: &Method::Register, uri: b"sip:h", body: b"" };

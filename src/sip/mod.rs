@@ -28,7 +28,7 @@ pub mod transaction;
 pub mod dialog;
 pub mod endpoint;
 
-pub use challenger::{Account, Challenger, NONCE_LIFE, NONCES_MAX, Verdict};
+pub use challenger::{Account, Challenger, DigestConfig, NONCE_LIFE, NONCES_MAX, Secret, Verdict};
 pub use endpoint::{
     Body, Cause, Config, Counters, Credentials, Derived, DialogId, Endpoint, Event, Gauges,
     MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TransactionId,

@@ -143,7 +143,7 @@ impl Switch {
         let (status, why) = (refusal.status(), refusal.why());
         if let Refusal::Unproven(Unproven::Challenge { values, is_failed }) = refusal {
             let headers = headers("WWW-Authenticate", values);
-            self.endpoint.reject(dialog, status, None, &headers, now);
+            self.endpoint.dismiss_invite(dialog, status, &headers);
             // A call without credentials is how every call of a phone begins.
             if *is_failed {
                 self.refused += 1;
@@ -159,7 +159,12 @@ impl Switch {
             503 => &[("Retry-After", &retry_after)],
             _ => &[("Warning", &warning)],
         };
-        self.endpoint.reject(dialog, status, None, headers, now);
+        match refusal {
+            Refusal::Unproven(_) => self.endpoint.dismiss_invite(dialog, status, headers),
+            Refusal::Draining | Refusal::Full | Refusal::BodyType | Refusal::Offer(_) => {
+                self.endpoint.reject(dialog, status, None, headers, now);
+            }
+        }
         self.refused += 1;
         self.tell(Fact::Refused { source, status, why });
     }

@@ -62,8 +62,8 @@ pub struct Config {
     pub extensions: BTreeMap<String, ExtensionSettings>,
     /// The realm of challenges; a trigger's or `ringback` when not given.
     pub realm: Option<String>,
-    /// Hash functions that challenges offer, in this order.
-    pub hashes: Vec<sip::digest::Hash>,
+    /// What challenges offer, and the secret that seals their nonces.
+    pub digest: sip::DigestConfig,
     /// Where SIP is listened to: calls to peers that have not spoken first leave from there.
     pub sip_local: SocketAddr,
 }
@@ -305,7 +305,7 @@ impl Switch {
     /// A switch without flows; randomness for tags, branches and sessions comes from `rng`.
     pub fn new(config: Config, mut rng: Rng) -> Self {
         let endpoint = Endpoint::new(config.sip.clone(), Rng::new(rng.next_u64()));
-        let site = Site::new(site_settings(&config), &mut rng);
+        let site = Site::new(site_settings(&config), config.digest.clone());
         Self {
             endpoint,
             legs: Slab::with_max(config.legs_max),
@@ -504,7 +504,6 @@ impl Switch {
 fn site_settings(config: &Config) -> site::Settings {
     site::Settings {
         realm: config.realm.clone(),
-        hashes: config.hashes.clone(),
         host: config.sip.advertised.clone().unwrap_or_default(),
         local: Some(config.sip_local),
         trunks: config.trunks.clone(),

@@ -128,9 +128,9 @@ impl Switch {
                     self.tell(Fact::Refused { source: flow.remote, status: 401, why });
                 }
                 let headers = headers("WWW-Authenticate", &values);
-                return self.endpoint.respond(request, 401, &headers, None, now);
+                return self.endpoint.dismiss(request, 401, &headers);
             }
-            Proof::NoAccounts => return self.endpoint.respond(request, 403, &[], None, now),
+            Proof::NoAccounts => return self.forbid(request, "nobody can register here"),
         };
         // RFC 3261 §10.3: who is proven binds its own address and no other.
         let login = self.site.login(account);
@@ -139,7 +139,9 @@ impl Switch {
             *named == login.credentials.username || Some(&*named) == login.extension.as_deref()
         });
         if !is_own {
-            return self.endpoint.respond(request, 403, &[], None, now);
+            let why = "a REGISTER for another address than the user's own";
+            self.tell(Fact::Refused { source: flow.remote, status: 403, why: why.to_owned() });
+            return self.forbid(request, "To is neither the user nor its extension");
         }
         match self.site.register(account, &message, flow, now) {
             Ok(()) => {
@@ -153,6 +155,11 @@ impl Switch {
             Err(refused) => self.refuse_binding(request, refused, now),
         }
         self.drain_site(now);
+    }
+
+    fn forbid(&mut self, request: TransactionId, why: &str) {
+        let warning = format!("399 ringback \"{why}\"");
+        self.endpoint.dismiss(request, 403, &[("Warning", &warning)]);
     }
 
     /// Takes everything that the site has to say about who came and went.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sip::digest::{self, Hash, Signed};
-use crate::sip::{Account, Challenger, Field, Name, Start, Verdict};
+use crate::sip::{Account, Challenger, DigestConfig, Field, Name, Secret, Start, Verdict};
 
 /// What a phone does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,12 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(challenge: Challenge, rng: &mut Rng) -> Self {
         let secret: [u8; 32] = std::array::from_fn(|_| rng.below(256) as u8);
-        Self { challenge, challenger: Challenger::new(secret, &[Hash::Md5]) }
+        let digest = DigestConfig {
+            secret: Secret(secret),
+            hashes: vec![Hash::Md5],
+            offers_integrity: false,
+        };
+        Self { challenge, challenger: Challenger::new(digest) }
     }
 
     /// The challenges that a request still has to answer; none: it may come in.

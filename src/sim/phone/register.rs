@@ -6,7 +6,7 @@ impl Phone {
     /// Registers as this user, and again before the registration ends; calls prove the same user.
     pub fn register(&mut self, server: SocketAddr, user: &str, password: &str, now: Tick) {
         self.forget_registration();
-        let credentials = Credentials { username: user.to_owned(), password: password.to_owned() };
+        let credentials = Credentials::new(user, password);
         self.registration = Some(Registration { server, credentials, refresh_timer: None });
         self.send_register(EXPIRES, now);
         self.drain(now);

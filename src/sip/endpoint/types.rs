@@ -67,6 +67,15 @@ pub struct Credentials {
     pub username: String,
     /// The password; never printed.
     pub password: String,
+    /// The one realm whose challenges are answered; `None`: those of whoever is asked.
+    pub realm: Option<String>,
+}
+
+impl Credentials {
+    /// Of a user and password that are good for whichever realm asks for them.
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: username.into(), password: password.into(), realm: None }
+    }
 }
 
 impl fmt::Debug for Credentials {

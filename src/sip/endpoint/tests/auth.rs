@@ -1,6 +1,7 @@
 //! Challenges to our requests.
 
 use super::*;
+use crate::sip::Method;
 
 const FRESH: &str = "Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"";
 const STALE: &str = "Digest realm=\"r\", nonce=\"m\", algorithm=SHA-256, qop=\"auth\", stale=true";
@@ -25,7 +26,7 @@ fn challenged(credentials: Option<Credentials>, challenges: &[&str]) -> World {
 }
 
 fn credentials() -> Option<Credentials> {
-    Some(Credentials { username: "alice".to_owned(), password: "secret".to_owned() })
+    Some(Credentials::new("alice", "secret"))
 }
 
 #[test]
@@ -70,4 +71,40 @@ fn without_credentials_a_challenge_is_a_refusal() {
          60 a * ended Rejected { status: 401 }
         ",
     );
+}
+
+#[test]
+fn a_realm_that_is_not_ours_learns_nothing() {
+    let known = |realm: &str| {
+        let realm = Some(realm.to_owned());
+        Some(Credentials { realm, ..Credentials::new("alice", "secret") })
+    };
+    challenged(known("other"), &[FRESH]).check(
+        "
+          0 ──▶ INVITE
+         60 a * ended Rejected { status: 401 }
+        ",
+    );
+    challenged(known("r"), &[FRESH]).check(
+        "
+          0 ──▶ INVITE
+         60 ──▶ INVITE
+        410 a * answered
+        ",
+    );
+}
+
+#[test]
+fn who_is_dismissed_leaves_nothing_behind() {
+    let mut world = World::new();
+    let outgoing = world.outgoing();
+    world.dialogs[0] = Some(world.ends[0].invite(outgoing, world.now).unwrap());
+    world.ends[0].request(Method::Message, world.outgoing(), world.now).unwrap();
+    world.drain();
+    world.until(15);
+    world.tell(1, |b, dialog, _| b.dismiss_invite(dialog, 401, &[("WWW-Authenticate", FRESH)]));
+    assert_eq!(world.ends[1].gauges().dialogs, 0);
+    world.until(100);
+    // The ACK of the caller meets nobody, and that is all.
+    assert_eq!(world.ends[1].counters().acks_stray, 1);
 }
