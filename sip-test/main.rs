@@ -6,6 +6,7 @@ mod callbacks;
 mod calls;
 mod dials;
 mod documents;
+mod fuzz;
 mod house;
 mod links;
 mod phones;

@@ -68,6 +68,9 @@ impl Framer {
 
     /// Takes what was read; call [`Self::next`] until it yields nothing before the next read.
     pub fn push(&mut self, bytes: &[u8]) {
+        if self.is_broken {
+            return;
+        }
         let room = (STREAM_MAX + 1).saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
