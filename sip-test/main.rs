@@ -4,6 +4,7 @@
 mod bad_input;
 mod callbacks;
 mod calls;
+mod compat;
 mod dials;
 mod documents;
 mod fuzz;

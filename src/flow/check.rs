@@ -11,8 +11,8 @@ use crate::flow::expr::{Compiled, Refusal, Scripts};
 use crate::flow::graph::{Graph, Node};
 use crate::flow::problem::nearest;
 use crate::flow::{
-    Catalogue, Document, Edge, Findings, NodeIndex, NodeType, Object, OnError, Order, Problem,
-    Retry, Role, Severity,
+    Catalogue, Document, Edge, Findings, Item, NodeIndex, NodeType, Object, OnError, Order,
+    Problem, Retry, Role, Severity,
 };
 
 /// Nodes one workflow may have.
@@ -41,11 +41,21 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
     checker.judge();
     let settings = body.get("settings").and_then(Value::as_object);
     let (order, timezone, timeout) = read_settings(settings);
+    let error_workflow = settings.and_then(|settings| settings.get("errorWorkflow"));
+    let error_workflow = error_workflow.and_then(Value::as_str).map(str::to_owned);
     let Checker { workflow, nodes, by_name, problems, .. } = checker;
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return (None, problems);
     }
-    let graph = Graph { id: text("id"), name: workflow, order, timezone, timeout, nodes, by_name };
+    let pinned = body.get("pinData").and_then(Value::as_object).into_iter().flatten();
+    let pinned = pinned.filter_map(|(name, items)| {
+        let items = items.as_array()?.iter().cloned().filter_map(Item::from_value).collect();
+        Some((*by_name.get(name.as_str())?, items))
+    });
+    let (id, pinned) = (text("id"), pinned.collect());
+    let name = workflow;
+    let graph =
+        Graph { id, name, order, timezone, timeout, error_workflow, pinned, nodes, by_name };
     (Some(graph), problems)
 }
 
@@ -127,6 +137,7 @@ impl Checker<'_> {
             always_output: flag("alwaysOutputData"),
             retry: retry(node),
             on_error: on_error(node),
+            inputs: 1,
             outputs: Vec::new(),
             edges: Vec::new(),
         };
@@ -225,13 +236,22 @@ impl Checker<'_> {
             return self.dangling(to, &format!("leads from `{source}` to"));
         };
         let input = edge.get("index").map_or(Some(0), Value::as_u64);
-        if input != Some(0) {
-            let message = format!(
-                "a connection leads to input {} of `{}`",
-                edge["index"], self.nodes[to.0].name
-            );
-            return self.error("E-FLOW-INPUT", Some(&source), &message, "it has one input, 0");
-        }
+        let target = &mut self.nodes[to.0];
+        let is_unknown = target.kind.name() == Unknown.name();
+        let inputs = target.kind.inputs(target.version, &target.parameters);
+        let inputs = if is_unknown { OUTPUTS_MAX } else { inputs };
+        let input = input.and_then(|input| usize::try_from(input).ok());
+        let Some(input) = input.filter(|input| *input < inputs) else {
+            let message =
+                format!("a connection leads to input {} of `{}`", edge["index"], target.name);
+            let remedy = match inputs {
+                0 => "nothing leads to it: it starts runs".to_owned(),
+                1 => "it has one input, 0".to_owned(),
+                _ => format!("it has {inputs} inputs, from 0 on"),
+            };
+            return self.error("E-FLOW-INPUT", Some(&source), &message, &remedy);
+        };
+        target.inputs = target.inputs.max(input + 1);
         let node = &mut self.nodes[from.0];
         // What an unknown type gives cannot be known; it is reported as unknown, once.
         if node.kind.name() == Unknown.name() && output < OUTPUTS_MAX {
@@ -239,7 +259,7 @@ impl Checker<'_> {
             node.edges.resize(outputs, Vec::new());
         }
         match node.edges.get_mut(output) {
-            Some(edges) => edges.push(Edge { to, input: 0 }),
+            Some(edges) => edges.push(Edge { to, input }),
             None => {
                 let last = node.outputs.len();
                 let message =

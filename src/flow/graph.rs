@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::expr::Plan;
-use crate::flow::{NodeType, Object, Role};
+use crate::flow::{Item, NodeType, Object, Role};
 
 /// Place of a node in its [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +77,8 @@ pub struct Node {
     pub retry: Option<Retry>,
     /// What a failure does.
     pub on_error: OnError,
+    /// Inputs that the node waits for: one more than the last that something is connected to.
+    pub inputs: usize,
     /// Labels of its outputs in order; the error output, if it has one, is the last.
     pub outputs: Vec<String>,
     /// For each output, where it leads, in the order of the file.
@@ -90,6 +92,12 @@ impl Node {
             OnError::ContinueError => self.outputs.len().checked_sub(1),
             OnError::ContinueRegular | OnError::Stop => None,
         }
+    }
+
+    /// Whether it makes no sense of an input without items.
+    pub(super) fn needs_all_inputs(&self) -> bool {
+        let needed = self.kind.inputs_needed(self.version, &self.parameters);
+        needed > 1 && needed >= self.inputs
     }
 }
 
@@ -107,6 +115,9 @@ pub struct Graph {
     pub(super) order: Order,
     pub(super) timezone: Option<String>,
     pub(super) timeout: Option<Duration>,
+    pub(super) error_workflow: Option<String>,
+    /// What runs that are started by hand get instead of what the node gives.
+    pub(super) pinned: HashMap<NodeIndex, Vec<Item>>,
     pub(super) nodes: Vec<Node>,
     pub(super) by_name: HashMap<Arc<str>, NodeIndex>,
 }
@@ -135,6 +146,16 @@ impl Graph {
     /// How long one run may last, if the settings say so.
     pub const fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// The id of the workflow that wants to know of errors of this one.
+    pub fn error_workflow(&self) -> Option<&str> {
+        self.error_workflow.as_deref()
+    }
+
+    /// The items that the author has pinned to a node for runs that are started by hand.
+    pub fn pinned(&self, index: NodeIndex) -> Vec<Item> {
+        self.pinned.get(&index).cloned().unwrap_or_default()
     }
 
     /// The node at a place of this graph.
@@ -173,6 +194,25 @@ impl Graph {
             }
         }
         0
+    }
+
+    /// Whether items can get from one node to another.
+    pub(super) fn leads(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut next = vec![from];
+        while let Some(here) = next.pop() {
+            if std::mem::replace(&mut seen[here.0], true) {
+                continue;
+            }
+            let onward = self.node(here).edges.iter().flatten().map(|edge| edge.to);
+            for node in onward {
+                if node == to {
+                    return true;
+                }
+                next.push(node);
+            }
+        }
+        false
     }
 
     /// Every enabled trigger, in the order of the file.

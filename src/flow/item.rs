@@ -2,12 +2,61 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::flow::NodeIndex;
 
 /// A JSON object; keys keep the author's order.
 pub type Object = Map<String, Value>;
+
+/// An input item that another item was made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its index among the items of its input.
+    pub item: usize,
+    /// The input it came by.
+    pub input: usize,
+}
+
+/// What an item was made from: n8n's `pairedItem`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Paired {
+    /// Nobody said; a node that leaves it out gets the obvious answer, if there is one.
+    #[default]
+    Unknown,
+    /// Exactly one input item.
+    One(Origin),
+    /// Several, as of an aggregate.
+    Many(Arc<[Origin]>),
+}
+
+impl Paired {
+    /// Made from the item at `item` of the first input.
+    pub const fn with(item: usize) -> Self {
+        Self::One(Origin { item, input: 0 })
+    }
+
+    /// Every input item that is named.
+    pub fn origins(&self) -> &[Origin] {
+        match self {
+            Self::Unknown => &[],
+            Self::One(origin) => std::slice::from_ref(origin),
+            Self::Many(origins) => origins,
+        }
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        let one = |origin: &Origin| match origin.input {
+            0 => json!({ "item": origin.item }),
+            input => json!({ "item": origin.item, "input": input }),
+        };
+        match self {
+            Self::Unknown => None,
+            Self::One(origin) => Some(one(origin)),
+            Self::Many(origins) => Some(origins.iter().map(one).collect()),
+        }
+    }
+}
 
 /// One item. Copies share their contents; a writer gets an own copy through [`Item::json_mut`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,9 +65,8 @@ pub struct Item {
     pub json: Arc<Object>,
     /// Attachments by key, as n8n describes them.
     pub binary: Option<Arc<Object>>,
-    /// Index of the input item that this one was made from. A node that leaves it out gets the
-    /// obvious answer, if there is one.
-    pub paired: Option<usize>,
+    /// The input items that this one was made from.
+    pub paired: Paired,
     /// Keys beside `json`, such as `_sipPbxResponseHandle`: opaque, and kept by nodes that pass
     /// an item through.
     pub extra: Option<Arc<Object>>,
@@ -34,7 +82,40 @@ impl Item {
 
     /// An item with this JSON, made from the input item at `index`.
     pub fn made_from(json: Object, index: usize) -> Self {
-        Self { json: Arc::new(json), paired: Some(index), ..Self::default() }
+        Self { json: Arc::new(json), paired: Paired::with(index), ..Self::default() }
+    }
+
+    /// An item as n8n writes it, `{"json": …, "binary": …}`, or a bare object that is the JSON.
+    /// What is neither is none.
+    pub fn from_value(value: Value) -> Option<Self> {
+        let Value::Object(mut fields) = value else { return None };
+        if !fields.get("json").is_some_and(Value::is_object) {
+            return Some(Self::new(fields));
+        }
+        let mut object = |key: &str| match fields.shift_remove(key) {
+            Some(Value::Object(object)) => Some(Arc::new(object)),
+            Some(_) | None => None,
+        };
+        let (json, binary) = (object("json").unwrap_or_default(), object("binary"));
+        fields.shift_remove("pairedItem");
+        let extra = (!fields.is_empty()).then(|| Arc::new(fields));
+        Some(Self { json, binary, extra, ..Self::default() })
+    }
+
+    /// The item as n8n writes it.
+    pub fn to_value(&self) -> Value {
+        let mut fields = Object::new();
+        fields.insert("json".to_owned(), Value::Object(Object::clone(&self.json)));
+        if let Some(binary) = &self.binary {
+            fields.insert("binary".to_owned(), Value::Object(Object::clone(binary)));
+        }
+        if let Some(paired) = self.paired.to_json() {
+            fields.insert("pairedItem".to_owned(), paired);
+        }
+        for (key, value) in self.extra.iter().flat_map(|extra| extra.iter()) {
+            fields.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        Value::Object(fields)
     }
 
     /// The JSON, to change.
@@ -43,17 +124,44 @@ impl Item {
     }
 
     /// The item that `node` gave last on the way to this one.
-    pub fn ancestor(&self, node: NodeIndex) -> Option<&Arc<Object>> {
-        self.lineage.iter().flat_map(|lineage| lineage.steps()).find_map(|step| {
-            let Lineage { node: of, json, .. } = step;
-            (*of == node).then_some(json)
-        })
+    pub fn ancestor(&self, node: NodeIndex) -> Ancestor<'_> {
+        let mut found = Ancestor::None;
+        let mut seen: Vec<*const Lineage> = Vec::new();
+        let mut next: Vec<&Lineage> = self.lineage.as_deref().into_iter().collect();
+        while let Some(step) = next.pop() {
+            if step.node == node {
+                if matches!(found, Ancestor::One(other) if !Arc::ptr_eq(other, &step.json)) {
+                    return Ancestor::Several;
+                }
+                found = Ancestor::One(&step.json);
+                continue;
+            }
+            if !step.others.is_empty() {
+                if seen.contains(&std::ptr::from_ref(step)) {
+                    continue;
+                }
+                seen.push(step);
+            }
+            next.extend(step.parents());
+        }
+        found
     }
 
-    /// Notes that `node` made this item from `parent`.
-    pub(super) fn descend(&mut self, node: NodeIndex, parent: Option<&Arc<Lineage>>) {
-        self.lineage = Some(Lineage::push(node, self.json.clone(), parent));
+    /// Notes that `node` made this item from these.
+    pub(super) fn descend(&mut self, node: NodeIndex, parents: Vec<Arc<Lineage>>) {
+        self.lineage = Some(Lineage::push(node, self.json.clone(), parents));
     }
+}
+
+/// What is found on the way back to a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ancestor<'a> {
+    /// No way leads there.
+    None,
+    /// The item.
+    One(&'a Arc<Object>),
+    /// More than one item, and nobody knows which is meant.
+    Several,
 }
 
 /// One step of the way that an item came: which node gave what, and what that was made from.
@@ -66,6 +174,8 @@ pub struct Lineage {
     node: NodeIndex,
     json: Arc<Object>,
     parent: Option<Arc<Self>>,
+    /// Further parents, where an item was made from several.
+    others: Vec<Arc<Self>>,
     length: usize,
 }
 
@@ -73,14 +183,22 @@ pub struct Lineage {
 const LINEAGE_STEPS_MAX: usize = 128;
 
 impl Lineage {
-    fn push(node: NodeIndex, json: Arc<Object>, parent: Option<&Arc<Self>>) -> Arc<Self> {
-        let mut parent = parent.cloned();
-        if let Some(long) = parent.as_ref().filter(|parent| parent.length % LINEAGE_STEPS_MAX == 0)
-        {
-            parent = Self::thinned(long);
-        }
-        let length = parent.as_ref().map_or(1, |parent| parent.length + 1);
-        Arc::new(Self { node, json, parent, length })
+    fn push(node: NodeIndex, json: Arc<Object>, parents: Vec<Arc<Self>>) -> Arc<Self> {
+        let mut parents = parents.into_iter().filter_map(|parent| {
+            if parent.length % LINEAGE_STEPS_MAX == 0 {
+                Self::thinned(&parent)
+            } else {
+                Some(parent)
+            }
+        });
+        let parent = parents.next();
+        let others: Vec<Arc<Self>> = parents.collect();
+        let longest = parent.iter().chain(&others).map(|parent| parent.length).max();
+        Arc::new(Self { node, json, parent, others, length: longest.unwrap_or(0) + 1 })
+    }
+
+    fn parents(&self) -> impl Iterator<Item = &Self> {
+        self.parent.iter().chain(&self.others).map(Arc::as_ref)
     }
 
     fn steps(&self) -> impl Iterator<Item = &Self> {
@@ -97,7 +215,8 @@ impl Lineage {
         }
         last.into_iter().rev().fold(None, |parent, step| {
             let length = parent.as_ref().map_or(1, |parent: &Arc<Self>| parent.length + 1);
-            Some(Arc::new(Self { node: step.node, json: step.json.clone(), parent, length }))
+            let (node, json, others) = (step.node, step.json.clone(), Vec::new());
+            Some(Arc::new(Self { node, json, parent, others, length }))
         })
     }
 }
@@ -110,16 +229,20 @@ mod tests {
     fn an_hour_of_loop_keeps_a_short_way_and_finds_the_trigger() {
         let (trigger, wait, play) = (NodeIndex(0), NodeIndex(1), NodeIndex(2));
         let mut item = Item::new(Object::from_iter([("n".into(), Value::from(0))]));
-        item.descend(trigger, None);
+        item.descend(trigger, Vec::new());
         for n in 1..10_000 {
             let before = item.lineage.take();
             item = Item::new(Object::from_iter([("n".into(), Value::from(n))]));
-            item.descend(if n % 2 == 0 { wait } else { play }, before.as_ref());
+            item.descend(if n % 2 == 0 { wait } else { play }, before.into_iter().collect());
         }
 
         assert!(item.lineage.as_ref().unwrap().steps().count() <= LINEAGE_STEPS_MAX);
         let check = |node, n: Option<u64>| {
-            assert_eq!(item.ancestor(node).and_then(|json| json["n"].as_u64()), n);
+            let found = match item.ancestor(node) {
+                Ancestor::One(json) => json["n"].as_u64(),
+                Ancestor::None | Ancestor::Several => None,
+            };
+            assert_eq!(found, n);
         };
         check(trigger, Some(0));
         check(wait, Some(9998));

@@ -1,13 +1,14 @@
 //! What a run remembers of the nodes it has been through, for expressions to look back at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::flow::item::Ancestor;
 use crate::flow::{Branches, Fault, Graph, Item, Node, NodeIndex, Object, RunId};
 
 /// Passes through one node of which the items are kept. A hold-music loop runs for hours, so
 /// older ones are forgotten; expressions ask for the last one as a rule.
-pub const KEPT_RUNS_MAX: usize = 4;
+pub const KEPT_RUNS_MAX: usize = 16;
 
 /// Where the items of a visit came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) struct Source {
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     nodes: Vec<History>,
+    /// What nodes that loop tell of themselves: `$('node').context`.
+    pub(super) contexts: BTreeMap<NodeIndex, Arc<Object>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,7 +34,7 @@ struct History {
 
 impl Memory {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes: vec![History::default(); nodes] }
+        Self { nodes: vec![History::default(); nodes], contexts: BTreeMap::new() }
     }
 
     /// How often a node has given a result: its next pass has this number.
@@ -61,6 +64,16 @@ impl Memory {
     }
 }
 
+/// How a run was started: what `$execution.mode` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// By an event of the world.
+    #[default]
+    Production,
+    /// By hand.
+    Manual,
+}
+
 /// What one visit of a node may look at while its parameters are resolved.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
@@ -68,8 +81,14 @@ pub(super) struct Scope {
     pub(super) graph: Arc<Graph>,
     pub(super) memory: Arc<Memory>,
     pub(super) index: NodeIndex,
+    /// The items of the first input that has any: what `$json` and `$input` mean.
     pub(super) items: Arc<Vec<Item>>,
+    /// The items of every input, where there is more than one.
+    pub(super) inputs: Vec<Arc<Vec<Item>>>,
+    /// Where the items of the first input came from.
     pub(super) source: Option<Source>,
+    /// How the run was started: `manual` or `production`.
+    pub(super) mode: Mode,
     pub(super) pass: u64,
 }
 
@@ -88,11 +107,26 @@ impl Scope {
     /// The JSON that the input item at `item` was made from in the node called `name`.
     pub(super) fn ancestor(&self, name: &str, item: usize) -> Result<&Arc<Object>, Fault> {
         let node = self.find(name)?;
-        let found = self.items.get(item).and_then(|item| item.ancestor(node));
-        found.ok_or_else(|| match self.memory.last(node) {
-            None => not_executed(name),
-            Some(_) => fault(format!("no path leads from this item back to the node '{name}'")),
-        })
+        match self.items.get(item).map_or(Ancestor::None, |item| item.ancestor(node)) {
+            Ancestor::One(json) => Ok(json),
+            Ancestor::Several => {
+                let message = format!("several items of the node '{name}' belong to this one");
+                Err(fault(message))
+            }
+            Ancestor::None => Err(match self.memory.last(node) {
+                None => not_executed(name),
+                Some(_) => fault(format!("no path leads from this item back to the node '{name}'")),
+            }),
+        }
+    }
+
+    /// The items of one input.
+    pub(super) fn input(&self, input: usize) -> &[Item] {
+        match self.inputs.get(input) {
+            Some(items) => items,
+            None if self.inputs.is_empty() && input == 0 => &self.items,
+            None => &[],
+        }
     }
 
     /// What the node called `name` gave on a pass, by default the last one, by the output that
@@ -136,7 +170,7 @@ mod tests {
         assert_eq!(memory.passes(node), 100);
         assert_eq!(memory.last(node).map(|outputs| outputs.len()), Some(99));
         assert_eq!(memory.pass(node, 96).map(|outputs| outputs.len()), Some(96));
-        assert_eq!(memory.pass(node, 95), None);
+        assert_eq!(memory.pass(node, 83), None);
         assert_eq!(memory.pass(node, 100), None);
     }
 }

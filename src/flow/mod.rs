@@ -9,7 +9,10 @@
 
 mod check;
 mod document;
+mod draw;
+mod evaluate;
 mod expr;
+mod frames;
 mod graph;
 mod item;
 mod memory;
@@ -22,11 +25,13 @@ mod tests;
 
 pub use check::check;
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX, Document, WORKFLOWS_MAX, read};
+pub use draw::draw;
+pub use evaluate::{Evaluated, Evaluator};
 pub use expr::Deadline;
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
-pub use item::{Item, Lineage, Object};
-pub use memory::KEPT_RUNS_MAX;
+pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
+pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{Branches, Catalogue, NodeType, Role, Work};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
-pub use run::{Fault, Finished, ITEMS_MAX, STEPS_MAX, WAITING_MAX};
+pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};
 pub use runner::{AskId, Config, Gauges, Input, Output, RunId, Runner};

@@ -8,26 +8,26 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use crate::flow::expr::Scripts;
-use crate::flow::memory::{Memory, Scope, Source};
-use crate::flow::node::parameters;
+use crate::flow::frames::{Arrival, Frame, Frames};
+use crate::flow::memory::{Memory, Mode, Scope, Source};
+use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
-    Branches, Edge, Graph, Item, Lineage, NodeIndex, Object, OnError, Order, Role, RunId, Work,
+    Branches, Graph, Item, Lineage, NodeIndex, Object, OnError, Origin, Paired, Role, RunId, Work,
 };
 
-/// Items a run may handle between two waits. A loop that never waits is caught by it.
+/// Nodes a run may visit between two waits. A loop that never waits is caught by it.
 pub const STEPS_MAX: u32 = 10_000;
+/// Items a run may handle between two waits.
+pub const HANDLED_MAX: u32 = 1_000_000;
 /// Nodes that may wait for their turn in one run.
 pub const WAITING_MAX: usize = 1000;
 /// Items that one node may give at once.
-pub const ITEMS_MAX: usize = 10_000;
+pub const ITEMS_MAX: usize = 100_000;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,21 @@ pub enum Finished {
     Cancelled,
 }
 
+/// What one visit of a node came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visited {
+    /// The node.
+    pub node: NodeIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which of its visits this was, from 0.
+    pub pass: u64,
+    /// What it gave, by output.
+    pub outputs: Arc<Branches>,
+    /// Why it failed, also where the run went on.
+    pub fault: Option<Fault>,
+}
+
 /// Why [`Run::advance`] came back.
 pub(super) enum Step {
     Ask { node: NodeIndex, parameters: Arc<Object>, item: Item },
@@ -80,18 +95,33 @@ pub(super) struct Run {
     id: RunId,
     graph: Arc<Graph>,
     memory: Arc<Memory>,
-    waiting: VecDeque<Frame>,
+    mode: Mode,
+    frames: Frames,
     visit: Option<Visit>,
-    budget: u32,
+    loops: Loops,
+    budget: Budget,
     steps: u64,
+    /// Visits since they were last taken; `None` when nobody wants them.
+    visited: Option<Vec<Visited>>,
+    /// What the node that was visited last gave: the result of a sub-workflow.
+    last: Arc<Branches>,
 }
 
-/// A node that is to be visited, with the items it gets.
+/// What is left of the limits until the next wait.
 #[derive(Debug)]
-struct Frame {
-    node: NodeIndex,
-    outputs: Arc<Branches>,
-    source: Source,
+struct Budget {
+    steps: u32,
+    items: u32,
+}
+
+impl Budget {
+    const FULL: Self = Self { steps: STEPS_MAX, items: HANDLED_MAX };
+
+    fn spend(&mut self, items: usize) -> Option<()> {
+        self.steps = self.steps.checked_sub(1)?;
+        self.items = self.items.checked_sub(u32::try_from(items).ok()?)?;
+        Some(())
+    }
 }
 
 /// The node that is being visited.
@@ -102,6 +132,8 @@ struct Visit {
     next: usize,
     tries: u32,
     outputs: Branches,
+    has_paused: bool,
+    fault: Option<Fault>,
 }
 
 impl Run {
@@ -111,17 +143,26 @@ impl Run {
         graph: Arc<Graph>,
         trigger: NodeIndex,
         mut outputs: Branches,
+        mode: Mode,
+        is_traced: bool,
     ) -> Self {
         if outputs.is_empty() {
             outputs.push(vec![Item::default()]);
         }
-        for item in outputs.iter_mut().flatten() {
-            item.descend(trigger, None);
+        for items in &mut outputs {
+            for (place, item) in items.iter_mut().enumerate() {
+                item.paired = Paired::with(place);
+                item.descend(trigger, Vec::new());
+            }
         }
         let memory = Arc::new(Memory::new(graph.nodes.len()));
-        let waiting = VecDeque::new();
-        let mut run = Self { id, graph, memory, waiting, visit: None, budget: STEPS_MAX, steps: 1 };
-        run.leave(trigger, outputs);
+        let frames = Frames::new(graph.order());
+        let visited = is_traced.then(Vec::new);
+        let (loops, last) = (Loops::default(), Arc::default());
+        let (visit, budget, steps) = (None, Budget::FULL, 1);
+        let mut run =
+            Self { id, graph, memory, mode, frames, visit, loops, budget, steps, visited, last };
+        run.leave(trigger, outputs, None);
         run
     }
 
@@ -135,6 +176,16 @@ impl Run {
         self.steps
     }
 
+    /// What the node that was visited last gave.
+    pub(super) fn last(&self) -> &Branches {
+        &self.last
+    }
+
+    /// Takes what was visited since the last time.
+    pub(super) fn take_visited(&mut self) -> Vec<Visited> {
+        self.visited.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The node that is being visited.
     pub(super) fn here(&self) -> Option<Arc<str>> {
         self.visit.as_ref().map(|visit| visit.scope.node().name.clone())
@@ -146,24 +197,27 @@ impl Run {
             if self.visit.is_none() && !self.enter() {
                 return Step::Ended(Finished::Success);
             }
-            if self.waiting.len() > WAITING_MAX {
+            if self.frames.len() > WAITING_MAX {
                 return self.failed(Fault::new("E-FLOW-WAITING", "too many branches wait"));
             }
             let visit = self.visit.as_mut().expect("a node was entered");
-            let items = u32::try_from(visit.scope.items.len()).unwrap_or(u32::MAX);
-            let Some(budget) = self.budget.checked_sub(items.max(1)) else {
+            if self.budget.spend(visit.scope.items.len()).is_none() {
                 let message = format!("{STEPS_MAX} steps without a wait: the flow spins");
                 return self.failed(Fault::new("E-FLOW-BUDGET", message));
-            };
-            self.budget = budget;
-            let is_world = visit.scope.node().kind.role() == Role::World;
-            let stop = if visit.scope.node().disabled {
-                let outputs = vec![visit.scope.items.to_vec()];
+            }
+            let (node, node_index) = (visit.scope.node(), visit.scope.index);
+            let role = node.kind.role();
+            let stop = if node.disabled {
+                let outputs = vec![visit.scope.input(0).to_vec()];
                 self.finish(outputs)
-            } else if is_world {
-                self.ask(scripts, now_ms)
+            } else if let Some(items) = self.pinned(node_index) {
+                self.finish(vec![items])
             } else {
-                self.perform(scripts, now_ms)
+                match role {
+                    Role::World | Role::Service => self.ask(scripts, now_ms),
+                    Role::Pause => self.pause(scripts, now_ms),
+                    Role::Core | Role::Trigger | Role::Note => self.perform(scripts, now_ms),
+                }
             };
             if let Some(step) = stop {
                 return step;
@@ -173,14 +227,14 @@ impl Run {
 
     /// Takes the world's answer to the last ask.
     pub(super) fn answer(&mut self, answer: Result<Vec<(usize, Item)>, Fault>) -> Option<Step> {
-        self.budget = STEPS_MAX;
+        self.budget = Budget::FULL;
         let visit = self.visit.as_mut().expect("only a visited node asks");
         let given = match answer {
             Ok(given) => given,
             Err(fault) => return self.fail(fault),
         };
         for (output, mut item) in given {
-            item.paired = Some(visit.next);
+            item.paired = Paired::with(visit.next);
             match visit.outputs.get_mut(output) {
                 Some(items) => items.push(item),
                 None => {
@@ -195,33 +249,79 @@ impl Run {
         None
     }
 
-    /// The pause before the next try is over.
+    /// Takes the answer to all items of the visited node at once.
+    pub(super) fn answer_all(&mut self, items: Vec<Item>) -> Option<Step> {
+        self.budget = Budget::FULL;
+        let visit = self.visit.as_mut().expect("only a visited node asks");
+        visit.outputs[0] = items;
+        visit.next = visit.scope.items.len();
+        None
+    }
+
+    /// The items of the visited node.
+    pub(super) fn items(&self) -> &[Item] {
+        self.visit.as_ref().map_or(&[], |visit| &visit.scope.items)
+    }
+
+    /// Whether the visited node is asked for each of its items.
+    pub(super) fn is_asked_by_item(&self) -> bool {
+        self.visit.as_ref().is_none_or(|visit| {
+            visit.scope.node().parameters.get("mode").is_some_and(|mode| mode == "each")
+        })
+    }
+
+    /// The pause is over.
     pub(super) fn resume(&mut self) {
-        self.budget = STEPS_MAX;
+        self.budget = Budget::FULL;
     }
 
     /// Visits the next node that waits; false when none does.
     fn enter(&mut self) -> bool {
-        let Some(Frame { node: index, outputs, source }) = self.waiting.pop_front() else {
-            return false;
+        let graph = self.graph.clone();
+        let (index, inputs, source) = loop {
+            let Some(Frame { node, arrivals }) = self.frames.next(&graph) else { return false };
+            let once = graph.node(node).execute_once;
+            let read = |(input, arrival): (usize, &Option<Arrival>)| {
+                arrival.as_ref().map_or_else(Vec::new, |arrival| {
+                    let count = if once { 1 } else { usize::MAX };
+                    let items = arrival.items().iter().take(count).cloned().enumerate();
+                    let origin = |item| Paired::One(Origin { item, input });
+                    items.map(|(at, item)| Item { paired: origin(at), ..item }).collect()
+                })
+            };
+            let inputs: Vec<Vec<Item>> = arrivals.iter().enumerate().map(read).collect();
+            // A node without any item at all is not performed: its branch ends.
+            if inputs.iter().any(|items| !items.is_empty()) {
+                let first = arrivals.into_iter().next().flatten();
+                break (node, inputs, first.map(|arrival| arrival.source));
+            }
         };
-        let node = self.graph.node(index);
-        let count = if node.execute_once { 1 } else { usize::MAX };
-        let items = outputs[source.output].iter().take(count).cloned().enumerate();
-        let items = items.map(|(place, item)| Item { paired: Some(place), ..item }).collect();
-        let outputs = vec![Vec::new(); node.outputs.len()];
+        let inputs: Vec<Arc<Vec<Item>>> = inputs.into_iter().map(Arc::new).collect();
+        let items = inputs.iter().find(|items| !items.is_empty()).cloned().unwrap_or_default();
+        let node = graph.node(index);
         let scope = Arc::new(Scope {
             run: self.id,
-            graph: self.graph.clone(),
             memory: self.memory.clone(),
             index,
-            items: Arc::new(items),
-            source: Some(source),
+            items,
+            inputs: if node.inputs > 1 { inputs } else { Vec::new() },
+            source,
+            mode: self.mode,
             pass: self.memory.passes(index),
+            graph: self.graph.clone(),
         });
-        self.visit = Some(Visit { scope, next: 0, tries: 0, outputs });
+        let outputs = vec![Vec::new(); node.outputs.len()];
+        self.visit =
+            Some(Visit { scope, next: 0, tries: 0, outputs, has_paused: false, fault: None });
         self.steps += 1;
         true
+    }
+
+    /// What the author has pinned to a node, where that counts.
+    fn pinned(&self, index: NodeIndex) -> Option<Vec<Item>> {
+        let pinned = self.graph.pinned.get(&index).filter(|_| self.mode == Mode::Manual)?;
+        let fresh = |item: &Item| Item { paired: Paired::Unknown, lineage: None, ..item.clone() };
+        Some(pinned.iter().map(fresh).collect())
     }
 
     fn ask(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
@@ -238,11 +338,32 @@ impl Run {
         }
     }
 
+    /// A node that waits: its items go on when the time has come.
+    fn pause(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
+        let visit = self.visit.as_mut().expect("a node is visited");
+        if std::mem::replace(&mut visit.has_paused, true) {
+            let outputs = vec![visit.scope.items.to_vec()];
+            return self.finish(outputs);
+        }
+        let kind = visit.scope.node().kind.clone();
+        let (scope, loops) = (visit.scope.clone(), &mut self.loops);
+        match kind.pause(&mut Work { scope: &scope, scripts, now_ms, loops, is_last_try: true }) {
+            Ok(pause) => Some(Step::Pause(pause)),
+            Err(fault) => self.fail(fault),
+        }
+    }
+
     fn perform(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
         let visit = self.visit.as_ref().expect("a node is visited");
-        let kind = visit.scope.node().kind.clone();
-        match kind.perform(&mut Work { scope: &visit.scope, scripts, now_ms }) {
-            Ok(outputs) => self.finish(outputs),
+        let node = visit.scope.node();
+        let kind = node.kind.clone();
+        let is_last_try = node.retry.is_none_or(|retry| visit.tries + 1 >= retry.tries);
+        let (scope, loops) = (visit.scope.clone(), &mut self.loops);
+        match kind.perform(&mut Work { scope: &scope, scripts, now_ms, loops, is_last_try }) {
+            Ok(outputs) => {
+                drop(scope);
+                self.finish(outputs)
+            }
             Err(fault) => self.fail(fault),
         }
     }
@@ -255,34 +376,55 @@ impl Run {
         if let Some(retry) = node.retry.filter(|retry| visit.tries < retry.tries) {
             return Some(Step::Pause(retry.pause));
         }
-        let output = match node.on_error {
-            OnError::Stop => return Some(self.failed(fault)),
-            OnError::ContinueRegular => 0,
-            OnError::ContinueError => node.outputs.len() - 1,
-        };
-        let is_world = node.kind.role() == Role::World;
-        // n8n gives up all items of a node at once. The world has been asked item by item, and
-        // what it did for the earlier ones is done: only the failed item takes the other way.
-        let failed = if is_world { visit.next..visit.next + 1 } else { 0..visit.scope.items.len() };
+        if node.on_error == OnError::Stop {
+            return Some(self.failed(fault));
+        }
+        let role = node.kind.role();
+        let error_output = node.outputs.len() - 1;
+        if !matches!(role, Role::World | Role::Service) {
+            // What a node could not handle item by item goes on unchanged, as in n8n.
+            let outputs = vec![visit.scope.input(0).to_vec()];
+            visit.fault = Some(fault);
+            return self.finish(outputs);
+        }
+        // The outside has been asked item by item, and what it did for the earlier ones is done:
+        // only the failed item takes the other way.
+        let mut item = visit.scope.items[visit.next].clone();
+        item.paired = Paired::with(visit.next);
+        let mut output = 0;
+        if node.on_error == OnError::ContinueError {
+            let error = if role == Role::World {
+                error_json(&fault, &node.name)
+            } else {
+                fault.message.as_str().into()
+            };
+            item.json_mut().insert("error".to_owned(), error);
+            output = error_output;
+        } else if role == Role::Service {
+            item.json = Arc::new(
+                [("error".to_owned(), fault.message.as_str().into())].into_iter().collect(),
+            );
+        }
         visit.outputs.resize(visit.outputs.len().max(output + 1), Vec::new());
-        for item in &visit.scope.items[failed] {
-            let mut item = item.clone();
-            if node.on_error == OnError::ContinueError {
-                item.json_mut().insert("error".to_owned(), error_json(&fault, &node.name));
-            }
-            visit.outputs[output].push(item);
-        }
-        if is_world {
-            visit.next += 1;
-            visit.tries = 0;
-            return None;
-        }
-        let outputs = std::mem::take(&mut visit.outputs);
-        self.finish(outputs)
+        visit.outputs[output].push(item);
+        visit.fault = Some(fault);
+        visit.next += 1;
+        visit.tries = 0;
+        None
     }
 
     fn failed(&mut self, fault: Fault) -> Step {
-        Step::Ended(Finished::Failed { node: self.here(), fault })
+        let node = self.here();
+        if let (Some(visit), Some(visited)) = (&self.visit, &mut self.visited) {
+            visited.push(Visited {
+                node: visit.scope.index,
+                name: visit.scope.node().name.clone(),
+                pass: visit.scope.pass,
+                outputs: Arc::default(),
+                fault: Some(fault.clone()),
+            });
+        }
+        Step::Ended(Finished::Failed { node, fault })
     }
 
     /// The visited node has given all it will give.
@@ -292,22 +434,26 @@ impl Run {
             let message = format!("{count} items at once, and at most {ITEMS_MAX} are handled");
             return Some(self.failed(Fault::new("E-FLOW-ITEMS", message)));
         }
-        let Visit { scope, .. } = self.visit.take().expect("only a visited node finishes");
+        let Visit { scope, fault, .. } = self.visit.take().expect("only a visited node finishes");
         let node = scope.node();
         let is_empty = outputs.first().is_none_or(Vec::is_empty);
         if node.always_output && is_empty {
-            outputs.resize(outputs.len().max(1), Vec::new());
-            outputs[0].push(Item { paired: Some(0), ..Item::default() });
+            let all = scope.items.iter().flat_map(|item| item.paired.origins()).copied();
+            outputs = vec![vec![Item { paired: Paired::Many(all.collect()), ..Item::default() }]];
         }
-        link(scope.index, &scope.items, &mut outputs);
+        link(&scope, &mut outputs);
         let index = scope.index;
+        let told = self.loops.context(index);
         drop(scope);
-        self.leave(index, outputs);
+        if let Some(context) = told {
+            Arc::make_mut(&mut self.memory).contexts.insert(index, context);
+        }
+        self.leave(index, outputs, fault);
         None
     }
 
     /// Records what a node gave, and lets the nodes wait that it leads to.
-    fn leave(&mut self, index: NodeIndex, outputs: Branches) {
+    fn leave(&mut self, index: NodeIndex, outputs: Branches, fault: Option<Fault>) {
         // No outputs at all: the branch ends, and the node counts as not executed.
         if outputs.is_empty() {
             return;
@@ -315,51 +461,36 @@ impl Run {
         let outputs = Arc::new(outputs);
         let pass = self.memory.passes(index);
         Arc::make_mut(&mut self.memory).record(index, outputs.clone());
-        let graph = self.graph.clone();
-        let node = graph.node(index);
-        let filled = outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
-        let mut next: Vec<(usize, Edge)> = filled
-            .flat_map(|(output, _)| {
-                node.edges.get(output).into_iter().flatten().map(move |edge| (output, *edge))
-            })
-            .collect();
-        if graph.order == Order::V1 {
-            let place = |(_, edge): &(usize, Edge)| graph.node(edge.to).position;
-            next.sort_by(|one, other| {
-                let ((one_x, one_y), (other_x, other_y)) = (place(one), place(other));
-                other_y.total_cmp(&one_y).then(other_x.total_cmp(&one_x))
-            });
+        if let Some(visited) = &mut self.visited {
+            let (name, outputs) = (self.graph.node(index).name.clone(), outputs.clone());
+            visited.push(Visited { node: index, name, pass, outputs, fault });
         }
-        for (output, edge) in next {
-            let source = Source { node: index, output, pass };
-            let frame = Frame { node: edge.to, outputs: outputs.clone(), source };
-            match graph.order {
-                Order::V0 => self.waiting.push_back(frame),
-                Order::V1 => self.waiting.push_front(frame),
-            }
-        }
+        self.last = outputs.clone();
+        self.frames.push(&self.graph, &outputs, |output| Source { node: index, output, pass });
     }
 }
 
 /// Links what a node gave to what it was made from, where that is plain or the node said so.
-fn link(node: NodeIndex, inputs: &[Item], outputs: &mut Branches) {
+fn link(scope: &Scope, outputs: &mut Branches) {
+    let inputs = &scope.items;
+    let keeps = scope.node().kind.keeps_lineage();
     let is_one_to_one = outputs.len() == 1 && outputs[0].len() == inputs.len();
     for items in outputs {
         for (place, item) in items.iter_mut().enumerate() {
-            let obvious = match inputs.len() {
-                1 => Some(0),
-                _ if is_one_to_one => Some(place),
-                _ => None,
+            if item.paired == Paired::Unknown && scope.inputs.is_empty() {
+                match inputs.len() {
+                    1 => item.paired = Paired::with(0),
+                    _ if is_one_to_one => item.paired = Paired::with(place),
+                    _ => {}
+                }
+            }
+            let lineage =
+                |origin: &Origin| scope.input(origin.input).get(origin.item)?.lineage.clone();
+            let parents: Vec<Arc<Lineage>> = match keeps {
+                true => item.lineage.take().into_iter().collect(),
+                false => item.paired.origins().iter().filter_map(lineage).collect(),
             };
-            item.paired = item.paired.or(obvious);
-            let parent: Option<&Arc<Lineage>> =
-                item.paired.and_then(|paired| inputs.get(paired)?.lineage.as_ref());
-            item.descend(node, parent.cloned().as_ref());
+            item.descend(scope.index, parents);
         }
     }
-}
-
-/// What an item that leaves by an error output carries as `error`.
-pub(super) fn error_json(fault: &Fault, node: &str) -> Value {
-    json!({ "code": fault.code, "message": fault.message, "node": node })
 }

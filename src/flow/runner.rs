@@ -1,4 +1,7 @@
 //! The runner: every run of one worker, their asks, their pauses and their ends.
+//!
+//! A node that executes another workflow starts a run within the runner: the world knows only the
+//! run that it started, and gets the asks of all that belong to it under that id.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -6,8 +9,11 @@ use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers};
 use crate::flow::expr::Scripts;
+use crate::flow::node::{self, SubRun};
 use crate::flow::run::{Run, Step};
-use crate::flow::{Branches, Deadline, Fault, Finished, Graph, Item, NodeIndex, Object};
+use crate::flow::{
+    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Visited,
+};
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +89,13 @@ pub enum Output {
         /// The ask.
         ask: AskId,
     },
+    /// A node was visited; only told by a runner that is asked to.
+    Visited {
+        /// The run.
+        run: RunId,
+        /// The visit. Of a workflow that another one executes nothing is told.
+        visited: Visited,
+    },
     /// The run is over.
     Finished {
         /// The run.
@@ -119,7 +132,20 @@ pub struct Runner {
     outputs: VecDeque<Output>,
     asks: u64,
     gauges: Gauges,
+    mode: Mode,
+    is_traced: bool,
+    /// Workflows that others may execute, by id.
+    workflows: BTreeMap<String, Arc<Graph>>,
+    /// Runs that were started here, ever.
+    inner: u64,
+    /// Asks of runs that were started here.
+    inner_asks: BTreeMap<AskId, RunId>,
 }
+
+/// How many workflows may execute one another.
+const DEPTH_MAX: usize = 16;
+/// Ids of runs that were started here have this bit; nobody outside chooses one.
+const INNER: u64 = 1 << 63;
 
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +162,14 @@ struct Running {
     ask: Option<AskId>,
     pause: Option<Armed>,
     expiry: Option<Armed>,
+    /// The run whose node waits for this one.
+    parent: Option<RunId>,
+    /// The run that a node of this one waits for.
+    child: Option<RunId>,
+    /// Under which id the world knows it.
+    root: RunId,
+    depth: usize,
+    is_about_error: bool,
 }
 
 impl Runner {
@@ -144,7 +178,41 @@ impl Runner {
         let gauges = Gauges::default();
         let (runs, timers, outputs) = (BTreeMap::new(), Timers::new(), VecDeque::new());
         let scripts = Scripts::new(rng, None);
-        Self { config, scripts, runs, timers, outputs, asks: 0, gauges }
+        Self {
+            config,
+            scripts,
+            runs,
+            timers,
+            outputs,
+            asks: 0,
+            gauges,
+            mode: Mode::Production,
+            is_traced: false,
+            workflows: BTreeMap::new(),
+            inner: 0,
+            inner_asks: BTreeMap::new(),
+        }
+    }
+
+    /// The same for runs that are started by hand.
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.mode = Mode::Manual;
+        self
+    }
+
+    /// The same, and every visit of a node is told.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.is_traced = true;
+        self
+    }
+
+    /// The same with workflows that others may execute, and be told of errors.
+    #[must_use]
+    pub fn with_workflows<'a>(mut self, graphs: impl Iterator<Item = &'a Arc<Graph>>) -> Self {
+        self.workflows.extend(graphs.map(|graph| (graph.id().to_owned(), graph.clone())));
+        self
     }
 
     /// The same with a deadline for each evaluation of an expression. Without one, scripts are
@@ -162,7 +230,7 @@ impl Runner {
                 self.on_start(run, graph, trigger, outputs, now);
             }
             Input::Answer { run, ask, answer } => self.on_answer(run, ask, answer, now),
-            Input::Cancel { run } => self.end(run, Finished::Cancelled),
+            Input::Cancel { run } => self.end(run, Finished::Cancelled, now),
         }
     }
 
@@ -181,7 +249,7 @@ impl Runner {
                     running.expiry = None;
                     let node = running.run.here();
                     let fault = Fault::new("E-FLOW-TIMEOUT", "the run lasted too long");
-                    self.end(id, Finished::Failed { node, fault });
+                    self.end(id, Finished::Failed { node, fault }, now);
                 }
             }
         }
@@ -219,9 +287,28 @@ impl Runner {
             self.outputs.push_back(Output::Finished { run: id, outcome, steps: 0 });
             return;
         }
+        self.begin(id, graph, trigger, outputs, None, now);
+    }
+
+    fn begin(
+        &mut self,
+        id: RunId,
+        graph: Arc<Graph>,
+        trigger: NodeIndex,
+        outputs: Branches,
+        parent: Option<RunId>,
+        now: Tick,
+    ) {
         let expiry = graph.timeout().map(|limit| self.timers.arm(now + limit, Wake::Expire(id)));
-        let run = Run::start(id, graph, trigger, outputs);
-        self.runs.insert(id, Running { run, ask: None, pause: None, expiry });
+        let is_traced = self.is_traced && id.0 & INNER == 0;
+        let is_about_error = node::is_error_trigger(graph.node(trigger));
+        let run = Run::start(id, graph, trigger, outputs, self.mode, is_traced);
+        let above = parent.and_then(|parent| self.runs.get(&parent));
+        let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
+        let (ask, pause, child) = (None, None, None);
+        let running =
+            Running { run, ask, pause, expiry, parent, child, root, depth, is_about_error };
+        self.runs.insert(id, running);
         self.drive(id, now);
     }
 
@@ -232,6 +319,7 @@ impl Runner {
         answer: Result<Vec<(usize, Item)>, Fault>,
         now: Tick,
     ) {
+        let id = self.inner_asks.remove(&ask).unwrap_or(id);
         let Some(running) = self.runs.get_mut(&id).filter(|running| running.ask == Some(ask))
         else {
             self.gauges.late += 1;
@@ -253,33 +341,149 @@ impl Runner {
 
     fn on_step(&mut self, id: RunId, step: Step, now: Tick) {
         let running = self.runs.get_mut(&id).expect("only a live run steps");
+        for visited in running.run.take_visited() {
+            self.outputs.push_back(Output::Visited { run: id, visited });
+        }
         match step {
             Step::Ask { node, parameters, item } => {
+                let asking = running.run.graph().node(node);
+                if node::is_execute_workflow(asking) {
+                    return self.execute(id, &parameters, item, now);
+                }
                 let ask = AskId(self.asks);
                 self.asks += 1;
                 running.ask = Some(ask);
-                let asking = running.run.graph().node(node);
                 let (name, kind) = (asking.name.clone(), asking.kind.name());
-                let asked = Output::Ask { run: id, ask, node, name, kind, parameters, item };
+                let root = running.root;
+                if root != id {
+                    self.inner_asks.insert(ask, id);
+                }
+                let asked = Output::Ask { run: root, ask, node, name, kind, parameters, item };
                 self.outputs.push_back(asked);
             }
             Step::Pause(pause) => {
                 running.pause = Some(self.timers.arm(now + pause, Wake::Resume(id)));
             }
-            Step::Ended(outcome) => self.end(id, outcome),
+            Step::Ended(outcome) => self.end(id, outcome, now),
+        }
+    }
+
+    /// A node executes another workflow, or its own.
+    fn execute(&mut self, id: RunId, parameters: &Object, item: Item, now: Tick) {
+        let running = self.runs.get(&id).expect("only a live run executes");
+        let wanted = SubRun::read(parameters);
+        let found = wanted.and_then(|wanted| {
+            let graph = wanted.graph(running.run.graph(), &self.workflows)?;
+            let trigger = node::sub_trigger(&graph)?;
+            match running.depth < DEPTH_MAX && self.runs_left() {
+                true => Ok((wanted, graph, trigger)),
+                false => Err(Fault::new("E-FLOW-RUNS", "too many workflows execute one another")),
+            }
+        });
+        let running = self.runs.get_mut(&id).expect("only a live run executes");
+        let (wanted, graph, trigger) = match found {
+            Ok(found) => found,
+            Err(fault) => return self.answer_run(id, Err(fault), now),
+        };
+        let items = if wanted.is_each { vec![item] } else { running.run.items().to_vec() };
+        let given = items.iter().map(|item| wanted.given(item)).collect();
+        self.inner += 1;
+        let child = RunId(INNER | self.inner);
+        self.gauges.started += 1;
+        if wanted.waits {
+            running.child = Some(child);
+            self.begin(child, graph, trigger, vec![given], Some(id), now);
+        } else {
+            self.answer_run(id, Ok(items), now);
+            self.begin(child, graph, trigger, vec![given], None, now);
+        }
+    }
+
+    fn runs_left(&self) -> bool {
+        self.runs.len() < self.config.runs_max
+    }
+
+    /// Answers a node that executed a workflow.
+    fn answer_run(&mut self, id: RunId, answer: Result<Vec<Item>, Fault>, now: Tick) {
+        let Some(running) = self.runs.get_mut(&id) else { return };
+        running.child = None;
+        let is_each = running.run.is_asked_by_item();
+        let answered = match answer {
+            Ok(items) if is_each => {
+                running.run.answer(Ok(items.into_iter().map(|item| (0, item)).collect()))
+            }
+            Ok(items) => running.run.answer_all(items),
+            Err(fault) => running.run.answer(Err(fault)),
+        };
+        match answered {
+            Some(step) => self.on_step(id, step, now),
+            None => self.drive(id, now),
         }
     }
 
     /// Ends a run with everything that is open; one that is gone already is no error.
-    fn end(&mut self, id: RunId, outcome: Finished) {
+    fn end(&mut self, id: RunId, outcome: Finished, now: Tick) {
         let Some(mut running) = self.runs.remove(&id) else { return };
+        for visited in running.run.take_visited() {
+            self.outputs.push_back(Output::Visited { run: id, visited });
+        }
         self.timers.clear_slot(&mut running.pause);
         self.timers.clear_slot(&mut running.expiry);
+        if let Some(child) = running.child.and_then(|child| self.runs.get_mut(&child)) {
+            child.parent = None;
+        }
+        if let Some(child) = running.child {
+            self.end(child, Finished::Cancelled, now);
+        }
         if let Some(ask) = running.ask {
-            self.outputs.push_back(Output::Withdraw { run: id, ask });
+            self.inner_asks.remove(&ask);
+            self.outputs.push_back(Output::Withdraw { run: running.root, ask });
         }
         self.gauges.failed += u64::from(matches!(outcome, Finished::Failed { .. }));
         let steps = running.run.steps();
-        self.outputs.push_back(Output::Finished { run: id, outcome, steps });
+        if id.0 & INNER == 0 {
+            let outcome = outcome.clone();
+            self.outputs.push_back(Output::Finished { run: id, outcome, steps });
+        }
+        match (running.parent, &outcome) {
+            (Some(parent), Finished::Success) => {
+                let items = running.run.last().first().cloned().unwrap_or_default();
+                let items = items.into_iter().map(node::without_origin).collect();
+                self.answer_run(parent, Ok(items), now);
+            }
+            (Some(parent), Finished::Failed { fault, .. }) => {
+                self.answer_run(parent, Err(fault.clone()), now);
+            }
+            (Some(parent), Finished::Cancelled) => {
+                let fault = Fault::new("E-FLOW-CANCELLED", "the workflow was cancelled");
+                self.answer_run(parent, Err(fault), now);
+            }
+            (None, Finished::Failed { node, fault }) => {
+                if self.mode == Mode::Production && !running.is_about_error {
+                    self.tell_error(id, running.run.graph(), node.as_deref(), fault, now);
+                }
+            }
+            (None, Finished::Success | Finished::Cancelled) => {}
+        }
+    }
+
+    /// Starts the workflow that wants to know of errors of this one.
+    fn tell_error(
+        &mut self,
+        id: RunId,
+        graph: &Arc<Graph>,
+        node: Option<&str>,
+        fault: &Fault,
+        now: Tick,
+    ) {
+        let other = graph.error_workflow().and_then(|id| self.workflows.get(id));
+        let told = other.unwrap_or(graph).clone();
+        let trigger = told.triggers().find(|(_, node)| node::is_error_trigger(node));
+        let Some((trigger, _)) = trigger.filter(|_| self.runs_left()) else { return };
+        let item = Item::new(node::error_payload(id, graph, node, fault));
+        self.inner += 1;
+        let run = RunId(INNER | self.inner);
+        self.gauges.started += 1;
+        self.begin(run, told, trigger, vec![vec![item]], None, now);
     }
 }

@@ -129,6 +129,7 @@ impl World {
                     format!("{name}{} {json}", say.unwrap_or_default())
                 }
                 Output::Withdraw { .. } => "withdrawn".to_owned(),
+                Output::Visited { visited, .. } => format!("visited {}", visited.name),
                 Output::Finished { outcome: Finished::Success, .. } => "success".to_owned(),
                 Output::Finished { outcome: Finished::Cancelled, .. } => "cancelled".to_owned(),
                 Output::Finished { outcome: Finished::Failed { node, fault }, .. } => {

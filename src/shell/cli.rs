@@ -2,16 +2,17 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::call::node;
 use crate::config::{self, RtpRange, Settings};
-use crate::flow::Severity;
+use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{demo, serve};
+use crate::shell::{demo, run, serve};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -45,6 +46,26 @@ Examples:
   ringback check flows/*.json
   ringback check export.json --format json | jq '.[].code'")]
     Check(CheckArgs),
+    /// Runs a flow from its manual trigger without telephony, and prints what each node gave.
+    #[command(after_help = "Waits are over at once, by a clock of the run's own. The output is
+{\"status\", \"order\": [names], \"runs\": {name: [{\"outputs\": [[item, …], …]}, …]}, \"error\"?};
+the exit code is 1 when the run failed.
+
+Examples:
+  ringback run flow.json
+  ringback run flow.json --items items.json --node Start --trace
+  ringback run main.json helper.json                    helper.json may be executed by main.json")]
+    Run(RunArgs),
+    /// Evaluates an expression, and prints its type and value as JSON.
+    #[command(after_help = "Examples:
+  ringback eval '{{ $json.name.toUpperCase() }}' --items items.json
+  ringback eval '$now.plus({ days: 1 }).toISODate()' --zone Europe/Berlin
+  echo '{\"expr\": \"{{ $json.a + 1 }}\", \"items\": [{\"a\": 1}], \"item\": 0}' | ringback eval --batch")]
+    Eval(EvalArgs),
+    /// Draws a flow as its author laid it out.
+    #[command(after_help = "Example:
+  ringback draw flows/queue-callback.json -o flow.svg")]
+    Draw(DrawArgs),
     /// Plays a call, a queue and its callbacks with servers and phones on loopback, with proof.
     #[command(
         after_help = "It takes about a minute: the acts run at the same time, on servers of their own. Each shows what
@@ -93,6 +114,50 @@ struct CheckArgs {
     prompts: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A workflow export, and those of workflows that it executes.
+    #[arg(required = true)]
+    flows: Vec<PathBuf>,
+    /// What the trigger gives: a JSON list of items, or of plain objects.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+    /// The node that the run begins with; the manual trigger when not given.
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Tells each visit of a node on standard error.
+    #[arg(long)]
+    trace: bool,
+}
+
+#[derive(Debug, Args)]
+struct EvalArgs {
+    /// The expression: text with {{ code }}, or code alone.
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    expression: Option<String>,
+    /// The items of the input: a JSON list of items, or of plain objects.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+    /// The item that is the current one, from 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    item: usize,
+    /// Reads {"expr", "items", "item"} from each line of standard input, and answers each.
+    #[arg(long)]
+    batch: bool,
+    /// The time zone of the workflow, an IANA name.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct DrawArgs {
+    /// A workflow export.
+    flow: PathBuf,
+    /// The SVG file; standard output when not given.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// Like a compiler's, for people.
@@ -126,6 +191,13 @@ pub fn run() -> ExitCode {
             }
         }
         Word::Check(arguments) => run_check(&arguments),
+        Word::Run(RunArgs { flows, items, node, trace }) => {
+            run::run(&run::Order { flows, items, node, is_traced: trace })
+        }
+        Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
+            run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())
+        }
+        Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Demo(arguments) => {
             start_log("warn");
             demo::run(&arguments.flow, &arguments.queue_flow, &arguments.prompts)
@@ -164,6 +236,26 @@ fn run_check(arguments: &CheckArgs) -> ExitCode {
         }
     }
     if checked.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn run_draw(path: &Path, output: Option<&Path>) -> ExitCode {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return complain(&format!("cannot read {}: {error}", path.display())),
+    };
+    let documents = match flow::read(&text, &path.display().to_string()) {
+        Ok(documents) => documents,
+        Err(problem) => return complain(&problem.to_string()),
+    };
+    let drawing = flow::draw(&documents[0], &node::catalogue());
+    let Some(output) = output else {
+        say(&drawing);
+        return ExitCode::SUCCESS;
+    };
+    match std::fs::write(output, drawing) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("cannot write {}: {error}", output.display())),
+    }
 }
 
 fn summary(checked: &Checked) -> String {

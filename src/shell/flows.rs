@@ -18,14 +18,22 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// The deadline of a script, by the clock of this thread.
 #[derive(Debug)]
-struct ClockDeadline {
+pub(super) struct ClockDeadline {
     clock: Clock,
+    limit: Duration,
     until: Cell<Tick>,
+}
+
+impl ClockDeadline {
+    /// At most so long for one evaluation.
+    pub(super) fn new(clock: Clock, limit: Duration) -> Self {
+        Self { clock, limit, until: Cell::new(Tick::ZERO) }
+    }
 }
 
 impl flow::Deadline for ClockDeadline {
     fn arm(&self) {
-        self.until.set(self.clock.now() + SCRIPT_MAX);
+        self.until.set(self.clock.now() + self.limit);
     }
 
     fn is_past(&self) -> bool {
@@ -40,7 +48,7 @@ pub(super) fn run(
     runner: Runner,
     clock: Clock,
 ) {
-    let deadline = ClockDeadline { clock, until: Cell::new(Tick::ZERO) };
+    let deadline = ClockDeadline::new(clock, SCRIPT_MAX);
     let mut runner = runner.with_deadline(Rc::new(deadline));
     loop {
         let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));

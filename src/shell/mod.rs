@@ -17,6 +17,7 @@ mod media;
 mod phone;
 mod poller;
 mod quota;
+mod run;
 mod server;
 mod signalling;
 mod store;

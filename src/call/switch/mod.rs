@@ -393,6 +393,7 @@ impl Switch {
                 let ask = Ask { key, node: name, parameters, item };
                 self.perform(ask, now);
             }
+            flow::Output::Visited { .. } => {}
             flow::Output::Withdraw { run, ask } => self.withdraw(AskRef { run, ask }, now),
             flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome),
         }

@@ -10,7 +10,7 @@ use rquickjs::context::intrinsic::{
     Date, Eval, Json, MapSet, Promise, Proxy, RegExp, RegExpCompiler, TypedArrays,
 };
 use rquickjs::function::{Args, Function};
-use rquickjs::{Context, Ctx, Error, Exception, Persistent, Runtime};
+use rquickjs::{Context, Ctx, Error, Exception, Persistent, Runtime, Type};
 use serde_json::Value;
 
 use crate::base::Rng;
@@ -64,10 +64,13 @@ pub(super) struct Engine {
     scripts: HashMap<Arc<str>, Persistent<Function<'static>>>,
     begin: Persistent<Function<'static>>,
     text: Persistent<Function<'static>>,
+    name_kind: Persistent<Function<'static>>,
     context: Context,
     _runtime: Runtime,
     desk: Rc<Desk>,
     meter: Rc<Meter>,
+    /// What the last value was to JavaScript.
+    kind: &'static str,
 }
 
 /// What an evaluation came to.
@@ -107,20 +110,23 @@ impl Engine {
         )>(&runtime)?;
         let rng = RefCell::new(rng);
         let desk = Rc::new(Desk { current: RefCell::default(), fault: RefCell::default(), rng });
-        let (begin, text) = context.with(|ctx| {
+        let (begin, text, name_kind) = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
             let tools: rquickjs::Object<'_> = prelude.call((host,))?;
             let (begin, text): (Function<'_>, Function<'_>) =
                 (tools.get("begin")?, tools.get("text")?);
-            Ok::<_, Error>((Persistent::save(&ctx, begin), Persistent::save(&ctx, text)))
+            let name_kind: Function<'_> = tools.get("kind")?;
+            let save = |function| Persistent::save(&ctx, function);
+            Ok::<_, Error>((save(begin), save(text), save(name_kind)))
         })?;
         let meter =
             Rc::new(Meter { interrupts: Cell::new(0), is_over: Cell::new(false), deadline });
         let asked = meter.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
         let scripts = HashMap::new();
-        Ok(Self { scripts, begin, text, context, _runtime: runtime, desk, meter })
+        let kind = "undefined";
+        Ok(Self { scripts, begin, text, name_kind, context, _runtime: runtime, desk, meter, kind })
     }
 
     /// Compiles a script, unless it is compiled already.
@@ -147,11 +153,17 @@ impl Engine {
         Ok(())
     }
 
+    /// What the last value that was no text was to JavaScript.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// Evaluates a compiled script; as text, it is what the script leaves in the middle of a text.
     pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
         let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
         *self.desk.current.borrow_mut() = Some(current);
         self.meter.arm();
+        let mut kind = "undefined";
         let outcome = self.context.with(|ctx| {
             let begin = self.begin.clone().restore(&ctx)?;
             begin.call::<_, ()>(())?;
@@ -159,6 +171,7 @@ impl Engine {
                 Err(Error::Exception) => return Ok(self.exception(&ctx)),
                 called => called?,
             };
+            kind = self.kind_of(&ctx, &value).unwrap_or(kind);
             let value =
                 if is_text { self.text.clone().restore(&ctx)?.call((value,)) } else { Ok(value) };
             match value.and_then(|value| host::from_js(&ctx, value)) {
@@ -166,6 +179,7 @@ impl Engine {
                 converted => converted,
             }
         });
+        self.kind = kind;
         *self.desk.current.borrow_mut() = None;
         let fault = self.desk.fault.borrow_mut().take();
         match (outcome, fault) {
@@ -175,6 +189,35 @@ impl Engine {
             (Ok(outcome), None) => outcome,
             (Err(_), None) => Outcome::Broken(limit("the script engine failed")),
         }
+    }
+
+    fn kind_of<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        value: &rquickjs::Value<'js>,
+    ) -> rquickjs::Result<&'static str> {
+        const NAMED: [&str; 4] = ["date", "dateTime", "duration", "interval"];
+        Ok(match value.type_of() {
+            Type::Undefined | Type::Uninitialized => "undefined",
+            Type::Null => "null",
+            Type::Bool => "boolean",
+            Type::Int | Type::Float => "number",
+            Type::String => "string",
+            Type::Symbol => "symbol",
+            Type::BigInt => "bigint",
+            Type::Array => "array",
+            Type::Constructor
+            | Type::Function
+            | Type::Promise
+            | Type::Exception
+            | Type::Proxy
+            | Type::Object
+            | Type::Module
+            | Type::Unknown => {
+                let name: String = self.name_kind.clone().restore(ctx)?.call((value.clone(),))?;
+                NAMED.into_iter().find(|known| *known == name).unwrap_or("object")
+            }
+        })
     }
 
     /// What an exception means: swallowed as n8n swallows it, or the end of this engine.

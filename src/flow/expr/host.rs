@@ -7,7 +7,7 @@ use rquickjs::{Array, Ctx, Error, Exception, Object};
 use serde_json::Value;
 
 use crate::flow::expr::engine::{Current, Desk, Outcome};
-use crate::flow::{Fault, Item};
+use crate::flow::{Fault, Item, Mode};
 
 /// Which of several items is asked for.
 const FIRST: i32 = 1;
@@ -126,6 +126,11 @@ fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs
         Function::new(ctx.clone(), get)
     };
     host.set("name", text(|current| current.scope.node().name.to_string())?)?;
+    let mode = |current: &Current| match current.scope.mode {
+        Mode::Manual => "test".to_owned(),
+        Mode::Production => "production".to_owned(),
+    };
+    host.set("mode", text(mode)?)?;
     host.set("run", text(|current| current.scope.run.0.to_string())?)?;
     let of = desk.clone();
     let workflow = move |ctx: Ctx<'js>, which: i32| -> rquickjs::Result<String> {

@@ -21,7 +21,7 @@ use engine::{Engine, Outcome};
 use path::{Found, Path};
 
 use crate::base::Rng;
-use crate::flow::{Fault, Object};
+use crate::flow::{Evaluated, Fault, Object};
 
 /// The scripts of one runner, and the engine for those that need one.
 pub(super) struct Scripts {
@@ -115,6 +115,37 @@ impl Scripts {
             | Value::String(_)
             | Value::Array(_) => unreachable!("the parameters of a node are an object"),
         }
+    }
+
+    /// Compiles the text of one expression, without its `=`.
+    pub(super) fn compile_text(&mut self, text: &str, compiled: &mut Compiled) -> Plan {
+        self.plan_expression(text, "", compiled)
+    }
+
+    /// Resolves one expression and tells the type that JavaScript sees.
+    pub(super) fn evaluate(&mut self, plan: &Plan, current: &Current) -> Result<Evaluated, Fault> {
+        let value = match plan {
+            Plan::Typed(script) => match self.by_path(script, current)? {
+                Some(value) => value,
+                None => {
+                    let (kind, value) = self.described(script, current)?;
+                    return Ok(Evaluated { kind, value });
+                }
+            },
+            Plan::Constant(_) | Plan::List(_) | Plan::Object(_) | Plan::Text(_) => {
+                Some(self.value(plan, current)?)
+            }
+        };
+        let kind = match &value {
+            None => "undefined",
+            Some(Value::Null) => "null",
+            Some(Value::Bool(_)) => "boolean",
+            Some(Value::Number(_)) => "number",
+            Some(Value::String(_)) => "string",
+            Some(Value::Array(_)) => "array",
+            Some(Value::Object(_)) => "object",
+        };
+        Ok(Evaluated { kind, value: value.unwrap_or(Value::Null) })
     }
 
     /// Whether a text matches a pattern, bare or as `/pattern/flags`. A pattern that is none
@@ -258,14 +289,31 @@ impl Scripts {
 
     /// The value of a script; `None` is undefined.
     fn typed(&mut self, script: &Script, current: &Current) -> Result<Option<Value>, Fault> {
-        if let Some(path) = &script.path {
-            match path.find(&current.scope, current.item)? {
-                Found::Value(value) => return Ok(Some(value)),
-                Found::Undefined => return Ok(None),
-                Found::Script => {}
-            }
+        match self.by_path(script, current)? {
+            Some(value) => Ok(value),
+            None => self.run(script, false, current),
         }
-        self.run(script, false, current)
+    }
+
+    /// What a plain path leads to: `Some(None)` is undefined, `None` what only a script knows.
+    fn by_path(&self, script: &Script, current: &Current) -> Result<Option<Option<Value>>, Fault> {
+        let Some(path) = &script.path else { return Ok(None) };
+        Ok(match path.find(&current.scope, current.item)? {
+            Found::Value(value) => Some(Some(value)),
+            Found::Undefined => Some(None),
+            Found::Script => None,
+        })
+    }
+
+    /// Type and value of a script.
+    fn described(
+        &mut self,
+        script: &Script,
+        current: &Current,
+    ) -> Result<(&'static str, Value), Fault> {
+        let value = self.run(script, false, current)?;
+        let kind = self.engine.as_ref().map_or("undefined", Engine::kind);
+        Ok((kind, value.unwrap_or(Value::Null)))
     }
 
     /// What a script leaves in the middle of a text.

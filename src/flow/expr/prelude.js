@@ -155,7 +155,7 @@
       get name() { return host.workflow(1); },
       active: true,
     },
-    $execution: { get id() { return host.run(); }, mode: 'production' },
+    $execution: { get id() { return host.run(); }, get mode() { return host.mode(); } },
     $prevNode: {
       get name() { return host.previous(0); },
       get outputIndex() { return host.previous(1); },
@@ -228,6 +228,10 @@
   const join = Array.prototype.join;
   const tools = {
     begin() { store = {}; isWhole = false; },
+    kind(value) {
+      if (value instanceof NativeDate) return 'date';
+      return value instanceof Moment ? 'dateTime' : 'object';
+    },
     text(value) { return value || value === 0 || value === false ? apply(join, [value], ['']) : ''; },
   };
 

@@ -21,7 +21,7 @@ fn current(json: Value) -> Current {
     let graph = graph(&nodes, &[("start", 0, "call"), ("call", 1, "here"), ("here", 0, "later")]);
     let mut given: Item = item(json!({"legId": "leg-1", "deep": {"list": [1, "two"]}}));
     let call = graph.find("call").unwrap();
-    given.descend(call, None);
+    given.descend(call, Vec::new());
     let mut memory = Memory::new(graph.nodes().count());
     memory.record(call, Arc::new(vec![vec![], vec![given.clone()]]));
     let input = Item { lineage: given.lineage.clone(), ..item(json) };
@@ -31,6 +31,8 @@ fn current(json: Value) -> Current {
         graph,
         memory: Arc::new(memory),
         items: Arc::new(vec![input]),
+        inputs: Vec::new(),
+        mode: crate::flow::Mode::Production,
         source: Some(crate::flow::memory::Source { node: NodeIndex(1), output: 1, pass: 0 }),
         pass: 3,
     };

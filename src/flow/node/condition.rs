@@ -325,7 +325,7 @@ const fn type_of(value: &Value) -> &'static str {
 
 /// Milliseconds since the epoch of an ISO 8601 text or of a number that is that already. A text
 /// without an offset is UTC.
-fn moment(value: &Value) -> Option<i64> {
+pub(super) fn moment(value: &Value) -> Option<i64> {
     if let Some(ms) = value.as_f64() {
         return Some(ms as i64);
     }

@@ -1,23 +1,32 @@
 //! Node types: what a type of node says about itself, and the catalogue of those known.
 
 mod condition;
+mod error_trigger;
+mod execute_workflow;
 mod if_else;
 mod limit;
+mod loops;
 mod manual_trigger;
 mod no_op;
 mod set;
 mod sticky_note;
 mod stop_and_error;
 mod switch;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::flow::expr::{Current, Scripts};
 use crate::flow::memory::Scope;
 use crate::flow::problem::nearest;
-use crate::flow::run::error_json;
-use crate::flow::{Fault, Findings, Item, Object, OnError};
+use crate::flow::{Fault, Findings, Item, NodeIndex, Object, OnError, Paired};
+pub(super) use error_trigger::{error_payload, is_error_trigger};
+pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
+use loops::Batches;
 
 /// The items that a node gives, by output.
 pub type Branches = Vec<Vec<Item>>;
@@ -29,8 +38,12 @@ pub enum Role {
     Trigger,
     /// Performed here, at once, by [`NodeType::perform`].
     Core,
-    /// Performed by the world, item after item, by an ask and its answer.
+    /// Performed by the world of telephony, item after item, by an ask and its answer.
     World,
+    /// Performed by other parts of the server, item after item, by an ask and its answer.
+    Service,
+    /// Hands its items on after a while that [`NodeType::pause`] tells.
+    Pause,
     /// A remark on the canvas; nothing is performed.
     Note,
 }
@@ -56,6 +69,24 @@ pub trait NodeType: Send + Sync {
         let _ = (version, parameters, report);
     }
 
+    /// Whether items that leave it came the way that they know themselves, not from its input:
+    /// a loop gives at its end what it was given on many visits.
+    fn keeps_lineage(&self) -> bool {
+        false
+    }
+
+    /// How many inputs it has.
+    fn inputs(&self, version: f64, parameters: &Object) -> usize {
+        let _ = (version, parameters);
+        1
+    }
+
+    /// How many of its inputs have to have items before it can be performed.
+    fn inputs_needed(&self, version: f64, parameters: &Object) -> usize {
+        let _ = (version, parameters);
+        1
+    }
+
     /// Labels of its outputs in order, without the error output. Parameters are unresolved.
     fn outputs(&self, version: f64, parameters: &Object) -> Vec<String> {
         let _ = (version, parameters);
@@ -72,6 +103,12 @@ pub trait NodeType: Send + Sync {
     fn perform(&self, work: &mut Work<'_>) -> Result<Branches, Fault> {
         Ok(vec![work.items().to_vec()])
     }
+
+    /// How long a [`Role::Pause`] node waits.
+    fn pause(&self, work: &mut Work<'_>) -> Result<Duration, Fault> {
+        let _ = work;
+        Ok(Duration::ZERO)
+    }
 }
 
 /// What a core node is performed with.
@@ -79,6 +116,27 @@ pub struct Work<'a> {
     pub(super) scope: &'a Arc<Scope>,
     pub(super) scripts: &'a mut Scripts,
     pub(super) now_ms: i64,
+    pub(super) loops: &'a mut Loops,
+    /// A failure now is for good.
+    pub(super) is_last_try: bool,
+}
+
+/// What nodes keep from one visit to the next within a run.
+#[derive(Debug, Default)]
+pub(super) struct Loops {
+    pub(super) batches: BTreeMap<NodeIndex, Batches>,
+}
+
+impl Loops {
+    /// What a node tells of itself to expressions.
+    pub(super) fn context(&self, node: NodeIndex) -> Option<Arc<Object>> {
+        self.batches.get(&node).map(|batches| Arc::new(batches.context()))
+    }
+}
+
+/// What an item that leaves a telephony node by its error output carries as `error`.
+pub(super) fn error_json(fault: &Fault, node: &str) -> Value {
+    json!({ "code": fault.code, "message": fault.message, "node": node })
 }
 
 impl Work<'_> {
@@ -166,7 +224,7 @@ impl Work<'_> {
     fn give_up(&self, branches: &mut Branches, fault: Fault, index: usize) -> Result<(), Fault> {
         let node = self.scope.node();
         // A node that is tried again is tried as a whole.
-        if node.retry.is_some() {
+        if !self.is_last_try {
             return Err(fault);
         }
         match node.on_error {
@@ -177,7 +235,8 @@ impl Work<'_> {
             }
             OnError::ContinueError => {
                 let mut item = self.items()[index].clone();
-                item.json_mut().insert("error".to_owned(), error_json(&fault, &node.name));
+                item.paired = Paired::with(index);
+                item.json_mut().insert("error".to_owned(), fault.message.into());
                 branches[node.outputs.len() - 1].push(item);
             }
         }
@@ -212,15 +271,20 @@ impl Catalogue {
     /// The core types.
     pub fn core() -> Self {
         Self { types: BTreeMap::new() }.with(vec![
+            Box::new(error_trigger::ErrorTrigger),
+            Box::new(execute_workflow::ExecuteWorkflow),
+            Box::new(execute_workflow::ExecuteWorkflowTrigger),
             Box::new(if_else::If),
             Box::new(if_else::Filter),
             Box::new(limit::Limit),
+            Box::new(loops::SplitInBatches),
             Box::new(manual_trigger::ManualTrigger),
             Box::new(no_op::NoOp),
             Box::new(set::Set),
             Box::new(sticky_note::StickyNote),
             Box::new(stop_and_error::StopAndError),
             Box::new(switch::Switch),
+            Box::new(wait::Wait),
         ])
     }
 

@@ -1,0 +1,142 @@
+//! Workflows and expressions as n8n users write them, through the real program, with what they
+//! should come to. Expected values are those of the documentation; those of plain JavaScript are
+//! Node.js's.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::story::root;
+
+/// Runs the program with this on its standard input; its standard output.
+fn ringback(words: &[&str], input: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+    command.args(words).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::Builder::new().spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.unwrap().join();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("sip-test/compat").join(folder)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.to_str().unwrap().ends_with(ending)).collect();
+    paths.sort();
+    paths
+}
+
+fn read(path: &PathBuf) -> Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Each file is a list of cases; a case is `[expression, expected]` or
+/// `[expression, expected, items]`. Expected is the value, or `{"error": part of the message}`.
+#[test]
+fn expressions_come_to_what_is_documented() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for path in files("", ".json") {
+        let file = read(&path);
+        let zone = file["zone"].as_str().unwrap_or("UTC");
+        let standard = &file["items"];
+        let cases = file["cases"].as_array().unwrap();
+        let lines = cases.iter().map(|case| {
+            let items = case.get(2).unwrap_or(standard);
+            format!("{}\n", json!({ "expr": case[0], "items": items, "item": 0 }))
+        });
+        let answers = ringback(&["eval", "--batch", "--zone", zone], &lines.collect::<String>());
+        let answers: Vec<Value> =
+            answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(answers.len(), cases.len(), "{}", path.display());
+        for (case, answer) in cases.iter().zip(answers) {
+            count += 1;
+            let is_right = match case[1].get("error") {
+                Some(part) => answer["error"]
+                    .as_str()
+                    .is_some_and(|error| error.contains(part.as_str().unwrap_or_default())),
+                None => match case[1].get("$type") {
+                    Some(kind) => answer["type"] == *kind,
+                    None => answer.get("error").is_none() && answer["value"] == case[1],
+                },
+            };
+            if !is_right {
+                let name = path.file_name().unwrap().display();
+                wrong.push(format!("{name}: {}\n  is     {answer}\n  not    {}", case[0], case[1]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count > 10, "only {count} cases were found");
+}
+
+/// Each file is `{"workflow", "items"?, "expected": {"order"?, "status"?, "json": {node: [[[…]]]}}}`:
+/// of each node that is named, the JSON of each item of each output of each run.
+#[test]
+fn workflows_run_as_documented() {
+    let mut wrong = Vec::new();
+    for path in files("flows", ".json") {
+        let case = read(&path);
+        let folder = std::env::temp_dir().join(format!("ringback-compat-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let flow = folder.join("flow.json");
+        std::fs::write(&flow, case["workflow"].to_string()).unwrap();
+        let items = folder.join("items.json");
+        std::fs::write(&items, case["items"].to_string()).unwrap();
+        let mut words = vec!["run", flow.to_str().unwrap()];
+        if !case["items"].is_null() {
+            words.extend(["--items", items.to_str().unwrap()]);
+        }
+        let told = ringback(&words, "");
+        let report: Value = serde_json::from_str(&told).unwrap_or_default();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let name = path.file_name().unwrap().display().to_string();
+        let expected = &case["expected"];
+        let mut compare = |what: &str, is: &Value, should: &Value| {
+            if is != should {
+                wrong.push(format!("{name}: {what}\n  is     {is}\n  not    {should}"));
+            }
+        };
+        compare("status", &report["status"], expected.get("status").unwrap_or(&json!("success")));
+        for (key, should) in expected.as_object().unwrap() {
+            match key.as_str() {
+                "status" => {}
+                "json" => {
+                    for (node, should) in should.as_object().unwrap() {
+                        compare(node, &plain(&report["runs"][node]), should);
+                    }
+                }
+                "paired" => {
+                    for (node, should) in should.as_object().unwrap() {
+                        compare(node, &paired(&report["runs"][node]), should);
+                    }
+                }
+                "error" => compare("error", &report["error"]["message"], should),
+                key => compare(key, &report[key], should),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn plain(runs: &Value) -> Value {
+    each_item(runs, "json")
+}
+
+fn paired(runs: &Value) -> Value {
+    each_item(runs, "pairedItem")
+}
+
+fn each_item(runs: &Value, key: &str) -> Value {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let outputs = |run: &Value| list(&run["outputs"]);
+    let items = |items: &Value| list(items).iter().map(|item| item[key].clone()).collect::<Value>();
+    let runs = list(runs);
+    runs.iter().map(|run| outputs(run).iter().map(items).collect::<Value>()).collect()
+}
