@@ -45,7 +45,7 @@ impl Paired {
         }
     }
 
-    fn to_json(&self) -> Option<Value> {
+    pub(super) fn to_json(&self) -> Option<Value> {
         let one = |origin: &Origin| match origin.input {
             0 => json!({ "item": origin.item }),
             input => json!({ "item": origin.item, "input": input }),

@@ -20,6 +20,7 @@ mod node;
 mod problem;
 mod run;
 mod runner;
+mod zone;
 #[cfg(test)]
 mod tests;
 

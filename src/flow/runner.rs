@@ -208,6 +208,13 @@ impl Runner {
         self
     }
 
+    /// The same with values that scripts find in `$vars`.
+    #[must_use]
+    pub fn with_variables(mut self, variables: Object) -> Self {
+        self.scripts.set_variables(variables);
+        self
+    }
+
     /// The same with workflows that others may execute, and be told of errors.
     #[must_use]
     pub fn with_workflows<'a>(mut self, graphs: impl Iterator<Item = &'a Arc<Graph>>) -> Self {

@@ -19,7 +19,7 @@ use crate::flow::expr::host;
 use crate::flow::memory::Scope;
 
 /// Bytes that scripts may hold.
-const MEMORY_MAX: usize = 16 * 1024 * 1024;
+const MEMORY_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of stack that scripts may use; the threads of `shell` have more.
 const STACK_MAX: usize = 256 * 1024;
 /// How often QuickJS may ask whether to go on: about ten thousand loop turns each. This limit is
@@ -50,6 +50,7 @@ pub(super) struct Desk {
     pub(super) current: RefCell<Option<Current>>,
     pub(super) fault: RefCell<Option<Fault>>,
     pub(super) rng: RefCell<Rng>,
+    pub(super) variables: Rc<serde_json::Map<String, Value>>,
 }
 
 struct Meter {
@@ -77,6 +78,8 @@ pub(super) struct Engine {
 pub(super) enum Outcome {
     Value(Value),
     Undefined,
+    /// It threw, and nobody cares what.
+    Thrown,
     Fault(Fault),
     /// A limit was reached; the engine is no longer to be trusted.
     Broken(Fault),
@@ -93,7 +96,11 @@ pub(super) struct SyntaxError {
 }
 
 impl Engine {
-    pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> rquickjs::Result<Self> {
+    pub(super) fn new(
+        rng: Rng,
+        deadline: Option<Rc<dyn Deadline>>,
+        variables: Rc<serde_json::Map<String, Value>>,
+    ) -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
         runtime.set_memory_limit(MEMORY_MAX);
         runtime.set_max_stack_size(STACK_MAX);
@@ -109,7 +116,8 @@ impl Engine {
             Promise,
         )>(&runtime)?;
         let rng = RefCell::new(rng);
-        let desk = Rc::new(Desk { current: RefCell::default(), fault: RefCell::default(), rng });
+        let (current, fault) = (RefCell::default(), RefCell::default());
+        let desk = Rc::new(Desk { current, fault, rng, variables });
         let (begin, text, name_kind) = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
@@ -181,13 +189,11 @@ impl Engine {
         });
         self.kind = kind;
         *self.desk.current.borrow_mut() = None;
-        let fault = self.desk.fault.borrow_mut().take();
-        match (outcome, fault) {
-            (_, _) if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
-            (Ok(Outcome::Broken(fault)), _) => Outcome::Broken(fault),
-            (_, Some(fault)) => Outcome::Fault(fault),
-            (Ok(outcome), None) => outcome,
-            (Err(_), None) => Outcome::Broken(limit("the script engine failed")),
+        *self.desk.fault.borrow_mut() = None;
+        match outcome {
+            _ if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Broken(limit("the script engine failed")),
         }
     }
 
@@ -227,11 +233,17 @@ impl Engine {
         if exception.is_null() {
             return Outcome::Broken(limit("it used too much memory"));
         }
-        let message = exception.as_exception().and_then(Exception::message);
-        if message.is_some_and(|message| message.contains("out of memory")) {
+        let exception = exception.as_exception();
+        let message = exception.and_then(Exception::message).unwrap_or_default();
+        if message.contains("out of memory") {
             return Outcome::Broken(limit("it used too much memory"));
         }
-        Outcome::Undefined
+        let name = exception.and_then(|exception| exception.get::<_, String>("name").ok());
+        if name.as_deref() != Some("ExpressionError") {
+            return Outcome::Thrown;
+        }
+        let known = self.desk.fault.borrow_mut().take_if(|fault| fault.message == message);
+        Outcome::Fault(known.unwrap_or_else(|| Fault::new("E-FLOW-EXPRESSION", message)))
     }
 }
 

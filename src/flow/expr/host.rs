@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
-use rquickjs::function::Function;
+use rquickjs::function::{Constructor, Function};
+use rquickjs::object::Property;
 use rquickjs::{Array, Ctx, Error, Exception, Object};
 use serde_json::Value;
 
+use crate::flow::expr::bytes;
 use crate::flow::expr::engine::{Current, Desk, Outcome};
-use crate::flow::{Fault, Item, Mode};
+use crate::flow::{Fault, Item, Mode, zone};
 
 /// Which of several items is asked for.
 const FIRST: i32 = 1;
@@ -21,6 +23,8 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, desk: &Rc<Desk>) -> rquickjs::Result<O
     add_item(ctx, &host, desk)?;
     add_nodes(ctx, &host, desk)?;
     add_run(ctx, &host, desk)?;
+    add_tools(ctx, &host, desk)?;
+    add_facts(ctx, &host, desk)?;
     Ok(host)
 }
 
@@ -158,6 +162,99 @@ fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs
     host.set("previous", Function::new(ctx.clone(), previous)?)
 }
 
+/// The larger parts of what scripts see.
+fn source(part: &str) -> Option<&'static str> {
+    Some(match part {
+        "extensions" => include_str!("extensions.js"),
+        "intl" => include_str!("intl.js"),
+        "luxon" => include_str!("luxon.min.js"),
+        _ => return None,
+    })
+}
+
+fn add_tools<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let load = |ctx: Ctx<'js>, part: String| -> Js<'js> {
+        ctx.eval(source(&part).expect("the prelude asks for parts that are there"))
+    };
+    host.set("load", Function::new(ctx.clone(), load)?)?;
+    host.set(
+        "offset",
+        Function::new(ctx.clone(), |zone: String, ms: f64| zone::offset_minutes(&zone, ms))?,
+    )?;
+    host.set(
+        "abbreviation",
+        Function::new(ctx.clone(), |zone: String, ms: f64| zone::abbreviation(&zone, ms))?,
+    )?;
+    host.set(
+        "hash",
+        Function::new(ctx.clone(), |kind: String, text: String| bytes::hash(&kind, &text))?,
+    )?;
+    host.set("base64", Function::new(ctx.clone(), |text: String| bytes::encode(text.as_bytes()))?)?;
+    let unbase64 = |text: String| String::from_utf8_lossy(&bytes::decode(&text)).into_owned();
+    host.set("unbase64", Function::new(ctx.clone(), unbase64)?)?;
+    let of = desk.clone();
+    let jmespath = move |ctx: Ctx<'js>, value: String, query: String| -> Js<'js> {
+        let found = jmespath::compile(&query).and_then(|query| {
+            query.search(jmespath::Variable::from_json(&value).unwrap_or(jmespath::Variable::Null))
+        });
+        let found = found.map_err(|error| {
+            let message = format!("the JMESPath query is wrong: {}", error.reason);
+            Fault::new("E-FLOW-EXPRESSION", message)
+        });
+        let found = of.or_fault(&ctx, found)?;
+        let found = serde_json::to_value(&*found).unwrap_or(Value::Null);
+        to_js(&ctx, &found)
+    };
+    host.set("jmespath", Function::new(ctx.clone(), jmespath)?)
+}
+
+fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let zone = move |ctx: Ctx<'js>| -> rquickjs::Result<String> {
+        of.with(&ctx, |current| Ok(current.scope.graph.timezone().unwrap_or("UTC").to_owned()))
+    };
+    host.set("zone", Function::new(ctx.clone(), zone)?)?;
+    let of = desk.clone();
+    let variable = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
+        match of.variables.get(&name) {
+            Some(value) => to_js(&ctx, value),
+            None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
+        }
+    };
+    host.set("variable", Function::new(ctx.clone(), variable)?)?;
+    let of = desk.clone();
+    let node = move |ctx: Ctx<'js>, key: String| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let node = current.scope.node();
+            let value = match key.as_str() {
+                "version" => Value::from(node.version),
+                "id" => node.id.as_str().into(),
+                _ => Value::Null,
+            };
+            to_js(&ctx, &value)
+        })
+    };
+    host.set("node", Function::new(ctx.clone(), node)?)?;
+    let of = desk.clone();
+    let context = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let node = of.or_fault(&ctx, current.scope.find(&name))?;
+            let empty = crate::flow::Object::new();
+            let context = current.scope.memory.contexts.get(&node);
+            object_to_js(&ctx, context.map_or(&empty, |context| context))
+        })
+    };
+    host.set("context", Function::new(ctx.clone(), context)?)?;
+    let of = desk.clone();
+    let paired = move |ctx: Ctx<'js>| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let item = current.scope.items[current.item].to_value();
+            to_js(&ctx, &item["pairedItem"])
+        })
+    };
+    host.set("paired", Function::new(ctx.clone(), paired)?)
+}
+
 impl Desk {
     /// Reads the current evaluation; outside of one there is nothing to read.
     fn with<T>(
@@ -171,14 +268,23 @@ impl Desk {
         }
     }
 
-    /// A fault that must reach the node, whatever the script does with the exception.
+    /// A fault that reaches the node unless the script catches it.
     fn or_fault<T>(&self, ctx: &Ctx<'_>, result: Result<T, Fault>) -> rquickjs::Result<T> {
         result.map_err(|fault| {
-            let error = Exception::throw_message(ctx, &fault.message);
+            let error = thrown(ctx, &fault.message);
             *self.fault.borrow_mut() = Some(fault);
-            error
+            error.unwrap_or_else(|error| error)
         })
     }
+}
+
+/// Throws an error that scripts can catch. Prototypes are frozen, so that its name is defined
+/// and not set.
+fn thrown(ctx: &Ctx<'_>, message: &str) -> rquickjs::Result<Error> {
+    let constructor: Constructor<'_> = ctx.globals().get("Error")?;
+    let error: Object<'_> = constructor.construct((message,))?;
+    error.prop("name", Property::from("ExpressionError"))?;
+    Ok(ctx.throw(error.into_value()))
 }
 
 fn chosen<'js>(ctx: &Ctx<'js>, items: &[Item], which: i32) -> Js<'js> {
@@ -204,6 +310,9 @@ fn item_to_js<'js>(ctx: &Ctx<'js>, item: &Item) -> Js<'js> {
     object.set("json", object_to_js(ctx, &item.json)?)?;
     if let Some(binary) = &item.binary {
         object.set("binary", object_to_js(ctx, binary)?)?;
+    }
+    if let Some(paired) = item.paired.to_json() {
+        object.set("pairedItem", to_js(ctx, &paired)?)?;
     }
     Ok(object.into_value())
 }
@@ -266,7 +375,7 @@ pub(super) fn from_js<'js>(
 
 /// Whole numbers stay whole, so that 3 does not become 3.0; what JSON cannot say becomes null.
 fn number_from_js(number: f64) -> Value {
-    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+    const WHOLE_MAX: f64 = 9.2e18;
     if number.fract() == 0.0 && number.abs() <= WHOLE_MAX {
         Value::from(number as i64)
     } else {

@@ -5,7 +5,9 @@
 //!                                                       └▶ Engine, where no path will do
 //! ```
 
+mod bytes;
 mod engine;
+mod extend;
 mod host;
 mod path;
 mod scan;
@@ -28,6 +30,7 @@ pub(super) struct Scripts {
     engine: Option<Engine>,
     deadline: Option<Rc<dyn Deadline>>,
     rng: Rng,
+    variables: Rc<Object>,
 }
 
 /// A parameter value, ready to be resolved.
@@ -58,6 +61,9 @@ pub(super) struct Script {
     code: Arc<str>,
     /// Names that mean nothing: undefined instead of an error.
     unknown: Arc<[String]>,
+    /// Whether a property is read or something called: only then an error makes it undefined, and
+    /// null otherwise.
+    reaches: bool,
     path: Option<Path>,
 }
 
@@ -81,14 +87,20 @@ pub(super) struct Compiled {
 
 impl Scripts {
     /// No scripts yet; the engine is built when the first one needs it.
-    pub(super) const fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
-        Self { engine: None, deadline, rng }
+    pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
+        Self { engine: None, deadline, rng, variables: Rc::default() }
     }
 
     /// The same with a deadline for each evaluation.
     pub(super) fn set_deadline(&mut self, deadline: Rc<dyn Deadline>) {
         self.engine = None;
         self.deadline = Some(deadline);
+    }
+
+    /// What `$vars` holds.
+    pub(super) fn set_variables(&mut self, variables: Object) {
+        self.engine = None;
+        self.variables = Rc::new(variables);
     }
 
     /// Compiles the parameters of a node; `None` when no expression is among them.
@@ -162,7 +174,7 @@ impl Scripts {
         let literal = |text: &str| Value::from(text).to_string();
         let (pattern, flags, text) = (literal(pattern), literal(flags), literal(text));
         let code = format!("new RegExp({pattern}, {flags}).test({text})").into();
-        let script = Script { code, unknown: Arc::new([]), path: None };
+        let script = Script { code, unknown: Arc::new([]), reaches: true, path: None };
         Ok(self.run(&script, false, current)? == Some(Value::Bool(true)))
     }
 
@@ -247,9 +259,16 @@ impl Scripts {
         let references = words.references.iter();
         compiled.references.extend(references.map(|name| (parameter.to_owned(), name.clone())));
         // Only the first statement counts.
-        let code = &code[..words.end.unwrap_or(code.len())];
-        let unknown = words.names.into_iter().filter(|name| !is_known(name)).collect();
-        let script = Script { code: code.into(), unknown, path: Path::parse(code) };
+        let end = words.end.unwrap_or(code.len());
+        let mut words = words;
+        words.tokens.retain(|token| token.to <= end);
+        let code = &code[..end];
+        let path = Path::parse(code);
+        let rewritten =
+            if path.is_none() { extend::rewrite(code, &words) } else { code.to_owned() };
+        let unknown = words.names.iter().filter(|name| !is_known(name)).cloned().collect();
+        let reaches = words.reaches;
+        let script = Script { code: rewritten.into(), unknown, reaches, path };
         if script.path.is_none()
             && let Some(engine) = self.engine()
             && let Err(error) = engine.compile(&script.code, &script.unknown)
@@ -360,6 +379,7 @@ impl Scripts {
         match engine.evaluate(&script.code, is_text, current.clone()) {
             Outcome::Value(value) => Ok(Some(value)),
             Outcome::Undefined => Ok(None),
+            Outcome::Thrown => Ok((!script.reaches).then_some(Value::Null)),
             Outcome::Fault(fault) => Err(fault),
             Outcome::Broken(fault) => {
                 self.engine = None;
@@ -371,7 +391,7 @@ impl Scripts {
     fn engine(&mut self) -> Option<&mut Engine> {
         if self.engine.is_none() {
             let rng = Rng::new(self.rng.next_u64());
-            self.engine = Engine::new(rng, self.deadline.clone()).ok();
+            self.engine = Engine::new(rng, self.deadline.clone(), self.variables.clone()).ok();
         }
         self.engine.as_mut()
     }
@@ -428,8 +448,15 @@ fn is_known(name: &str) -> bool {
         debugger default delete do else enum eval export extends false finally for function get if \
         implements in instanceof interface let new null of package private protected public \
         return set static super switch this throw true try typeof var void while with yield \
-        $ $binary $data $execution $if $ifEmpty $input $itemIndex $json $max $min $node $not $now \
-        $parameter $prevNode $runIndex $today $workflow ";
+        $ $binary $data $env $execution $executionId $ext $extOptional $fromAI $getPairedItem $if \
+        $ifEmpty $input $item $itemIndex $items $jmesPath $jmespath $json $max $min $mode $node \
+        $nodeId $nodeVersion $not $now $parameter $position $prevNode $rawParameter $runIndex \
+        $secrets $self $thisItem $thisItemIndex $thisRunIndex $today $vars $webhookId $workflow \
+        $average average max min not numberList zip DateTime Duration Interval Intl document \
+        global window Window globalThis self alert prompt confirm uneval setTimeout setInterval \
+        setImmediate clearImmediate clearTimeout clearInterval queueMicrotask Function require \
+        module Buffer fetch XMLHttpRequest Promise Generator GeneratorFunction AsyncFunction \
+        AsyncGenerator AsyncGeneratorFunction WebAssembly Reflect Proxy escape unescape process ";
     let rest = WORDS.split(' ');
     name.starts_with(|first: char| first.is_ascii_digit())
         || rest.into_iter().any(|word| word == name)

@@ -50,37 +50,61 @@
   hide(world, 'Date', ServerDate);
   hide(Math, 'random', () => host.random());
 
-  const SPANS = { milliseconds: 1, seconds: 1e3, minutes: 6e4, hours: 36e5, days: 864e5, weeks: 6048e5 };
-  const span = (amount, unit) => {
-    if (typeof amount !== 'object') amount = { [unit]: amount };
-    let total = 0;
-    for (const key of Object.keys(amount)) {
-      total += amount[key] * (SPANS[key] ?? SPANS[`${key}s`] ?? NaN);
-    }
-    return total;
+  // Errors that an expression cannot hide: everything else that is thrown makes it undefined.
+  const NativeError = Error;
+  const fail = (message) => {
+    const error = new NativeError(message);
+    hide(error, 'name', 'ExpressionError');
+    throw error;
   };
-  class Moment {
-    #ms;
-    constructor(ms) { this.#ms = ms; }
-    toMillis() { return this.#ms; }
-    toSeconds() { return this.#ms / 1000; }
-    toUnixInteger() { return Math.floor(this.#ms / 1000); }
-    toISO() { return new NativeDate(this.#ms).toISOString(); }
-    toISODate() { return this.toISO().slice(0, 10); }
-    toJSDate() { return new NativeDate(this.#ms); }
-    toJSON() { return this.toISO(); }
-    toString() { return this.toISO(); }
-    valueOf() { return this.#ms; }
-    plus(amount, unit) { return new Moment(this.#ms + span(amount, unit)); }
-    minus(amount, unit) { return new Moment(this.#ms - span(amount, unit)); }
-    get year() { return new NativeDate(this.#ms).getUTCFullYear(); }
-    get month() { return new NativeDate(this.#ms).getUTCMonth() + 1; }
-    get day() { return new NativeDate(this.#ms).getUTCDate(); }
-    get hour() { return new NativeDate(this.#ms).getUTCHours(); }
-    get minute() { return new NativeDate(this.#ms).getUTCMinutes(); }
-    get second() { return new NativeDate(this.#ms).getUTCSeconds(); }
-    get weekday() { return new NativeDate(this.#ms).getUTCDay() || 7; }
-  }
+
+  // Larger parts are read when the first expression needs them.
+  const kit = { host, has, fail, apply, NativeDate, now, zone: () => host.zone() };
+  const parts = {};
+  const part = (name) => {
+    if (parts[name] === undefined) {
+      parts[name] = host.load(name)(kit);
+      harden([parts[name]]);
+    }
+    return parts[name];
+  };
+  const luxon = () => {
+    if (parts.luxon === undefined) {
+      intl();
+      host.load('luxon')((made) => { parts.luxon = made; });
+      const zones = parts.luxon.IANAZone;
+      zones.isValidZone = (zone) => typeof zone === 'string' && host.offset(zone, 0) !== undefined;
+      zones.prototype.offset = function (ms) { return host.offset(this.name, ms) ?? NaN; };
+      harden([parts.luxon]);
+    }
+    const zone = host.zone();
+    if (parts.zone !== zone) {
+      parts.luxon.Settings.defaultZone = zone;
+      parts.zone = zone;
+    }
+    return parts.luxon;
+  };
+  kit.luxon = luxon;
+  const intl = () => part('intl');
+  const extensions = () => part('extensions');
+  kit.formatNumber = (value, locale, options) => new (intl().NumberFormat)(locale, options).format(value);
+  const NAMES = { EST: 'Eastern Standard Time', EDT: 'Eastern Daylight Time', CST: 'Central Standard Time', CDT: 'Central Daylight Time',
+    MST: 'Mountain Standard Time', MDT: 'Mountain Daylight Time', PST: 'Pacific Standard Time', PDT: 'Pacific Daylight Time',
+    CET: 'Central European Standard Time', CEST: 'Central European Summer Time', GMT: 'Greenwich Mean Time', BST: 'British Summer Time',
+    EET: 'Eastern European Standard Time', EEST: 'Eastern European Summer Time', WET: 'Western European Standard Time', WEST: 'Western European Summer Time',
+    UTC: 'Coordinated Universal Time', JST: 'Japan Standard Time', IST: 'India Standard Time' };
+  kit.zoneName = (zone, ms, style) => {
+    const offset = host.offset(zone, ms);
+    const short = host.abbreviation(zone, ms);
+    const minutes = Math.abs(offset % 60);
+    const hours = Math.floor(Math.abs(offset) / 60);
+    const plain = offset === 0 ? 'GMT' : `GMT${offset < 0 ? '-' : '+'}${hours}${minutes === 0 ? '' : `:${String(minutes).padStart(2, '0')}`}`;
+    if (style === 'long') return NAMES[short] ?? plain;
+    return /^America\/|^US\/|^Pacific\/Honolulu$/.test(zone) && /^[A-Z]+$/.test(short) || short === 'UTC' ? short : plain;
+  };
+  const isDateTime = (value) => parts.luxon !== undefined && parts.luxon.DateTime.isDateTime(value);
+  kit.isDateTime = isDateTime;
+  kit.isDuration = (value) => parts.luxon !== undefined && parts.luxon.Duration.isDuration(value);
 
   // `$json` is one proxy for all evaluations: a field crosses over when it is asked for.
   let store = {};
@@ -108,131 +132,178 @@
   });
 
   const ALL = 0, FIRST = 1, LAST = 2;
+  const plainCall = (args, name) => {
+    if (args.length > 0) fail(`$input.${name}() should have no arguments`);
+  };
   class NodeView {
     #name;
     constructor(name) { host.exists(name); this.#name = name; }
     get item() { return host.ancestor(this.#name, host.index()); }
     pairedItem(index) { return host.ancestor(this.#name, index ?? host.index()); }
-    itemMatching(index) { return host.ancestor(this.#name, index); }
+    itemMatching(index) {
+      if (index === undefined) fail('itemMatching() needs the index of an item');
+      return host.ancestor(this.#name, index);
+    }
     first(branch, run) { return host.given(this.#name, FIRST, branch ?? -1, run ?? -1); }
     last(branch, run) { return host.given(this.#name, LAST, branch ?? -1, run ?? -1); }
     all(branch, run) { return host.given(this.#name, ALL, branch ?? -1, run ?? -1); }
     get isExecuted() { return host.executed(this.#name); }
     get params() { return host.params(this.#name); }
+    get context() { return host.context(this.#name); }
   }
   class OldView {
     #name;
     constructor(name) { host.exists(name); this.#name = name; }
-    get json() { return host.given(this.#name, ALL, -1, -1)[host.index()].json; }
-    get binary() { return host.given(this.#name, ALL, -1, -1)[host.index()].binary; }
+    #item() {
+      const items = host.given(this.#name, ALL, -1, -1);
+      const index = host.index();
+      if (index >= items.length) fail(`the node '${this.#name}' gave ${items.length} items: there is none at ${index}`);
+      return items[index];
+    }
+    get json() { return this.#item().json; }
+    get data() { return this.#item().json; }
+    get binary() { return this.#item().binary; }
     get runIndex() { return host.passes(this.#name) - 1; }
     get parameter() { return host.params(this.#name); }
+    get context() { return host.context(this.#name); }
   }
   const isEmpty = (value) => {
     if (value === undefined || value === null || value === '') return true;
-    if (value instanceof Moment || value instanceof NativeDate) return false;
+    if (value instanceof NativeDate || isDateTime(value)) return false;
     if (typeof value === 'object') return Object.keys(value).length === 0;
     return false;
   };
+  kit.isEmpty = isEmpty;
   const flat = (values) => (values.length === 1 && Array.isArray(values[0]) ? values[0] : values);
+  const memory = { customData: {} };
+  const text = (key, value) => { memory.customData[String(key)] = String(value); };
+  const node = (key) => host.node(key);
   const globals = {
     $: (name) => new NodeView(name),
     $if: (test, yes, no = false) => (test ? yes : no),
     $ifEmpty: (value, instead) => (isEmpty(value) ? instead : value),
     $not: (value) => !value,
+    not: (value) => !value,
     $min: (...values) => Math.min(...flat(values)),
+    min: (...values) => Math.min(...flat(values)),
     $max: (...values) => Math.max(...flat(values)),
+    max: (...values) => Math.max(...flat(values)),
+    $average: (...values) => extensions().average(flat(values)),
+    average: (...values) => extensions().average(flat(values)),
+    numberList: (from, to) => extensions().numberList(from, to),
+    zip: (keys, values) => extensions().zip(keys, values),
+    $ext: (value, name, args) => extensions().extend(value, name, args),
+    $extOptional: (value, name, args) =>
+      (value === undefined || value === null ? undefined : extensions().extend(value, name, args())),
+    $jmespath: (value, query) => {
+      if (typeof query !== 'string') fail('$jmespath() needs a value and a query');
+      return host.jmespath(JSON.stringify(value) ?? 'null', query);
+    },
     $node: new Proxy({}, { get: (_, name) => new OldView(name), set: () => false, defineProperty: () => false }),
     $input: {
-      get item() { return { json, binary: host.binary() }; },
-      first: () => host.input(FIRST),
-      last: () => host.input(LAST),
-      all: () => host.input(ALL),
+      get item() { return { json, binary: host.binary(), pairedItem: host.paired() }; },
+      first(...args) { plainCall(args, 'first'); return host.input(FIRST); },
+      last(...args) { plainCall(args, 'last'); return host.input(LAST); },
+      all(...args) { plainCall(args, 'all'); return host.input(ALL); },
       get params() { return host.params(host.name()); },
+      get context() { return host.context(host.name()); },
     },
+    $item: (index, run) => ({ $json: host.input(ALL)[index]?.json, get $node() { return globals.$node; } }),
+    $items: (name, output, run) => (name === undefined ? host.input(ALL) : host.given(name, ALL, output ?? -1, run ?? -1)),
     $workflow: {
       get id() { return host.workflow(0); },
       get name() { return host.workflow(1); },
       active: true,
     },
-    $execution: { get id() { return host.run(); }, get mode() { return host.mode(); } },
+    $execution: {
+      get id() { return host.run(); },
+      get mode() { return host.mode(); },
+      get resumeUrl() { return fail('$execution.resumeUrl: no node of this server waits for a call'); },
+      get resumeFormUrl() { return fail('$execution.resumeFormUrl: no node of this server waits for a form'); },
+      customData: {
+        get: (key) => memory.customData[key],
+        set: (key, value) => (typeof key === 'object' ? Object.keys(key).forEach((one) => text(one, key[one])) : text(key, value)),
+        getAll: () => ({ ...memory.customData }),
+        setAll: (all) => Object.keys(all).forEach((key) => text(key, all[key])),
+      },
+    },
     $prevNode: {
       get name() { return host.previous(0); },
       get outputIndex() { return host.previous(1); },
       get runIndex() { return host.previous(2); },
     },
+    $vars: new Proxy({}, { get: (_, name) => (typeof name === 'string' ? host.variable(name) : undefined), set: () => false, defineProperty: () => false }),
+    $secrets: {},
+    $env: new Proxy({}, { get: () => fail('access to env vars denied'), has: () => fail('access to env vars denied'),
+      set: () => false, defineProperty: () => false }),
+    $fromAI: () => fail('$fromAI() works only for tools of an AI agent'),
+    $getPairedItem: (name, source, item) => host.ancestor(name, item?.item ?? item ?? host.index()),
+    $self: {},
   };
+  globals.$jmesPath = globals.$jmespath;
   for (const key of ownKeys(globals)) hide(world, key, globals[key]);
   const lazy = (key, get) => defineProperty(world, key, { get, configurable: true });
   for (const key of ['$json', '$data']) hide(world, key, json);
   lazy('$binary', () => host.binary());
   lazy('$itemIndex', () => host.index());
+  lazy('$position', () => host.index());
+  lazy('$thisItemIndex', () => host.index());
+  lazy('$thisItem', () => ({ json, binary: host.binary(), pairedItem: host.paired() }));
+  lazy('$thisRunIndex', () => host.pass());
   lazy('$runIndex', () => host.pass());
-  lazy('$parameter', () => host.params(host.name()));
-  lazy('$now', () => new Moment(now()));
-  lazy('$today', () => new Moment(Math.floor(now() / 864e5) * 864e5));
-
-  // The more common of n8n's methods on plain values.
-  const methods = (prototype, table) => {
-    for (const key of Object.keys(table)) if (!has(prototype, key)) hide(prototype, key, table[key]);
+  lazy('$parameter', () => parameters(host.name()));
+  lazy('$rawParameter', () => parameters(host.name()));
+  lazy('$nodeVersion', () => node('version'));
+  lazy('$nodeId', () => node('id'));
+  lazy('$webhookId', () => node('webhook'));
+  lazy('$mode', () => (host.mode() === 'test' ? 'manual' : 'trigger'));
+  lazy('$executionId', () => host.run());
+  lazy('$now', () => luxon().DateTime.now());
+  lazy('$today', () => luxon().DateTime.now().startOf('day'));
+  lazy('Intl', () => intl());
+  for (const key of ['DateTime', 'Duration', 'Interval']) lazy(key, () => luxon()[key]);
+  // `$parameter['&name']` is the neighbour called name.
+  const parameters = (name) => {
+    const found = host.params(name);
+    for (const key of Object.keys(found)) hide(found, `&${key}`, found[key]);
+    return found;
   };
-  const number = (value) => { const n = parseFloat(value); return Number.isNaN(n) ? undefined : n; };
-  const common = {
-    isEmpty() { return isEmpty(this.valueOf()); },
-    isNotEmpty() { return !isEmpty(this.valueOf()); },
-    toJsonString() { return JSON.stringify(this); },
+  const localized = (owner, name, make) => hide(owner, name, { [name](...args) { return make(this, ...args); } }[name]);
+  localized(Number.prototype, 'toLocaleString', (value, locale, options) => kit.formatNumber(Number(value), locale, options));
+  localized(BigInt.prototype, 'toLocaleString', (value, locale, options) => kit.formatNumber(Number(value), locale, options));
+  const local = (defaults) => (value, locale, options = {}) => {
+    if (Number.isNaN(value.getTime())) return 'Invalid Date';
+    const wanted = ['weekday', 'year', 'month', 'day', 'hour', 'minute', 'second', 'dateStyle', 'timeStyle', 'fractionalSecondDigits'];
+    const given = wanted.some((key) => options[key] !== undefined) ? options : { ...options, ...defaults };
+    return new (intl().DateTimeFormat)(locale, given).format(value);
   };
-  methods(String.prototype, { ...common,
-    toNumber() { return number(this); },
-    toFloat() { return number(this); },
-    toInt() { return Math.trunc(number(this)); },
-    toBoolean() { return !['', '0', 'false', 'no'].includes(this.toLowerCase()); },
-    toTitleCase() { return this.replace(/\S+/g, (w) => w[0].toUpperCase() + w.slice(1).toLowerCase()); },
-    toSentenceCase() { return this.toLowerCase().replace(/(^|[.!?]\s+)(\S)/g, (m) => m.toUpperCase()); },
-    toSnakeCase() { return this.toLowerCase().replace(/[ -]/g, '_').replace(/[^\w_]/g, ''); },
-    parseJson() { return JSON.parse(this); },
-    quote(mark = '"') { return mark + this.replaceAll(mark, `\\${mark}`) + mark; },
-  });
-  methods(Number.prototype, { ...common,
-    round(digits = 0) { return Math.round(this * 10 ** digits) / 10 ** digits; },
-    floor() { return Math.floor(this); },
-    ceil() { return Math.ceil(this); },
-    abs() { return Math.abs(this); },
-    isEven() { return this % 2 === 0; },
-    isOdd() { return Math.abs(this % 2) === 1; },
-    toBoolean() { return this.valueOf() !== 0; },
-    toInt() { return Math.trunc(this); },
-    toFloat() { return this.valueOf(); },
-  });
-  methods(Boolean.prototype, { toBoolean() { return this.valueOf(); }, toInt() { return +this; } });
-  methods(Array.prototype, { ...common,
-    first() { return this[0]; },
-    last() { return this[this.length - 1]; },
-    sum() { return this.reduce((total, value) => total + Number(value), 0); },
-    min() { return Math.min(...this); },
-    max() { return Math.max(...this); },
-    average() { return this.length === 0 ? 0 : this.sum() / this.length; },
-    unique() { return [...new Set(this)]; },
-    compact() { return this.filter((value) => !isEmpty(value)); },
-    pluck(...keys) { return this.map((value) => (keys.length === 1 ? value[keys[0]] : keys.map((key) => value[key]))); },
-    chunk(size) {
-      const chunks = [];
-      for (let at = 0; at < this.length; at += Math.max(1, size)) chunks.push(this.slice(at, at + size));
-      return chunks;
-    },
-  });
-  methods(Object.prototype, { ...common,
-    hasField(key) { return has(this, key); },
-  });
+  const DATE = { year: 'numeric', month: 'numeric', day: 'numeric' };
+  const TIME = { hour: 'numeric', minute: '2-digit', second: '2-digit' };
+  localized(NativeDate.prototype, 'toLocaleString', local({ ...DATE, ...TIME }));
+  localized(NativeDate.prototype, 'toLocaleDateString', local(DATE));
+  localized(NativeDate.prototype, 'toLocaleTimeString', local(TIME));
+  for (const name of ['toString', 'toTimeString']) {
+    const plain = NativeDate.prototype[name];
+    localized(NativeDate.prototype, name, (value) => {
+      const written = apply(plain, value, []);
+      return written.endsWith('GMT+0000') ? `${written} (Coordinated Universal Time)` : written;
+    });
+  }
+  localized(String.prototype, 'localeCompare', (value, other, locale, options) => new (intl().Collator)(locale, options).compare(String(value), String(other)));
 
   const join = Array.prototype.join;
   const tools = {
     begin() { store = {}; isWhole = false; },
     kind(value) {
       if (value instanceof NativeDate) return 'date';
-      return value instanceof Moment ? 'dateTime' : 'object';
+      if (parts.luxon === undefined) return 'object';
+      const { DateTime, Duration, Interval } = parts.luxon;
+      if (DateTime.isDateTime(value)) return 'dateTime';
+      if (Duration.isDuration(value)) return 'duration';
+      return Interval.isInterval(value) ? 'interval' : 'object';
     },
     text(value) { return value || value === 0 || value === false ? apply(join, [value], ['']) : ''; },
+    code: (function (all) { return part('code')(all); }),
   };
 
   // The ways out: constructors make code of text, prototypes reach other scripts.
@@ -242,7 +313,7 @@
     deleteProperty(world, name);
   }
   for (const name of ['getPrototypeOf', 'setPrototypeOf', 'defineProperty', 'defineProperties',
-    'getOwnPropertyDescriptor', 'getOwnPropertyDescriptors', 'create', 'groupBy']) {
+    'getOwnPropertyDescriptor', 'getOwnPropertyDescriptors']) {
     deleteProperty(Object, name);
   }
   deleteProperty(Error, 'captureStackTrace');
@@ -250,25 +321,35 @@
   for (const name of ['__proto__', '__defineGetter__', '__defineSetter__', '__lookupGetter__', '__lookupSetter__']) {
     deleteProperty(Object.prototype, name);
   }
-  const next = [world, host, async function () {}, function* () {}, async function* () {},
+  // What n8n denies is an empty object there.
+  for (const name of ['document', 'global', 'window', 'Window', 'globalThis', 'self', 'alert', 'prompt', 'confirm', 'eval',
+    'uneval', 'setTimeout', 'setInterval', 'setImmediate', 'clearImmediate', 'clearTimeout', 'clearInterval', 'queueMicrotask',
+    'Function', 'require', 'module', 'Buffer', 'fetch', 'XMLHttpRequest', 'Promise', 'Generator', 'GeneratorFunction',
+    'AsyncFunction', 'AsyncGenerator', 'AsyncGeneratorFunction', 'WebAssembly', 'Reflect', 'Proxy', 'escape', 'unescape', 'process']) {
+    if (name !== 'globalThis') hide(world, name, {});
+  }
+  const seen = new Set([json, globals.$node, globals.$vars, globals.$env]);
+  function harden(objects) {
+    const next = [...objects];
+    while (next.length > 0) {
+      const object = next.pop();
+      if ((typeof object !== 'object' && typeof object !== 'function') || object === null) continue;
+      if (seen.has(object)) continue;
+      seen.add(object);
+      deleteProperty(object, 'constructor');
+      if (object !== world) freeze(object);
+      for (const key of ownKeys(object)) {
+        const { value, get, set } = getOwnPropertyDescriptor(object, key);
+        next.push(value, get, set);
+      }
+      next.push(getPrototypeOf(object));
+    }
+  }
+  harden([world, host, async function () {}, function* () {}, async function* () {},
     [][Symbol.iterator](), new Map()[Symbol.iterator](), new Set()[Symbol.iterator](),
     ''[Symbol.iterator](), ''.matchAll(/a/g), (function* () {})(), (async function* () {})(),
-    new Moment(0), NodeView, OldView, ServerDate, NativeDate, tools];
-  const seen = new Set([json, globals.$node]);
-  while (next.length > 0) {
-    const object = next.pop();
-    if ((typeof object !== 'object' && typeof object !== 'function') || object === null) continue;
-    if (seen.has(object)) continue;
-    seen.add(object);
-    deleteProperty(object, 'constructor');
-    if (object !== world) freeze(object);
-    for (const key of ownKeys(object)) {
-      const { value, get, set } = getOwnPropertyDescriptor(object, key);
-      next.push(value, get, set);
-    }
-    next.push(getPrototypeOf(object));
-  }
-  deleteProperty(world, 'globalThis');
+    NodeView, OldView, ServerDate, NativeDate, tools]);
+  hide(world, 'globalThis', freeze({}));
   freeze(world);
   return tools;
 })

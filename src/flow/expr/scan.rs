@@ -14,6 +14,48 @@ pub(super) struct Words {
     pub(super) references: BTreeSet<String>,
     /// Byte offset of the first `;` outside all brackets: what follows is not evaluated.
     pub(super) end: Option<usize>,
+    /// Whether a property is read, or something is called.
+    pub(super) reaches: bool,
+    /// The words in order, comments and blanks left out.
+    pub(super) tokens: Vec<Token>,
+}
+
+/// One word of a script, as far as it matters which is which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    /// Byte offsets.
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl Token {
+    /// Whether it reads a property, or may call something.
+    fn reaches(&self, code: &str) -> bool {
+        match self.kind {
+            Kind::Dot | Kind::OptionalDot => true,
+            Kind::Open => matches!(code.as_bytes()[self.from], b'(' | b'['),
+            Kind::Name | Kind::Literal | Kind::Close | Kind::Operator => false,
+        }
+    }
+}
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An identifier or keyword.
+    Name,
+    /// A number, a quoted text, a pattern, or a piece of a template's text.
+    Literal,
+    /// A bracket that opens, the beginning of a template among them.
+    Open,
+    /// A bracket that closes.
+    Close,
+    /// `.`
+    Dot,
+    /// `?.`
+    OptionalDot,
+    Operator,
 }
 
 /// Why a script is refused, and the byte offset where.
@@ -45,7 +87,8 @@ impl Refused {
 
 /// Reads the words of a script.
 pub(super) fn scan(code: &str) -> Result<Words, Refused> {
-    let mut scan = Scan { code: code.as_bytes(), at: 0, open: Vec::new(), last: Last::Operator };
+    let (at, open, tokens) = (0, Vec::new(), Vec::new());
+    let mut scan = Scan { code: code.as_bytes(), at, open, last: Last::Operator, tokens };
     let mut words = Words::default();
     while let Some(byte) = scan.peek() {
         let at = scan.at;
@@ -54,8 +97,12 @@ pub(super) fn scan(code: &str) -> Result<Words, Refused> {
             b'\'' | b'"' => {
                 scan.text(byte)?;
                 scan.last = Last::Operand;
+                scan.note(Kind::Literal, at);
             }
-            b'`' => scan.template(at + 1)?,
+            b'`' => {
+                scan.tokens.push(Token { kind: Kind::Open, from: at, to: at + 1 });
+                scan.template(at + 1)?;
+            }
             b'/' => scan.slash()?,
             b'(' | b'[' | b'{' => scan.open(byte),
             b')' | b']' | b'}' => scan.close(byte)?,
@@ -63,10 +110,32 @@ pub(super) fn scan(code: &str) -> Result<Words, Refused> {
                 words.end = words.end.or(Some(at));
                 scan.at += 1;
                 scan.last = Last::Operator;
+                scan.note(Kind::Operator, at);
             }
-            b'0'..=b'9' => scan.skip_word(),
+            b'0'..=b'9' => {
+                scan.number();
+                scan.note(Kind::Literal, at);
+            }
+            b'.' if !scan.code[at..].starts_with(b"...") => {
+                scan.at += 1;
+                scan.last = Last::Operator;
+                scan.note(Kind::Dot, at);
+            }
+            b'?' if scan.code.get(at + 1) == Some(&b'.')
+                && !scan.code.get(at + 2).is_some_and(u8::is_ascii_digit) =>
+            {
+                scan.at += 2;
+                scan.last = Last::Operator;
+                scan.note(Kind::OptionalDot, at);
+            }
+            b'.' => {
+                scan.at += 3;
+                scan.last = Last::Operator;
+                scan.note(Kind::Operator, at);
+            }
             _ if is_word(byte) => {
                 scan.skip_word();
+                scan.note(Kind::Name, at);
                 scan.name(&code[at..scan.at], at, &mut words)?;
             }
             // An escape in an identifier would hide a refused name.
@@ -74,9 +143,12 @@ pub(super) fn scan(code: &str) -> Result<Words, Refused> {
             _ => {
                 scan.at += 1;
                 scan.last = Last::Operator;
+                scan.note(Kind::Operator, at);
             }
         }
     }
+    words.tokens = scan.tokens;
+    words.reaches = words.tokens.iter().any(|token| token.reaches(code));
     match scan.open.last() {
         Some(_) => Err(Refused::Bracket(code.len())),
         None if words.end == Some(0) || code.trim().is_empty() => Err(Refused::Empty),
@@ -97,6 +169,7 @@ struct Scan<'a> {
     /// Open brackets; a back-tick stands for the `${` of a template.
     open: Vec<u8>,
     last: Last,
+    tokens: Vec<Token>,
 }
 
 impl Scan<'_> {
@@ -104,16 +177,39 @@ impl Scan<'_> {
         self.code.get(self.at).copied()
     }
 
+    /// Notes that a token began at `from` and ends here.
+    fn note(&mut self, kind: Kind, from: usize) {
+        self.tokens.push(Token { kind, from, to: self.at });
+    }
+
+    fn number(&mut self) {
+        self.skip_word();
+        let follows = |scan: &Self, at: usize| scan.code.get(at).is_some_and(u8::is_ascii_digit);
+        if self.peek() == Some(b'.') && follows(self, self.at + 1) {
+            self.at += 1;
+            self.skip_word();
+        }
+        let is_exponent = self.at > 0 && matches!(self.code[self.at - 1], b'e' | b'E');
+        if is_exponent && matches!(self.peek(), Some(b'+' | b'-')) && follows(self, self.at + 1) {
+            self.at += 1;
+            self.skip_word();
+        }
+        self.last = Last::Operand;
+    }
+
     fn open(&mut self, byte: u8) {
+        let from = self.at;
         self.open.push(byte);
         self.at += 1;
         self.last = Last::Operator;
+        self.note(Kind::Open, from);
     }
 
     fn close(&mut self, byte: u8) -> Result<(), Refused> {
         let at = self.at;
         self.at += 1;
         self.last = Last::Operand;
+        self.note(Kind::Close, at);
         match (self.open.pop(), byte) {
             (Some(b'('), b')') | (Some(b'['), b']') | (Some(b'{'), b'}') => Ok(()),
             (Some(b'`'), b'}') => self.template(at + 1),
@@ -179,6 +275,7 @@ impl Scan<'_> {
                 Some(b'\\') => self.at += 2,
                 Some(b'`') => {
                     self.at += 1;
+                    self.note(Kind::Close, self.at - 1);
                     return Ok(());
                 }
                 Some(b'$') if self.code.get(self.at + 1) == Some(&b'{') => {
@@ -203,8 +300,10 @@ impl Scan<'_> {
         } else if self.last == Last::Operand {
             self.at += 1;
             self.last = Last::Operator;
+            self.note(Kind::Operator, from);
         } else {
             self.pattern()?;
+            self.note(Kind::Literal, from);
         }
         Ok(())
     }

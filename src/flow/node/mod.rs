@@ -300,9 +300,13 @@ impl Catalogue {
         self.types.get(name)
     }
 
-    /// The known name that is most like this one.
+    /// The known name that is most like this one, by what stands behind its last dot.
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
-        nearest(name, self.types.keys().copied())
+        fn last(name: &str) -> &str {
+            name.rsplit('.').next().unwrap_or(name)
+        }
+        let near = nearest(last(name), self.types.keys().map(|known| last(known)))?;
+        self.types.keys().copied().find(|known| last(known) == near)
     }
 }
 
