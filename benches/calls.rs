@@ -228,6 +228,7 @@ fn sip_config() -> sip::Config {
         transactions_max: 100_000,
         timing: Timing::RFC,
         serves: Vec::new(),
+        session_expires: None,
     }
 }
 

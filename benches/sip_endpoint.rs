@@ -61,6 +61,7 @@ impl Pair {
             transactions_max: 200_000,
             timing: Timing::RFC,
             serves: Vec::new(),
+            session_expires: None,
         };
         let (caller, callee) =
             (Endpoint::new(config(), Rng::new(1)), Endpoint::new(config(), Rng::new(2)));

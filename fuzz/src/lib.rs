@@ -21,6 +21,7 @@ pub fn message(bytes: &[u8]) {
         transactions_max: 16,
         timing: Timing::RFC,
         serves: vec![Method::Register],
+        session_expires: None,
     };
     let mut endpoint = Endpoint::new(endpoint, Rng::new(1));
     // Twice: the second is a copy.

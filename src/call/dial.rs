@@ -71,6 +71,8 @@ pub struct Caller {
     pub name: String,
     /// Further headers.
     pub headers: Vec<(String, String)>,
+    /// Hops left to it, when it continues a call: one less than that had (RFC 7332 §4).
+    pub max_forwards: Option<u8>,
 }
 
 /// Where a dial stands.

@@ -11,7 +11,7 @@ use crate::call::dial::DialRef;
 use crate::call::switch::AskRef;
 use crate::promise::PromiseId;
 use crate::sdp;
-use crate::sip::{DialogId, Flow};
+use crate::sip::{DialogId, Flow, MAX_FORWARDS};
 
 /// How long a leg lives that nothing retains (contract §3: free time-to-live).
 pub const FREE_TTL: Duration = Duration::from_secs(5);
@@ -60,6 +60,8 @@ pub struct Leg {
     pub caller_name: String,
     /// Whether the far side called us.
     pub is_inbound: bool,
+    /// Max-Forwards of its INVITE: how often it may still be passed on.
+    pub max_forwards: u8,
     /// When the leg began.
     pub started: Tick,
     /// When it was answered.
@@ -188,6 +190,7 @@ impl Leg {
             caller_number: String::new(),
             caller_name: String::new(),
             is_inbound: true,
+            max_forwards: MAX_FORWARDS,
             started: now,
             answered: None,
         }

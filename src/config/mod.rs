@@ -45,6 +45,8 @@ pub struct Settings {
     pub legs_max: usize,
     /// How long calls may go on after SIGTERM.
     pub drain: Duration,
+    /// How long a call lasts unless its session is refreshed; `None`: as the peer asks.
+    pub session_timer: Option<Duration>,
     /// Trunks by public name.
     pub trunks: BTreeMap<String, TrunkSettings>,
     /// Extensions that do not register, by number.
@@ -93,11 +95,15 @@ impl Default for Settings {
             prompts: PathBuf::from("prompts"),
             legs_max: 2000,
             drain: Duration::from_secs(30),
+            session_timer: Some(Duration::from_secs(SESSION_TIMER_S)),
             trunks: BTreeMap::new(),
             extensions: BTreeMap::new(),
         }
     }
 }
+
+/// What RFC 4028 §4 recommends for Session-Expires.
+const SESSION_TIMER_S: u64 = 1800;
 
 /// Reads and checks a settings file; all problems at once.
 pub fn read(text: &str) -> Result<Settings, Vec<Problem>> {
@@ -120,6 +126,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             .digest
             .map_or(defaults.digest, |names| checked.digest("sip.digest", &names)),
         digest_integrity: raw.sip.digest_integrity.unwrap_or(defaults.digest_integrity),
+        session_timer: checked.session_timer("sip.session_timer_s", raw.sip.session_timer_s),
         realm: raw.sip.realm.filter(|realm| checked.realm("sip.realm", realm)),
         rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
@@ -201,6 +208,14 @@ impl Checker<'_> {
             self.problem(path, "name at least one of MD5, SHA-256, SHA-512-256".to_owned());
         }
         hashes
+    }
+
+    fn session_timer(&mut self, path: &str, seconds: Option<u64>) -> Option<Duration> {
+        let seconds = seconds.unwrap_or(SESSION_TIMER_S);
+        if seconds != 0 {
+            self.within(path, Some(seconds), 90..=86_400, SESSION_TIMER_S);
+        }
+        (seconds != 0).then_some(Duration::from_secs(seconds))
     }
 
     fn realm(&mut self, path: &str, realm: &str) -> bool {

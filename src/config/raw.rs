@@ -43,6 +43,9 @@ pub struct Sip {
     /// Whether challenges offer `auth-int`, which protects bodies, beside `auth`; false, since some
     /// phones stumble over two protections.
     pub digest_integrity: Option<bool>,
+    /// Seconds after which a call ends whose peer no longer confirms that it is there (RFC 4028),
+    /// 90 to 86400, or 0: only where the peer asks for it; 1800.
+    pub session_timer_s: Option<u64>,
 }
 
 /// `[rtp]`

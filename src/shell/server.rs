@@ -250,6 +250,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
             transactions_max: settings.legs_max * 16,
             timing: sip::Timing::RFC,
             serves: Switch::serves(),
+            session_expires: settings.session_timer,
         },
         media_address: settings.rtp.address,
         media_ports: settings.rtp.ports.clone(),

@@ -141,6 +141,7 @@ impl Phone {
             transactions_max: 100_000,
             timing: sip::Timing::RFC,
             serves: Vec::new(),
+            session_expires: None,
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
         let mut shard = Shard::new(media, Rng::new(rng.next_u64()));
@@ -397,11 +398,17 @@ impl Phone {
     fn turn(&mut self, direction: Direction, now: Tick) {
         if let Some(call) = self.call.as_mut().filter(|call| call.is_confirmed) {
             call.local.direction = direction;
+        }
+        self.offer_again(now);
+        self.drain(now);
+    }
+
+    fn offer_again(&mut self, now: Tick) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.is_confirmed) {
             call.local.version += 1;
             let body = Body::sdp(sdp::offer(&call.local));
             self.endpoint.offer(call.dialog, Some(body), now);
         }
-        self.drain(now);
     }
 
     fn drain(&mut self, now: Tick) {
@@ -440,6 +447,7 @@ impl Phone {
                 self.on_answered(&message, now);
             }
             Event::Offer { dialog, message } => self.on_offer(dialog, &message, now),
+            Event::RefreshDue { .. } => self.offer_again(now),
             Event::Ended { dialog, cause, .. } => self.on_ended(dialog, cause, now),
             Event::Request { request, .. } => {
                 self.endpoint.respond(request, 405, &[], None, now);

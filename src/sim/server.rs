@@ -54,6 +54,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
             transactions_max: 40_000,
             timing: crate::sip::Timing::RFC,
             serves: Switch::serves(),
+            session_expires: None,
         },
         media_address: address.ip(),
         media_ports: 20_000..=29_999,

@@ -57,7 +57,7 @@ impl Switch {
     pub(super) fn hangup_leg(&mut self, id: LegRef, reason: EndReason, now: Tick) {
         let Some(leg) = self.legs.get(id) else { return };
         if leg.end().is_none() {
-            self.endpoint.hangup(leg.dialog, None, now);
+            self.endpoint.hangup(leg.dialog, why(reason), now);
             self.end_leg(id, reason, now);
         }
     }
@@ -98,6 +98,14 @@ impl Switch {
         }
     }
 
+    /// The session is offered again as it is, so that the far side shows that it is there.
+    pub(super) fn refresh_offer(&mut self, id: LegRef, now: Tick) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.audio.local.version += 1;
+        let (dialog, body) = (leg.dialog, sdp::offer(&leg.audio.local));
+        self.endpoint.offer(dialog, Some(Body::sdp(body)), now);
+    }
+
     /// Opens the media leg, unless it is.
     pub(super) fn open_media(&mut self, id: LegRef) {
         let Some(leg) = self.legs.get_mut(id) else { return };
@@ -114,6 +122,22 @@ impl Switch {
             let command = Command::Configure { leg: media_leg(id), stream: stream(&agreed) };
             self.outputs.push_back(Output::Media(command));
         }
+    }
+}
+
+/// What a phone that rang in vain is told, so that it shows no missed call (RFC 3326 §2).
+const fn why(reason: EndReason) -> Option<&'static str> {
+    match reason {
+        EndReason::ParallelLoser => Some("SIP;cause=200;text=\"Call completed elsewhere\""),
+        EndReason::RemoteHangup
+        | EndReason::Cancelled
+        | EndReason::LocalHangup
+        | EndReason::FreeTtl
+        | EndReason::Lost
+        | EndReason::Rejected(_)
+        | EndReason::Broken
+        | EndReason::RangOut
+        | EndReason::PeerRejected(_) => None,
     }
 }
 

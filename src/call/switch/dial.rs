@@ -45,10 +45,10 @@ impl Switch {
         let number = ask.text("destination");
         if let (true, Some(promise)) = (is_single, self.promise_of_run(&ask, number.trim())) {
             let target = targets.remove(0);
-            let (strategy, caller) = (strategy(&ask), caller(&ask));
+            let (strategy, caller) = (strategy(&ask), self.caller(&ask));
             return self.plan_attempt(ask, promise, target, strategy, caller, now);
         }
-        let dial = self.begin_dial(workflow, targets, strategy(&ask), caller(&ask), now);
+        let dial = self.begin_dial(workflow, targets, strategy(&ask), self.caller(&ask), now);
         let Some(dial) = dial else { return self.fail(&ask, Failed::TooManyDials) };
         let mut payload = json!({ "dialId": dial_text(dial) });
         let attempt = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
@@ -166,8 +166,12 @@ impl Switch {
         leg.status = leg::Status::Answered;
         leg.answered = Some(now);
         let dial = leg.dial;
+        // What a provisional response has answered already is not said again (RFC 3261 §13.2.1).
+        let is_settled = leg.audio.agreed.is_some() && body.is_empty();
         self.tell(crate::call::Fact::Answered { leg: id });
-        self.on_answer(id, body, now);
+        if !is_settled {
+            self.on_answer(id, body, now);
+        }
         if self.legs.get(id).is_none_or(|leg| leg.end().is_some()) {
             return; // What it answered with could not be had.
         }
@@ -383,7 +387,7 @@ impl Switch {
             body: Some(Body::sdp(sdp::offer(&local))),
             credentials: target.credentials.clone(),
             derived: target.derived.clone(),
-            max_forwards: sip::MAX_FORWARDS,
+            max_forwards: caller.max_forwards.unwrap_or(sip::MAX_FORWARDS),
         };
         let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
             self.ports.release(port, now);
@@ -439,6 +443,14 @@ impl Switch {
         }
     }
 
+    /// Who a dial calls as: what continues a call has one hop less than that, so that a loop through
+    /// this server ends.
+    fn caller(&self, ask: &Ask) -> Caller {
+        let leg = self.leg_of(ask).ok().and_then(|leg| self.legs.get(leg));
+        let max_forwards = leg.map(|leg| leg.max_forwards.saturating_sub(1));
+        Caller { max_forwards, ..caller(ask) }
+    }
+
     pub(super) fn workflow_of(&self, ask: &Ask) -> usize {
         self.runs.get(&ask.key.run).map_or(0, |run| run.workflow)
     }
@@ -467,7 +479,8 @@ pub(super) fn caller(ask: &Ask) -> Caller {
         Some((name, field("value").unwrap_or_default()))
     };
     let headers = items(ask.option("customSipHeaders")).iter().filter_map(header).collect();
-    Caller { number: text("callerNumber"), name: text("callerName"), headers }
+    let (number, name) = (text("callerNumber"), text("callerName"));
+    Caller { number, name, headers, max_forwards: None }
 }
 
 /// A value of the item's `sipPbx`.

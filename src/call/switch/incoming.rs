@@ -11,7 +11,7 @@ use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::Trigger;
 use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
 use crate::sdp::{self, Direction, Encoding};
-use crate::sip::{DialogId, Flow, Message, Name};
+use crate::sip::{DialogId, Flow, MAX_FORWARDS, Message, Name};
 
 /// Runs of flows at a time for each leg that there may be.
 const RUNS_PER_LEG: usize = 2;
@@ -93,6 +93,7 @@ impl Switch {
         leg.origin = self.origin(&identity);
         let extension = leg.origin.extension.clone();
         leg.audio.offer = offer;
+        leg.max_forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         if let Ok(from) = message.from() {
             leg.caller_number = payload::user_of(from.uri_text);
             leg.caller_name = from.display_name().into_owned();

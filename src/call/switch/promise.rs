@@ -309,7 +309,7 @@ impl Switch {
         let caller = Caller {
             number: wanted.number.clone(),
             name: wanted.name.clone().unwrap_or_default(),
-            headers: Vec::new(),
+            ..Caller::default()
         };
         let queue = self.queue_by_key(wanted.queue);
         let party = Party { number: Some(wanted.number), trunk: wanted.trunk };

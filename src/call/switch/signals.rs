@@ -60,6 +60,11 @@ impl Switch {
                     self.on_answer(leg, &body, now);
                 }
             }
+            Event::RefreshDue { dialog } => {
+                if let Some(leg) = self.leg_by(dialog) {
+                    self.refresh_offer(leg, now);
+                }
+            }
             Event::Info { .. } | Event::Response { .. } => {}
         }
     }
@@ -79,6 +84,8 @@ const fn reason(cause: Cause) -> EndReason {
         Cause::Cancelled => EndReason::Cancelled,
         Cause::Local => EndReason::LocalHangup,
         Cause::Rejected { status } => EndReason::Rejected(status),
-        Cause::NoAck | Cause::Timeout | Cause::Gone | Cause::Transport => EndReason::Lost,
+        Cause::NoAck | Cause::Timeout | Cause::Gone | Cause::Transport | Cause::Expired => {
+            EndReason::Lost
+        }
     }
 }

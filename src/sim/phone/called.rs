@@ -169,6 +169,10 @@ impl Phone {
     pub(super) fn on_answered(&mut self, message: &[u8], now: Tick) {
         let Some(call) = &mut self.call else { return };
         let Ok(message) = Message::parse(message) else { return };
+        if message.body.is_empty() && call.agreed.is_some() {
+            // A reliable provisional response has answered already (RFC 3261 §13.2.1).
+            return self.agree(self.call.as_ref().and_then(|call| call.agreed), true, now);
+        }
         let agreed = match call.ack {
             Ack::Awaited => sdp::answer(message.body, &call.local).map(|(answer, agreed)| {
                 call.ack = Ack::Empty;

@@ -6,42 +6,76 @@ use super::Endpoint;
 use super::compose::Reply;
 use super::leg::{Leg, State, Talk};
 use super::receive::Incoming;
+use super::reliable::Progress;
+use super::session::{Session, borrowed};
 use super::table::Role;
-use super::types::{Body, Cause, DialogId, Event};
+use super::types::{Body, Cause, DialogId, Event, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::InviteServer;
 
 impl Endpoint {
     /// Answers an INVITE provisionally, 101 to 199; an early dialog begins (RFC 3261 §13.3.1.1).
-    /// No effect once it was answered.
+    /// One with a body is repeated until its PRACK comes, where the caller knows RFC 3262, and those
+    /// behind it wait. No effect once it was answered.
     pub fn provisional(&mut self, dialog: DialogId, status: u16, body: Option<Body>, now: Tick) {
         let Some(leg) = self.legs.get(dialog) else { return };
-        let State::Ringing { invite, .. } = leg.state else { return };
+        let State::Ringing { invite, talk, .. } = &leg.state else { return };
+        let invite = *invite;
         let contact = leg.contact.clone();
         let status = status.clamp(101, 199);
+        // A description that arrived for certain is not said again (RFC 3261 §13.2.1).
+        let body = body.filter(|_| !talk.is_settled);
+        if self.is_reliable(dialog, status, body.as_ref(), now) {
+            return;
+        }
         let reply = Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(status) };
         self.reply(invite, &reply, now);
     }
 
     /// Answers an INVITE with 200. It is sent until its ACK comes, which [`Event::Acknowledged`]
-    /// tells; without one the dialog ends with [`Cause::NoAck`].
+    /// tells; without one the dialog ends with [`Cause::NoAck`]. It waits for the PRACK of what was
+    /// said before, and leaves the body out if that brought one.
     pub fn accept(&mut self, dialog: DialogId, body: Option<Body>, now: Tick) {
+        if self.is_held_back(dialog, body.as_ref()) {
+            return;
+        }
         let Some(leg) = self.legs.get_mut(dialog) else { return };
-        let State::Ringing { invite, dialog: inner, talk } = &mut leg.state else { return };
+        let State::Ringing { invite, dialog: inner, talk, .. } = &mut leg.state else { return };
         let (invite, inner) = (*invite, std::mem::take(inner));
+        let body = body.filter(|_| !talk.is_settled);
         leg.state = State::Talking {
             dialog: inner,
             talk: Talk { is_settled: true, ..std::mem::take(talk) },
         };
         let contact = leg.contact.clone();
         self.expect_ack(dialog, invite);
-        let reply = Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(200) };
-        if !self.reply(invite, &reply, now) {
+        if !self.accept_with(dialog, invite, &contact, body.as_ref(), now) {
             // The body cannot be printed: the caller shall not wait for an answer that never comes.
             self.reply(invite, &Reply::of(500), now);
             self.end(dialog, Cause::Rejected { status: 500 }, None);
         }
+    }
+
+    /// 200 to an INVITE, re-INVITE or UPDATE, with what is agreed about the session; whether it left.
+    pub(super) fn accept_with(
+        &mut self,
+        dialog: DialogId,
+        request: TransactionId,
+        contact: &str,
+        body: Option<&Body>,
+        now: Tick,
+    ) -> bool {
+        let bytes = match self.table.get(request).map(|entry| &entry.role) {
+            Some(Role::InviteServer { request, .. } | Role::Server { request, .. }) => {
+                Arc::clone(request)
+            }
+            Some(Role::InviteClient { .. } | Role::Client { .. }) | None => return false,
+        };
+        let session = self.agree_session(dialog, &bytes, now);
+        let headers = borrowed(&session);
+        let accepted = Reply { contact: Some(contact), headers: &headers, body, ..Reply::of(200) };
+        self.reply(request, &accepted, now)
     }
 
     /// Refuses an INVITE with 300 to 699. `reason` replaces the usual phrase.
@@ -76,6 +110,8 @@ impl Endpoint {
         let merged = Some(invite.merged_key(self.keys));
         let mut talk = Talk::default();
         talk.note_abilities(invite.message);
+        // RSeq begins below 2^31, by chance (RFC 3262 §3).
+        let progress = Progress::of(invite.message, self.rng.next_u32() >> 2);
         let response_flow = invite.response_flow();
         let table = &mut self.table;
         let made = self.legs.insert_with(|id| {
@@ -89,8 +125,9 @@ impl Endpoint {
             };
             let invite_id = table.insert(invite.key, response_flow, role);
             let invite_id = invite_id.expect("the table was not full a moment ago");
-            let state = State::Ringing { invite: invite_id, dialog: Box::new(dialog), talk };
-            Leg { key, flow: invite.flow, contact, state }
+            let state =
+                State::Ringing { invite: invite_id, dialog: Box::new(dialog), talk, progress };
+            Leg { key, flow: invite.flow, contact, state, session: Session::default() }
         });
         let id = made.expect("the dialogs were not full a moment ago");
         self.by_tag.insert(key, id);

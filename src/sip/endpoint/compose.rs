@@ -14,9 +14,9 @@ use crate::sip::transport::Flow;
 use crate::sip::{Message, Method, Name, PrintError, Printer, Start, reason_phrase};
 
 /// The methods that the endpoint serves by itself; those of its user come behind them.
-const OWN_METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+const OWN_METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// The extensions that the endpoint knows, as Supported lists them (RFC 3261 §20.37).
-pub(super) const SUPPORTED: &[&str] = &[];
+pub(super) const SUPPORTED: &[&str] = &["timer", "100rel"];
 /// What an INVITE may carry.
 pub(super) const ACCEPT: &str = "application/sdp";
 
@@ -152,7 +152,15 @@ impl Endpoint {
             page = page.field(name, value);
         }
         if *method == Method::Invite {
-            page = self.abilities.said(page);
+            page = page.field(Name::Allow, &self.abilities.allow);
+            // The offer of a callee in a provisional response would need the answer in the PRACK;
+            // without an offer of ours it has to wait for the 200 (RFC 3262 §5).
+            let is_offerless = outgoing.body.is_none();
+            let supported: &str = if is_offerless { "timer" } else { &self.abilities.supported };
+            page = page.field(Name::Supported, supported);
+            for (name, value) in attempt.session.headers() {
+                page = page.field_named(name, value);
+            }
         }
         page = page.field(Name::UserAgent, &self.config.user_agent);
         for (name, value) in &outgoing.headers {

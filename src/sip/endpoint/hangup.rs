@@ -188,9 +188,13 @@ impl Endpoint {
     pub(super) fn forget(&mut self, id: DialogId) {
         let Some(mut leg) = self.legs.remove(id) else { return };
         self.by_tag.remove(&leg.key);
+        self.timers.clear_slot(&mut leg.take_session_timer());
+        if let State::Ringing { progress: Some(progress), .. } = &mut leg.state {
+            self.timers.clear_slot(&mut progress.take_timer());
+        }
         for (_, talk) in leg.talks() {
             if let Some(ours) = &mut talk.ours {
-                self.back_offs.clear_slot(&mut ours.back_off);
+                self.timers.clear_slot(&mut ours.back_off);
             }
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::compose::Inside;
-use super::leg::{Fork, Leg, OwedAck, State, Talk};
+use super::leg::{Attempt, Fork, Leg, OwedAck, State, Talk};
 use super::receive::Answer;
+use super::session::Session;
 use super::table::{FORKS_MAX, Purpose, Role};
 use super::types::{Body, Cause, DialogId, Event, NotSent, Outgoing, TransactionId};
 use crate::base::Tick;
@@ -25,7 +26,7 @@ impl Endpoint {
         let attempt = Box::new(self.attempt(Method::Invite, outgoing));
         let key = self.keys.of(&[attempt.call_id.as_bytes(), attempt.from_tag.as_bytes()]);
         let state = State::Closing; // Until the INVITE has its transaction, below.
-        let leg = Leg { key, flow, contact, state };
+        let leg = Leg { key, flow, contact, state, session: Session::default() };
         let id = self.legs.insert(leg).ok_or(NotSent::Full)?;
         let sent = self.send_attempt(&attempt, None, Purpose::Begin(id), now);
         let leg = self.legs.get_mut(id).expect("it was put in above");
@@ -97,6 +98,9 @@ impl Endpoint {
                     return;
                 }
                 note_fork(forks, request, answer);
+                if !self.confirm(dialog, answer, now) {
+                    return;
+                }
                 let (status, message) = (answer.status, Arc::clone(answer.bytes));
                 self.events.push_back(Event::Provisional { dialog, status, message });
             }
@@ -125,12 +129,13 @@ impl Endpoint {
         let Some(flow) = self.table.get(id).map(|entry| entry.flow) else { return };
         let dialog_id = match purpose {
             Purpose::Begin(dialog) | Purpose::Offer(dialog) => dialog,
-            Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => return,
+            Purpose::Refresh(_) | Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => return,
         };
         match self.legs.get_mut(dialog_id).map(|leg| &mut leg.state) {
             Some(State::Talking { dialog, talk }) if matches!(purpose, Purpose::Offer(_)) => {
                 dialog.refresh_target(answer.message);
                 talk.note_abilities(answer.message);
+                self.take_session(dialog_id, answer.message, now);
                 self.settle_ack(id, dialog_id, request, answer);
                 self.say_offer_answered(dialog_id, answer.status, Some(Arc::clone(answer.bytes)));
             }
@@ -179,6 +184,7 @@ impl Endpoint {
             leg.state = State::Talking { dialog: Box::new(dialog), talk };
         }
         if is_wanted {
+            self.take_session(dialog_id, answer.message, now);
             self.settle_ack(id, dialog_id, request, answer);
             let message = Arc::clone(answer.bytes);
             self.events.push_back(Event::Answered { dialog: dialog_id, message });
@@ -307,17 +313,21 @@ impl Endpoint {
             Purpose::Offer(dialog) => {
                 self.on_offer_failed(dialog, answer.status, Some(message), now);
             }
-            Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => {}
+            Purpose::Refresh(_) | Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => {}
         }
     }
 
-    /// Whether a challenged INVITE was sent again with credentials.
+    /// Whether a challenged INVITE was sent again with credentials, or one whose session was too
+    /// short with a longer one.
     fn try_again(&mut self, id: DialogId, answer: &Answer<'_>, now: Tick) -> bool {
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let State::Calling { attempt, .. } = &mut leg.state else { return false };
         let mut attempt = attempt.clone();
-        let Some(authorization) = self.answer_challenge(&mut attempt, answer) else { return false };
-        let sent = self.send_attempt(&attempt, Some(authorization), Purpose::Begin(id), now);
+        let authorization = self.answer_challenge(&mut attempt, answer);
+        if authorization.is_none() && !self.ask_longer(&mut attempt, answer) {
+            return false;
+        }
+        let sent = self.send_attempt(&attempt, authorization, Purpose::Begin(id), now);
         match (sent, self.legs.get_mut(id)) {
             (Ok(invite), Some(leg)) => {
                 leg.state = State::Calling { invite, attempt, is_heard: false, forks: Vec::new() };
@@ -325,6 +335,17 @@ impl Endpoint {
             }
             (Err(_), _) | (_, None) => false,
         }
+    }
+
+    /// Whether a 422 can be met with a longer session (RFC 4028 §7.3); once.
+    fn ask_longer(&mut self, attempt: &mut Attempt, answer: &Answer<'_>) -> bool {
+        let longer = attempt.session.after(answer.message).filter(|_| answer.status == 422);
+        let (Some(longer), false) = (longer, attempt.tries.is_longer) else { return false };
+        attempt.session = longer;
+        attempt.tries.is_longer = true;
+        attempt.cseq += 1;
+        attempt.branch = self.branch();
+        true
     }
 }
 
@@ -343,7 +364,7 @@ fn note_fork(forks: &mut Vec<Fork>, request: &[u8], answer: &Answer<'_>) {
         None if answer.to_tag.is_empty() || forks.len() >= FORKS_MAX => return,
         None => {
             let Some(dialog) = dialog_of(request, answer.message) else { return };
-            forks.push(Fork { dialog, talk: Talk::default() });
+            forks.push(Fork::new(dialog));
             forks.len() - 1
         }
     };

@@ -1,5 +1,7 @@
 //! One dialog as the endpoint holds it: where it goes, and how far it came.
 
+use super::reliable::Progress;
+use super::session::{Session, Wanted};
 use super::table::Key;
 use super::types::{Body, Outgoing, TransactionId};
 use crate::base::Armed;
@@ -26,6 +28,7 @@ pub struct Leg {
     /// Our Contact value.
     pub(super) contact: Box<str>,
     pub(super) state: State,
+    pub(super) session: Session,
 }
 
 /// How far the dialog came.
@@ -36,7 +39,13 @@ pub(super) enum State {
     /// We hung up on our INVITE; the CANCEL leaves as soon as the peer is known to have it.
     Cancelling { invite: TransactionId, is_sent: bool, reason: Option<Box<str>> },
     /// The peer's INVITE waits for our answer.
-    Ringing { invite: TransactionId, dialog: Box<Dialog>, talk: Talk },
+    Ringing {
+        invite: TransactionId,
+        dialog: Box<Dialog>,
+        talk: Talk,
+        /// For a caller that confirms provisional responses.
+        progress: Option<Box<Progress>>,
+    },
     /// Confirmed.
     Talking { dialog: Box<Dialog>, talk: Talk },
     /// We hung up before the ACK of our 2xx came; RFC 3261 §15 has the BYE wait for it.
@@ -50,6 +59,8 @@ pub(super) enum State {
 pub(super) struct Fork {
     pub(super) dialog: Dialog,
     pub(super) talk: Talk,
+    /// RSeq of its last reliable provisional response (RFC 3262 §4).
+    pub(super) rseq: Option<u32>,
 }
 
 /// What a dialog negotiates, early or confirmed.
@@ -128,6 +139,8 @@ pub(super) struct Attempt {
     pub(super) branch: String,
     pub(super) cseq: u32,
     pub(super) tries: Tries,
+    /// What it says about the session, when it is an INVITE.
+    pub(super) session: Wanted,
 }
 
 /// How often a challenge was answered: once, and once more if only the nonce was stale.
@@ -135,6 +148,8 @@ pub(super) struct Attempt {
 pub(super) struct Tries {
     pub(super) is_answered: bool,
     pub(super) is_stale_answered: bool,
+    /// Whether a 422 was answered with a longer session.
+    pub(super) is_longer: bool,
 }
 
 impl Leg {

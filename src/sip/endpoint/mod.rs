@@ -23,7 +23,9 @@ mod invite;
 mod leg;
 mod offer;
 mod receive;
+mod reliable;
 mod request;
+mod session;
 mod table;
 mod timeout;
 mod types;
@@ -43,6 +45,17 @@ pub use types::{
 use crate::base::{Rng, Slab, Tick, Timers};
 use crate::sip::transport::{Flow, Transmit};
 
+/// Why a dialog wakes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// The pause after a glare is over.
+    BackOff(DialogId),
+    /// The session is to be refreshed, or has expired.
+    Session(DialogId),
+    /// A reliable provisional response still waits for its PRACK.
+    Prack(DialogId),
+}
+
 /// A whole user agent without sockets, clock or policy.
 ///
 /// The two output queues hold what one input or command caused, which is bounded; they are to be
@@ -58,8 +71,8 @@ pub struct Endpoint {
     /// Dialogs by Call-ID and our tag.
     by_tag: ByKey<DialogId>,
     asked: Slab<Asked>,
-    /// Re-INVITEs that wait after a glare.
-    back_offs: Timers<DialogId>,
+    /// What dialogs wait for, their transactions apart.
+    timers: Timers<Wake>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counters: Counters,
@@ -77,7 +90,7 @@ impl Endpoint {
             legs: Slab::with_max(config.dialogs_max),
             by_tag: ByKey::default(),
             asked: Slab::with_max(config.transactions_max),
-            back_offs: Timers::new(),
+            timers: Timers::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -98,7 +111,7 @@ impl Endpoint {
 
     /// When `handle_timeout` is due; `None` while nothing is held.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        match (self.table.next_timeout(), self.back_offs.next()) {
+        match (self.table.next_timeout(), self.timers.next()) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
@@ -110,7 +123,7 @@ impl Endpoint {
             dialogs: self.legs.len(),
             requests: self.asked.len(),
             transactions: self.table.len(),
-            timers: self.table.timers() + self.back_offs.len(),
+            timers: self.table.timers() + self.timers.len(),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Endpoint;
 use super::compose::{Inside, Reply};
 use super::leg::{Leg, OurOffer, State, Talk, UNACKED_MAX, Unacked};
 use super::receive::{Answer, Incoming};
+use super::session::borrowed;
 use super::table::{Purpose, Role};
 use super::types::{Body, Cause, DialogId, Event, TransactionId};
+use super::{Endpoint, Wake};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::{Message, Method};
@@ -58,9 +59,7 @@ impl Endpoint {
         match answer {
             Ok(body) => {
                 self.expect_ack(dialog, request);
-                let accepted =
-                    Reply { contact: Some(&contact), body: body.as_ref(), ..Reply::of(200) };
-                self.reply(request, &accepted, now);
+                self.accept_with(dialog, request, &contact, body.as_ref(), now);
             }
             Err(status) => {
                 self.reply(request, &Reply::of(status.clamp(300, 699)), now);
@@ -98,7 +97,7 @@ impl Endpoint {
         let Some(request) = self.serve(offer, Some(id), now) else { return };
         if !offer.is_offer() {
             // An UPDATE without SDP only says that the peer is there, and where (RFC 3311 §5.2).
-            self.reply(request, &Reply { contact: Some(&contact), ..Reply::of(200) }, now);
+            self.accept_with(id, request, &contact, None, now);
             return;
         }
         if let Some(leg) = self.legs.get_mut(id)
@@ -121,6 +120,9 @@ impl Endpoint {
             dialog.refresh_target(answer.message);
             talk.note_abilities(answer.message);
         }
+        if self.is_talking(id) {
+            self.take_session(id, answer.message, now);
+        }
         self.say_offer_answered(id, answer.status, Some(message));
     }
 
@@ -133,10 +135,17 @@ impl Endpoint {
     fn send_offer(&mut self, id: DialogId, now: Tick) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let (flow, contact, invite) = (leg.flow, leg.contact.clone(), leg.invite_of_forks());
+        let session = leg.session_wanted().headers();
         let Some((place, ours)) = leg.our_offer() else { return };
         ours.back_off = None;
         let (mut dialog, method, body) = (place.clone(), ours.method.clone(), ours.body.take());
-        let offer = Inside { contact: Some(&contact), body: body.as_ref(), ..Inside::of(method) };
+        let headers = borrowed(&session);
+        let offer = Inside {
+            contact: Some(&contact),
+            headers: &headers,
+            body: body.as_ref(),
+            ..Inside::of(method)
+        };
         self.number_fork(invite, &mut dialog);
         let sent = self.send_inside(flow, &mut dialog, &offer, Purpose::Offer(id), now);
         if let Some(leg) = self.legs.get_mut(id)
@@ -175,8 +184,20 @@ impl Endpoint {
                 self.say_ended(id, Cause::Gone, message);
             }
             491 if self.back_off(id, now) => {}
+            422 if self.offer_longer(id, message.as_deref(), now) => {}
             _ => self.say_offer_answered(id, status, message),
         }
+    }
+
+    /// Whether a 422 was met with a longer session (RFC 4028 §7.4).
+    fn offer_longer(&mut self, id: DialogId, response: Option<&[u8]>, now: Tick) -> bool {
+        let response = response.and_then(|bytes| Message::parse(bytes).ok());
+        let (Some(leg), Some(response)) = (self.legs.get_mut(id), response) else { return false };
+        let is_raised = leg.raise_session(&response);
+        if is_raised {
+            self.send_offer(id, now);
+        }
+        is_raised
     }
 
     /// Whether the offer will be tried again: 2.1 to 4 s later by the one who chose the Call-ID,
@@ -190,7 +211,7 @@ impl Endpoint {
         ours.glares += 1;
         let (from, to) = if dialog.is_caller { (2100, 4000) } else { (0, 2000) };
         let pause = self.rng.between(Duration::from_millis(from), Duration::from_millis(to));
-        ours.back_off = Some(self.back_offs.arm(now + pause, id));
+        ours.back_off = Some(self.timers.arm(now + pause, Wake::BackOff(id)));
         true
     }
 
@@ -223,13 +244,14 @@ impl Endpoint {
     /// ACK that waits for its answer leaves without one.
     pub(super) fn drop_offers(&mut self, id: DialogId, now: Tick) {
         self.acknowledge(id, None);
+        self.stop_session(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let (mut pauses, mut open) = (Vec::new(), Vec::new());
         for (_, talk) in leg.talks() {
             pauses.extend(talk.ours.take().and_then(|ours| ours.back_off));
             open.extend(talk.theirs.take());
         }
-        pauses.into_iter().for_each(|pause| self.back_offs.clear(pause));
+        pauses.into_iter().for_each(|pause| self.timers.clear(pause));
         for request in open {
             self.reply(request, &Reply::of(487), now);
         }

@@ -302,7 +302,7 @@ impl Endpoint {
             let warning = "399 ringback \"Accept leaves out application/sdp\"";
             self.refuse(request, 406, &[("Warning", warning)]);
         } else {
-            return false;
+            return self.is_too_short(request);
         }
         true
     }
@@ -316,8 +316,8 @@ impl Endpoint {
             | Method::Cancel
             | Method::Options
             | Method::Info
-            | Method::Update => true,
-            Method::Prack => false,
+            | Method::Update
+            | Method::Prack => true,
             Method::Register
             | Method::Message
             | Method::Refer
@@ -413,7 +413,7 @@ impl Endpoint {
                 }
             }
             Method::Options => self.say_capabilities(request),
-            Method::Prack => self.refuse_inside(request, id, 481, &[], now),
+            Method::Prack => self.on_prack(request, id, now),
             Method::Register
             | Method::Message
             | Method::Refer

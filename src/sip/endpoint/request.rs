@@ -126,6 +126,7 @@ impl Endpoint {
             Purpose::Bye(dialog) => self.forget(dialog),
             Purpose::Ask(request) => self.on_outcome(request, answer, now),
             Purpose::Offer(dialog) => self.on_update_answer(dialog, answer, now),
+            Purpose::Refresh(dialog) => self.on_refreshed(dialog, answer, now),
             Purpose::Begin(_) | Purpose::Nothing => {}
         }
     }
@@ -161,7 +162,8 @@ impl Endpoint {
             None => self.branch(),
         };
         let tries = Tries::default();
-        Attempt { method, outgoing, call_id, from_tag, branch, cseq: 1, tries }
+        let session = self.first_session();
+        Attempt { method, outgoing, call_id, from_tag, branch, cseq: 1, tries, session }
     }
 
     /// A new branch, with the cookie that says it is unique (RFC 3261 §8.1.1.7).

@@ -108,8 +108,10 @@ pub(super) enum Role {
 pub(super) enum Purpose {
     /// A dialog, for its first INVITE.
     Begin(DialogId),
-    /// A dialog, for its re-INVITE.
+    /// A dialog, for its re-INVITE or UPDATE.
     Offer(DialogId),
+    /// A dialog, for the UPDATE that refreshes its session.
+    Refresh(DialogId),
     /// A dialog that ends when its BYE does.
     Bye(DialogId),
     /// The user, by `Event::Response`.

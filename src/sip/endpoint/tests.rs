@@ -5,7 +5,9 @@ mod calls;
 mod chaos;
 mod early;
 mod offers;
+mod reliable;
 mod rules;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -46,6 +48,7 @@ fn config() -> Config {
         transactions_max: 200,
         timing: Timing::RFC,
         serves: vec![Method::Register, Method::Message],
+        session_expires: None,
     }
 }
 
@@ -208,6 +211,7 @@ impl World {
             Event::Offer { .. } => "offer".to_owned(),
             Event::OfferAnswered { status, .. } => format!("offer answered {status}"),
             Event::Info { .. } => "info".to_owned(),
+            Event::RefreshDue { .. } => "refresh due".to_owned(),
             Event::Ended { cause, .. } => format!("ended {cause:?}"),
             Event::Request { request, dialog, .. } => {
                 let (request, now) = (*request, self.now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::leg::State;
 use super::table::{Purpose, Role};
 use super::types::{Cause, DialogId, Event, TransactionId};
-use super::{Endpoint, compose};
+use super::{Endpoint, Wake, compose};
 use crate::base::Tick;
 use crate::sip::transaction::Due;
 use crate::sip::transport::Flow;
@@ -43,8 +43,12 @@ impl Endpoint {
                 Wanted::Unanswered(dialog) => self.forget_their_offer(dialog, id),
             }
         }
-        while let Some(dialog) = self.back_offs.take_due(now) {
-            self.on_back_off_over(dialog, now);
+        while let Some(wake) = self.timers.take_due(now) {
+            match wake {
+                Wake::BackOff(dialog) => self.on_back_off_over(dialog, now),
+                Wake::Session(dialog) => self.on_session_due(dialog, now),
+                Wake::Prack(dialog) => self.on_prack_due(dialog, now),
+            }
         }
     }
 
@@ -112,6 +116,7 @@ impl Endpoint {
             Purpose::Begin(dialog) => self.end(dialog, cause, None),
             Purpose::Bye(dialog) => self.forget(dialog),
             Purpose::Offer(dialog) => self.on_offer_failed(dialog, status, None, now),
+            Purpose::Refresh(dialog) => self.on_session_gone(dialog, None, now),
             Purpose::Ask(request) => {
                 if self.asked.remove(request).is_some() {
                     self.events.push_back(Event::Response { request, status, message: None });

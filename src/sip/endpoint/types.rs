@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::Id;
 use crate::sip::Method;
@@ -31,6 +32,9 @@ pub struct Config {
     /// Methods whose requests become [`Event::Request`], on top of what the endpoint serves by
     /// itself. Every other known method gets 405, and Allow says which ones do not (RFC 3261 §20.5).
     pub serves: Vec<Method>,
+    /// How long a session lasts unless it is refreshed (RFC 4028 §4), 90 s to a day; `None`: only
+    /// where the peer asks for it.
+    pub session_expires: Option<Duration>,
 }
 
 /// Who is named in From or To.
@@ -172,7 +176,8 @@ pub enum Event {
         /// The 2xx.
         message: Arc<[u8]>,
     },
-    /// The ACK to our 2xx came; it may carry an SDP answer.
+    /// The ACK to our 2xx came; it may carry an SDP answer. So may the PRACK of a provisional
+    /// response that had an offer.
     Acknowledged {
         /// The dialog.
         dialog: DialogId,
@@ -197,6 +202,12 @@ pub enum Event {
         status: u16,
         /// The response, when there is one.
         message: Option<Arc<[u8]>>,
+    },
+    /// The session is to be refreshed and the peer knows no UPDATE: call `offer` with the
+    /// description as it stands (RFC 4028 §7.4). Without a refresh the dialog ends.
+    RefreshDue {
+        /// The dialog.
+        dialog: DialogId,
     },
     /// An INFO came and was answered 200.
     Info {
@@ -261,7 +272,8 @@ pub enum Cause {
         /// The final status, 300 to 699.
         status: u16,
     },
-    /// Nobody acknowledged our 2xx for 64·T1; a BYE was sent.
+    /// Nobody acknowledged our 2xx for 64·T1, and a BYE was sent; or nobody our reliable provisional
+    /// response, and a 504 was.
     NoAck,
     /// Our INVITE was never answered.
     Timeout,
@@ -269,6 +281,8 @@ pub enum Cause {
     Gone,
     /// The connection was lost.
     Transport,
+    /// Nobody refreshed the session in time (RFC 4028 §10); a BYE was sent.
+    Expired,
 }
 
 /// How much is held right now. All return to zero when the last call is gone for 64·T1.

@@ -1,6 +1,6 @@
-//! Transactions: four machines that decide what is sent again, what is absorbed and when to give up.
+//! Transactions: machines that decide what is sent again, what is absorbed and when to give up.
 //!
-//! RFC 3261 §17 with the corrections of RFC 6026. The machines see statuses and ticks, never bytes:
+//! RFC 3261 §17 with the corrections of RFC 6026, and RFC 3262. The machines see statuses and ticks, never bytes:
 //! their owner keeps the message and sends it when told to. Invariant: every state but `Terminated`
 //! has a deadline, so a machine whose `poll_timeout` is `None` is over and can be forgotten.
 //!
@@ -16,6 +16,7 @@
 mod client;
 mod invite_client;
 mod invite_server;
+mod reliable;
 mod server;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use client::Client;
 pub use invite_client::InviteClient;
 pub use invite_server::InviteServer;
+pub use reliable::Reliable;
 pub use server::Server;
 
 use crate::base::Tick;

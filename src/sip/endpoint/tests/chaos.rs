@@ -25,6 +25,7 @@ impl Side {
                 let answer = if seed.percent(80) { Ok(None) } else { Err(488) };
                 self.endpoint.answer_offer(*dialog, answer, now);
             }
+            Event::RefreshDue { dialog } => self.endpoint.offer(*dialog, None, now),
             Event::Provisional { dialog, .. }
             | Event::Answered { dialog, .. }
             | Event::Acknowledged { dialog, .. }
