@@ -185,6 +185,13 @@ impl Checker<'_> {
             let mut compiled = Compiled::default();
             let node = &mut self.nodes[index.0];
             node.plan = self.scripts.compile(&node.parameters, &mut compiled);
+            for key in node.kind.code_keys() {
+                let code = node.parameters.get(*key).and_then(Value::as_str).unwrap_or_default();
+                if let Some((column, message)) = self.scripts.check_code(code) {
+                    let message = format!("the code is no valid script: {message}");
+                    report.error_at(column, "E-FLOW-CODE", key, &message);
+                }
+            }
             for Refusal { parameter, column, message } in compiled.refusals {
                 let message = format!("the expression is no valid script: {message}");
                 report.error_at(column, "E-FLOW-EXPRESSION", &parameter, &message);

@@ -380,7 +380,7 @@ impl Run {
             return Some(self.failed(fault));
         }
         let role = node.kind.role();
-        let error_output = node.outputs.len() - 1;
+        let error_output = node.outputs.len().saturating_sub(1);
         if !matches!(role, Role::World | Role::Service) {
             // What a node could not handle item by item goes on unchanged, as in n8n.
             let outputs = vec![visit.scope.input(0).to_vec()];

@@ -32,8 +32,8 @@ impl ClockDeadline {
 }
 
 impl flow::Deadline for ClockDeadline {
-    fn arm(&self) {
-        self.until.set(self.clock.now() + self.limit);
+    fn arm(&self, times: u32) {
+        self.until.set(self.clock.now() + self.limit * times);
     }
 
     fn is_past(&self) -> bool {

@@ -19,19 +19,21 @@ use crate::flow::expr::host;
 use crate::flow::memory::Scope;
 
 /// Bytes that scripts may hold.
-const MEMORY_MAX: usize = 32 * 1024 * 1024;
+const MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of stack that scripts may use; the threads of `shell` have more.
 const STACK_MAX: usize = 256 * 1024;
 /// How often QuickJS may ask whether to go on: about ten thousand loop turns each. This limit is
 /// the same on every machine; the deadline is the one that keeps calls moving.
 const INTERRUPTS_MAX: u32 = 100;
+/// How many times longer than an expression the script of a Code node may take.
+const CODE_TIMES: u32 = 100;
 /// Scripts kept compiled.
 const SCRIPTS_MAX: usize = 4096;
 
 /// How long one evaluation may take by the clock, which this room does not have.
 pub trait Deadline {
-    /// An evaluation begins.
-    fn arm(&self);
+    /// An evaluation begins, which may take so many times the usual.
+    fn arm(&self, times: u32);
 
     /// Whether it has taken too long.
     fn is_past(&self) -> bool;
@@ -55,6 +57,7 @@ pub(super) struct Desk {
 
 struct Meter {
     interrupts: Cell<u32>,
+    interrupts_max: Cell<u32>,
     is_over: Cell<bool>,
     deadline: Option<Rc<dyn Deadline>>,
 }
@@ -63,11 +66,14 @@ struct Meter {
 pub(super) struct Engine {
     // Dropped before the runtime that they live in.
     scripts: HashMap<Arc<str>, Persistent<Function<'static>>>,
+    code: HashMap<Arc<str>, Persistent<Function<'static>>>,
+    run: Persistent<Function<'static>>,
+    call: Persistent<Function<'static>>,
     begin: Persistent<Function<'static>>,
     text: Persistent<Function<'static>>,
     name_kind: Persistent<Function<'static>>,
     context: Context,
-    _runtime: Runtime,
+    runtime: Runtime,
     desk: Rc<Desk>,
     meter: Rc<Meter>,
     /// What the last value was to JavaScript.
@@ -118,23 +124,42 @@ impl Engine {
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
         let desk = Rc::new(Desk { current, fault, rng, variables });
-        let (begin, text, name_kind) = context.with(|ctx| {
+        let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
             let tools: rquickjs::Object<'_> = prelude.call((host,))?;
-            let (begin, text): (Function<'_>, Function<'_>) =
-                (tools.get("begin")?, tools.get("text")?);
-            let name_kind: Function<'_> = tools.get("kind")?;
-            let save = |function| Persistent::save(&ctx, function);
-            Ok::<_, Error>((save(begin), save(text), save(name_kind)))
+            let tool = |name: &str| {
+                tools.get::<_, Function<'_>>(name).map(|tool| Persistent::save(&ctx, tool))
+            };
+            let names = ["begin", "text", "kind", "run", "call"];
+            names.into_iter().map(tool).collect::<rquickjs::Result<Vec<_>>>()
         })?;
-        let meter =
-            Rc::new(Meter { interrupts: Cell::new(0), is_over: Cell::new(false), deadline });
+        let [begin, text, name_kind, run, call] = tools.try_into().map_err(|_| Error::Unknown)?;
+        let meter = Rc::new(Meter {
+            interrupts: Cell::new(0),
+            interrupts_max: Cell::new(INTERRUPTS_MAX),
+            is_over: Cell::new(false),
+            deadline,
+        });
         let asked = meter.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
         let scripts = HashMap::new();
         let kind = "undefined";
-        Ok(Self { scripts, begin, text, name_kind, context, _runtime: runtime, desk, meter, kind })
+        let code = HashMap::new();
+        Ok(Self {
+            scripts,
+            code,
+            run,
+            call,
+            begin,
+            text,
+            name_kind,
+            context,
+            runtime,
+            desk,
+            meter,
+            kind,
+        })
     }
 
     /// Compiles a script, unless it is compiled already.
@@ -149,7 +174,7 @@ impl Engine {
         if self.scripts.len() >= SCRIPTS_MAX {
             self.scripts.clear();
         }
-        self.meter.arm();
+        self.meter.arm(1);
         // A name that means nothing is undefined instead of an error: it becomes a parameter that
         // nobody passes. The script stands on lines of its own, so that errors count from it.
         let source = format!("(function ({}) {{ return (\n{code}\n); }})", unknown.join(", "));
@@ -170,7 +195,7 @@ impl Engine {
     pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
         let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
         *self.desk.current.borrow_mut() = Some(current);
-        self.meter.arm();
+        self.meter.arm(1);
         let mut kind = "undefined";
         let outcome = self.context.with(|ctx| {
             let begin = self.begin.clone().restore(&ctx)?;
@@ -188,13 +213,7 @@ impl Engine {
             }
         });
         self.kind = kind;
-        *self.desk.current.borrow_mut() = None;
-        *self.desk.fault.borrow_mut() = None;
-        match outcome {
-            _ if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Broken(limit("the script engine failed")),
-        }
+        self.conclude(outcome)
     }
 
     fn kind_of<'js>(
@@ -226,6 +245,87 @@ impl Engine {
         })
     }
 
+    /// Runs the script of a Code node: once for all items, or for the current one.
+    pub(super) fn run_code(&mut self, code: &Arc<str>, is_each: bool, current: Current) -> Outcome {
+        *self.desk.current.borrow_mut() = Some(current);
+        self.meter.arm(CODE_TIMES);
+        let known = self.code.get(code).cloned();
+        let started = self.context.with(|ctx| {
+            let script = match &known {
+                Some(script) => script.clone(),
+                None => match ctx.eval::<Function<'_>, _>(code_source(code)) {
+                    Ok(script) => Persistent::save(&ctx, script),
+                    Err(_) => return Err(Outcome::Fault(code_error(&syntax_error(&ctx)))),
+                },
+            };
+            let run = self.run.clone().restore(&ctx);
+            let call = script.clone().restore(&ctx);
+            let started: rquickjs::Result<rquickjs::Object<'_>> =
+                run.and_then(|run| call.and_then(|call| run.call((call, is_each))));
+            match started {
+                Ok(state) => Ok((script, Persistent::save(&ctx, state))),
+                Err(_) => Err(self.exception(&ctx)),
+            }
+        });
+        let (script, state): (_, Persistent<rquickjs::Object<'static>>) = match started {
+            Ok(started) => started,
+            Err(outcome) => return self.conclude(Ok(outcome)),
+        };
+        if known.is_none() && self.code.len() < SCRIPTS_MAX {
+            self.code.insert(code.clone(), script);
+        }
+        while matches!(self.runtime.execute_pending_job(), Ok(true)) {}
+        let outcome = self.context.with(|ctx| {
+            let state = state.restore(&ctx)?;
+            match state.get::<_, Option<String>>("state")?.as_deref() {
+                Some("done") => host::from_js(&ctx, state.get("value")?),
+                Some(_) => {
+                    let message: String = state.get("message")?;
+                    Ok(Outcome::Fault(Fault::new("E-FLOW-CODE", message)))
+                }
+                None => {
+                    let message = "the code waits for something that never comes";
+                    Ok(Outcome::Fault(Fault::new("E-FLOW-CODE", message)))
+                }
+            }
+        });
+        self.conclude(outcome)
+    }
+
+    /// Whether the script of a Code node can be compiled.
+    pub(super) fn check_code(&mut self, code: &str) -> Result<(), SyntaxError> {
+        self.meter.arm(CODE_TIMES);
+        self.context.with(|ctx| match ctx.eval::<Function<'_>, _>(code_source(code)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(syntax_error(&ctx)),
+        })
+    }
+
+    /// Calls a function of the prelude.
+    pub(super) fn call(&mut self, name: &str, argument: &Value, current: Current) -> Outcome {
+        *self.desk.current.borrow_mut() = Some(current);
+        self.meter.arm(1);
+        let outcome = self.context.with(|ctx| {
+            let argument = host::to_js(&ctx, argument)?;
+            let call: Function<'_> = self.call.clone().restore(&ctx)?;
+            match call.call::<_, rquickjs::Value<'_>>((name, argument)) {
+                Err(Error::Exception) => Ok(self.exception(&ctx)),
+                called => host::from_js(&ctx, called?),
+            }
+        });
+        self.conclude(outcome)
+    }
+
+    fn conclude(&self, outcome: rquickjs::Result<Outcome>) -> Outcome {
+        *self.desk.current.borrow_mut() = None;
+        *self.desk.fault.borrow_mut() = None;
+        match outcome {
+            _ if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Broken(limit("the script engine failed")),
+        }
+    }
+
     /// What an exception means: swallowed as n8n swallows it, or the end of this engine.
     fn exception(&self, ctx: &Ctx<'_>) -> Outcome {
         let exception = ctx.catch();
@@ -248,18 +348,19 @@ impl Engine {
 }
 
 impl Meter {
-    fn arm(&self) {
+    fn arm(&self, times: u32) {
         self.interrupts.set(0);
+        self.interrupts_max.set(INTERRUPTS_MAX * times);
         self.is_over.set(false);
         if let Some(deadline) = &self.deadline {
-            deadline.arm();
+            deadline.arm(times);
         }
     }
 
     fn is_over(&self) -> bool {
         self.interrupts.set(self.interrupts.get() + 1);
         let is_past = self.deadline.as_ref().is_some_and(|deadline| deadline.is_past());
-        if is_past || self.interrupts.get() > INTERRUPTS_MAX {
+        if is_past || self.interrupts.get() > self.interrupts_max.get() {
             self.is_over.set(true);
         }
         self.is_over.get()
@@ -277,6 +378,18 @@ fn call<'js>(
     script: Persistent<Function<'static>>,
 ) -> rquickjs::Result<rquickjs::Value<'js>> {
     script.restore(ctx)?.call_arg(Args::new(ctx.clone(), 0))
+}
+
+/// The script of a Code node as a function. It stands on lines of its own, so that errors count
+/// from it.
+fn code_source(code: &str) -> String {
+    const NAMES: &str = "items, item, console, Promise, setTimeout, setImmediate, clearTimeout, \
+        Buffer, btoa, atob, require, $getWorkflowStaticData";
+    format!("(async function ({NAMES}) {{\n{code}\n}})")
+}
+
+fn code_error(error: &SyntaxError) -> Fault {
+    Fault::new("E-FLOW-CODE", format!("{} [line {}]", error.message, error.line))
 }
 
 fn limit(what: &str) -> Fault {

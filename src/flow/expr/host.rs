@@ -166,6 +166,7 @@ fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs
 fn source(part: &str) -> Option<&'static str> {
     Some(match part {
         "extensions" => include_str!("extensions.js"),
+        "code" => include_str!("code.js"),
         "intl" => include_str!("intl.js"),
         "luxon" => include_str!("luxon.min.js"),
         _ => return None,
@@ -190,6 +191,9 @@ fn add_tools<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         Function::new(ctx.clone(), |kind: String, text: String| bytes::hash(&kind, &text))?,
     )?;
     host.set("base64", Function::new(ctx.clone(), |text: String| bytes::encode(text.as_bytes()))?)?;
+    let base64bytes = |list: Vec<u8>| bytes::encode(&list);
+    host.set("base64bytes", Function::new(ctx.clone(), base64bytes)?)?;
+    host.set("bytes", Function::new(ctx.clone(), |text: String| bytes::decode(&text))?)?;
     let unbase64 = |text: String| String::from_utf8_lossy(&bytes::decode(&text)).into_owned();
     host.set("unbase64", Function::new(ctx.clone(), unbase64)?)?;
     let of = desk.clone();

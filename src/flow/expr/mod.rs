@@ -160,6 +160,63 @@ impl Scripts {
         Ok(Evaluated { kind, value: value.unwrap_or(Value::Null) })
     }
 
+    /// Runs the script of a Code node.
+    pub(super) fn run_code(
+        &mut self,
+        code: &Arc<str>,
+        is_each: bool,
+        current: &Current,
+    ) -> Result<Value, Fault> {
+        let engine = self.engine().ok_or_else(no_memory)?;
+        let outcome = engine.run_code(code, is_each, current.clone());
+        Ok(self.settle(outcome)?.unwrap_or(Value::Null))
+    }
+
+    /// A parameter in which the values of scripts stand as JSON in the text.
+    pub(super) fn spliced(
+        &mut self,
+        plan: &Plan,
+        key: &str,
+        current: &Current,
+    ) -> Result<Option<String>, Fault> {
+        let Plan::Object(fields) = plan else { return Ok(None) };
+        let Some((_, Plan::Text(chunks))) = fields.iter().find(|(name, _)| name == key) else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        for chunk in chunks {
+            match chunk {
+                Chunk::Text(plain) => text.push_str(plain),
+                Chunk::Script(script) => match self.typed(script, current)? {
+                    Some(Value::String(value)) => text.push_str(&value),
+                    Some(value) => text.push_str(&value.to_string()),
+                    None => {}
+                },
+            }
+        }
+        Ok(Some(text))
+    }
+
+    /// Calls a function of the prelude.
+    pub(super) fn call(
+        &mut self,
+        function: &str,
+        argument: &Value,
+        current: &Current,
+    ) -> Result<Value, Fault> {
+        let engine = self.engine().ok_or_else(no_memory)?;
+        let outcome = engine.call(function, argument, current.clone());
+        Ok(self.settle(outcome)?.unwrap_or(Value::Null))
+    }
+
+    /// Says where and why the script of a Code node is no JavaScript.
+    pub(super) fn check_code(&mut self, code: &str) -> Option<(usize, String)> {
+        let error = self.engine()?.check_code(code).err()?;
+        let before = code.split_inclusive('\n').take(error.line - 1);
+        let before: usize = before.map(|line| line.chars().count()).sum();
+        Some((before + error.column, error.message))
+    }
+
     /// Whether a text matches a pattern, bare or as `/pattern/flags`. A pattern that is none
     /// matches nothing.
     pub(super) fn matches(
@@ -370,16 +427,23 @@ impl Scripts {
         current: &Current,
     ) -> Result<Option<Value>, Fault> {
         let Some(engine) = self.engine() else {
-            return Err(Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory for the script engine"));
+            return Err(no_memory());
         };
         if engine.compile(&script.code, &script.unknown).is_err() {
             self.engine = None;
             return Err(Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory to compile the expression"));
         }
-        match engine.evaluate(&script.code, is_text, current.clone()) {
+        let outcome = engine.evaluate(&script.code, is_text, current.clone());
+        if matches!(outcome, Outcome::Thrown) {
+            return Ok((!script.reaches).then_some(Value::Null));
+        }
+        self.settle(outcome)
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Result<Option<Value>, Fault> {
+        match outcome {
             Outcome::Value(value) => Ok(Some(value)),
-            Outcome::Undefined => Ok(None),
-            Outcome::Thrown => Ok((!script.reaches).then_some(Value::Null)),
+            Outcome::Undefined | Outcome::Thrown => Ok(None),
             Outcome::Fault(fault) => Err(fault),
             Outcome::Broken(fault) => {
                 self.engine = None;
@@ -401,6 +465,10 @@ impl std::fmt::Debug for Scripts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scripts").field("engine", &self.engine).finish_non_exhaustive()
     }
+}
+
+fn no_memory() -> Fault {
+    Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory for the script engine")
 }
 
 enum Piece<'a> {

@@ -59,7 +59,7 @@
   };
 
   // Larger parts are read when the first expression needs them.
-  const kit = { host, has, fail, apply, NativeDate, now, zone: () => host.zone() };
+  const kit = { host, has, fail, apply, NativeDate, NativePromise: Promise, now, zone: () => host.zone(), input: () => host.input(0) };
   const parts = {};
   const part = (name) => {
     if (parts[name] === undefined) {
@@ -303,7 +303,8 @@
       return Interval.isInterval(value) ? 'interval' : 'object';
     },
     text(value) { return value || value === 0 || value === false ? apply(join, [value], ['']) : ''; },
-    code: (function (all) { return part('code')(all); }),
+    run(call, isEach) { tools.begin(); return part('code').run(call, isEach); },
+    call(name, argument) { tools.begin(); return part('code')[name](argument); },
   };
 
   // The ways out: constructors make code of text, prototypes reach other scripts.

@@ -267,7 +267,7 @@ fn lengths_that_are_lies_are_refused() {
 fn a_deadline_stops_a_script_before_its_steps_are_spent() {
     struct Third(Cell<u32>);
     impl Deadline for Third {
-        fn arm(&self) {
+        fn arm(&self, _times: u32) {
             self.0.set(0);
         }
         fn is_past(&self) -> bool {

@@ -36,12 +36,16 @@ pub(super) fn filter_holds(
         let right_kind = operator["rightType"].as_str();
         // What a list holds, and how long it is, is no list.
         let right_kind = right_kind.unwrap_or(if kind == "array" { "any" } else { kind });
-        let left = rules.convert(&condition["leftValue"], kind);
+        let left = rules.convert(&condition["leftValue"], kind, work, item);
         let left = left.map_err(|what| wrong_type(&what, place, item))?;
         // What the author typed on the right is text in the file, whatever it is meant to be.
         let lenient = Rules { is_strict: false, ..rules };
-        let right = lenient.convert(&condition["rightValue"], right_kind);
-        let right = right.map_err(|what| wrong_type(&what, place, item))?;
+        let right = if has_one_side(operation) {
+            Value::Null
+        } else {
+            let right = lenient.convert(&condition["rightValue"], right_kind, work, item);
+            right.map_err(|what| wrong_type(&what, place, item))?
+        };
         let holds = rules.compare(kind, operation, &left, &right, work, item)?;
         if holds == is_any {
             return Ok(is_any);
@@ -70,8 +74,14 @@ pub(super) fn old_holds(
         "isNotEmpty" => "notEmpty",
         same => same,
     };
-    let convert = |value| rules.convert(value, kind).unwrap_or(Value::Null);
-    rules.compare(kind, operation, &convert(left), &convert(right), work, item)
+    let left = rules.convert(left, kind, work, item).unwrap_or(Value::Null);
+    let right = rules.convert(right, kind, work, item).unwrap_or(Value::Null);
+    rules.compare(kind, operation, &left, &right, work, item)
+}
+
+/// Whether an operation looks at the left side only.
+fn has_one_side(operation: &str) -> bool {
+    matches!(operation, "exists" | "notExists" | "empty" | "notEmpty" | "true" | "false")
 }
 
 /// Whether every operation of a filter is known; gives the path of the first that is not.
@@ -118,7 +128,13 @@ const OPERATIONS: [&str; 30] = [
 
 impl Rules {
     /// A side as the type that the condition compares; nothing stays nothing.
-    fn convert(self, value: &Value, kind: &str) -> Result<Value, String> {
+    fn convert(
+        self,
+        value: &Value,
+        kind: &str,
+        work: &mut Work<'_>,
+        item: usize,
+    ) -> Result<Value, String> {
         let fits = match kind {
             "string" => value.is_string(),
             "number" => value.is_number(),
@@ -126,7 +142,7 @@ impl Rules {
             "array" => value.is_array(),
             "object" => value.is_object(),
             "dateTime" => {
-                return match moment(value) {
+                return match moment(value, work, item) {
                     Some(ms) => Ok(ms.into()),
                     None if value.is_null() || value == "" => Ok(Value::Null),
                     None => Err(format!("'{}' is no date", plain(value))),
@@ -275,7 +291,7 @@ fn compare_list(operation: &str, left: &Value, right: &Value, ignores_case: bool
 }
 
 /// JavaScript's `===`, where 3 and 3.0 are one number.
-fn equal(left: &Value, right: &Value) -> bool {
+pub(super) fn equal(left: &Value, right: &Value) -> bool {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left == right,
         _ => left == right,
@@ -306,9 +322,14 @@ fn is_truthy(value: &Value) -> bool {
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
-        }
+        // JavaScript writes 1.0 as 1.
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < 1e15 => {
+                (whole as i64).to_string()
+            }
+            Some(_) | None => number.to_string(),
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -323,49 +344,15 @@ const fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// Milliseconds since the epoch of an ISO 8601 text or of a number that is that already. A text
-/// without an offset is UTC.
-pub(super) fn moment(value: &Value) -> Option<i64> {
+/// Milliseconds since the epoch of a text that is a date in one of the common ways, or of a number
+/// that is that already. A text without an offset means the zone of the workflow.
+pub(super) fn moment(value: &Value, work: &mut Work<'_>, item: usize) -> Option<i64> {
     if let Some(ms) = value.as_f64() {
         return Some(ms as i64);
     }
-    let text = value.as_str()?.trim();
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    if text.get(4..5)? != "-" || text.get(7..8)? != "-" || !(1..=12).contains(&month) {
-        return None;
-    }
-    let clock = text.get(11..).unwrap_or_default();
-    let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
-    let (clock, zone) = clock.split_at(zone_at);
-    let mut seconds = 0.0;
-    for (part, weight) in clock.split(':').filter(|part| !part.is_empty()).zip([3600.0, 60.0, 1.0])
-    {
-        seconds += part.parse::<f64>().ok()? * weight;
-    }
-    let offset = match zone.trim_start_matches('Z') {
-        "" => 0,
-        zone => {
-            let sign = if zone.starts_with('-') { -1 } else { 1 };
-            let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
-            let hours: i64 = digits.get(0..2)?.parse().ok()?;
-            sign * (hours * 60 + digits.get(2..4).map_or(Some(0), |text| text.parse().ok())?)
-        }
-    };
-    let days = days_from_civil(year, month, day);
-    let clock = ((seconds * 1000.0) as i64).saturating_sub(offset * 60_000);
-    Some((days * 86_400_000).saturating_add(clock))
-}
-
-/// Days since the epoch of a date of the Gregorian calendar: a year that begins in March has its
-/// leap day at the end.
-const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    let text = value.as_str().filter(|text| !text.trim().is_empty())?;
+    let argument = serde_json::json!({ "value": text });
+    work.call("moment", argument, item).ok()?.as_f64().map(|ms| ms as i64)
 }
 
 fn wrong_type(what: &str, condition: usize, item: usize) -> Fault {

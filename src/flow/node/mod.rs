@@ -1,14 +1,20 @@
 //! Node types: what a type of node says about itself, and the catalogue of those known.
 
+mod aggregate;
+mod code;
 mod condition;
+mod date_time;
 mod error_trigger;
 mod execute_workflow;
 mod if_else;
 mod limit;
 mod loops;
 mod manual_trigger;
+mod merge;
 mod no_op;
+mod path;
 mod set;
+mod split_out;
 mod sticky_note;
 mod stop_and_error;
 mod switch;
@@ -23,7 +29,7 @@ use serde_json::{Value, json};
 use crate::flow::expr::{Current, Scripts};
 use crate::flow::memory::Scope;
 use crate::flow::problem::nearest;
-use crate::flow::{Fault, Findings, Item, NodeIndex, Object, OnError, Paired};
+use crate::flow::{Fault, Findings, Item, Mode, NodeIndex, Object, OnError, Paired};
 pub(super) use error_trigger::{error_payload, is_error_trigger};
 pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
 use loops::Batches;
@@ -61,6 +67,11 @@ pub trait NodeType: Send + Sync {
 
     /// Top-level parameter keys, after [`Self::fill`]; any other is reported. Empty: not checked.
     fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Parameters that are scripts of their own, and no expressions.
+    fn code_keys(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -145,6 +156,16 @@ impl Work<'_> {
         &self.scope.items
     }
 
+    /// How many inputs the node waits for.
+    pub fn inputs(&self) -> usize {
+        self.scope.inputs.len().max(1)
+    }
+
+    /// The items of one input.
+    pub fn input(&self, input: usize) -> &[Item] {
+        self.scope.input(input)
+    }
+
     /// `typeVersion` of the node.
     pub fn version(&self) -> f64 {
         self.scope.node().version
@@ -189,26 +210,6 @@ impl Work<'_> {
         Ok(branches)
     }
 
-    /// Makes one new item of each, with errors treated as in [`Self::route`].
-    pub(super) fn make(
-        &mut self,
-        mut make: impl FnMut(f64, &Object, &Item) -> Result<Object, Fault>,
-    ) -> Result<Branches, Fault> {
-        let mut branches = vec![Vec::new(); self.scope.node().outputs.len()];
-        for index in 0..self.items().len() {
-            let parameters = self.parameters(index);
-            let item = &self.items()[index];
-            match parameters.and_then(|parameters| make(self.version(), &parameters, item)) {
-                Ok(json) => {
-                    let binary = item.binary.clone();
-                    branches[0].push(Item { binary, ..Item::made_from(json, index) });
-                }
-                Err(fault) => self.give_up(&mut branches, fault, index)?,
-            }
-        }
-        Ok(branches)
-    }
-
     /// Whether a text matches a pattern, bare or as `/pattern/flags`: JavaScript's, so that it is
     /// the script engine that answers.
     pub(super) fn matches(
@@ -219,6 +220,50 @@ impl Work<'_> {
     ) -> Result<bool, Fault> {
         let current = Current { scope: self.scope.clone(), item, now_ms: self.now_ms };
         self.scripts.matches(text, pattern, &current)
+    }
+
+    /// The result of a script of the author's, as JSON.
+    pub(super) fn run_code(
+        &mut self,
+        code: &Arc<str>,
+        item: usize,
+        is_each: bool,
+    ) -> Result<Value, Fault> {
+        let current = Current { scope: self.scope.clone(), item, now_ms: self.now_ms };
+        self.scripts.run_code(code, is_each, &current)
+    }
+
+    /// What a function of the prelude makes of this.
+    pub(super) fn call(
+        &mut self,
+        function: &'static str,
+        argument: Value,
+        item: usize,
+    ) -> Result<Value, Fault> {
+        let current = Current { scope: self.scope.clone(), item, now_ms: self.now_ms };
+        self.scripts.call(function, &argument, &current)
+    }
+
+    /// Whether the run was started by hand.
+    pub(super) fn is_manual(&self) -> bool {
+        self.scope.mode == Mode::Manual
+    }
+
+    /// A parameter in which the values of scripts stand in the text as JSON; `None` where it is one
+    /// script alone, or none.
+    pub(super) fn spliced(&mut self, key: &str, item: usize) -> Result<Option<String>, Fault> {
+        let current = Current { scope: self.scope.clone(), item, now_ms: self.now_ms };
+        match &self.scope.node().plan {
+            Some(plan) => self.scripts.spliced(plan, key, &current),
+            None => Ok(None),
+        }
+    }
+
+    /// The whole node failed: one item says so, where its author wants to go on.
+    pub(super) fn give_up_all(&self, fault: Fault) -> Result<Branches, Fault> {
+        let mut branches = vec![Vec::new(); self.scope.node().outputs.len()];
+        self.give_up(&mut branches, fault, 0)?;
+        Ok(branches)
     }
 
     fn give_up(&self, branches: &mut Branches, fault: Fault, index: usize) -> Result<(), Fault> {
@@ -271,6 +316,9 @@ impl Catalogue {
     /// The core types.
     pub fn core() -> Self {
         Self { types: BTreeMap::new() }.with(vec![
+            Box::new(aggregate::Aggregate),
+            Box::new(code::Code),
+            Box::new(date_time::DateTime),
             Box::new(error_trigger::ErrorTrigger),
             Box::new(execute_workflow::ExecuteWorkflow),
             Box::new(execute_workflow::ExecuteWorkflowTrigger),
@@ -279,8 +327,10 @@ impl Catalogue {
             Box::new(limit::Limit),
             Box::new(loops::SplitInBatches),
             Box::new(manual_trigger::ManualTrigger),
+            Box::new(merge::Merge),
             Box::new(no_op::NoOp),
             Box::new(set::Set),
+            Box::new(split_out::SplitOut),
             Box::new(sticky_note::StickyNote),
             Box::new(stop_and_error::StopAndError),
             Box::new(switch::Switch),
@@ -300,13 +350,20 @@ impl Catalogue {
         self.types.get(name)
     }
 
-    /// The known name that is most like this one, by what stands behind its last dot.
+    /// The known name that is most like this one: of the same package first, by what stands
+    /// behind its last dot.
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
-        fn last(name: &str) -> &str {
-            name.rsplit('.').next().unwrap_or(name)
+        fn split(name: &str) -> (&str, &str) {
+            name.rsplit_once('.').unwrap_or(("", name))
         }
-        let near = nearest(last(name), self.types.keys().map(|known| last(known)))?;
-        self.types.keys().copied().find(|known| last(known) == near)
+        let (package, last) = split(name);
+        let known = || self.types.keys().copied();
+        let own = known().filter(|known| split(known).0 == package).map(|known| split(known).1);
+        if let Some(near) = nearest(last, own) {
+            return known().find(|known| split(known) == (package, near));
+        }
+        let near = nearest(last, known().map(|known| split(known).1))?;
+        known().find(|known| split(known).1 == near)
     }
 }
 

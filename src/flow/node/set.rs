@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::flow::node::condition::plain;
+use crate::flow::node::path;
 use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Work};
 
 pub(super) struct Set;
@@ -46,22 +47,52 @@ impl NodeType for Set {
     }
 
     fn perform(&self, work: &mut Work<'_>) -> Result<Branches, Fault> {
-        work.make(|version, parameters, item| {
-            let mut json = kept(version, parameters, item);
-            let has_dots = parameters
-                .get("options")
-                .and_then(|options| options.get("dotNotation"))
-                .is_none_or(|dots| dots != false);
-            if parameters.get("mode").is_some_and(|mode| mode == "raw") {
-                json.extend(raw(parameters)?);
-                return Ok(json);
+        let mut branches = vec![Vec::new(); work.scope.node().outputs.len()];
+        for index in 0..work.items().len() {
+            match changed(work, index) {
+                Ok((item, copies)) => {
+                    branches[0].extend(std::iter::repeat_n(item, copies));
+                }
+                Err(fault) => work.give_up(&mut branches, fault, index)?,
             }
-            for (name, value) in assigned(version, parameters)? {
-                put(&mut json, &name, has_dots, value);
-            }
-            Ok(json)
-        })
+        }
+        Ok(branches)
     }
+}
+
+/// Copies of one item at most.
+const COPIES_MAX: u64 = 1000;
+
+/// The item that is made of one, and how many of it there are to be.
+fn changed(work: &mut Work<'_>, index: usize) -> Result<(Item, usize), Fault> {
+    let parameters = work.parameters(index)?;
+    let (version, item) = (work.version(), work.items()[index].clone());
+    let mut json = kept(version, &parameters, &item);
+    let options = parameters.get("options");
+    let option = |key: &str| options.and_then(|options| options.get(key));
+    let has_dots = option("dotNotation").is_none_or(|dots| dots != false);
+    if parameters.get("mode").is_some_and(|mode| mode == "raw") {
+        let spliced = work.spliced("jsonOutput", index)?;
+        json.extend(raw(&parameters, spliced)?);
+    } else {
+        for (name, value) in assigned(version, &parameters)? {
+            path::put(&mut json, &name, has_dots, value);
+        }
+    }
+    let is_true = |key: &str| parameters.get(key).is_some_and(|value| value == true);
+    let has_binary = match version {
+        _ if version < 3.0 => !is_true("keepOnlySet"),
+        _ if version < 3.4 => option("includeBinary").is_none_or(|include| include != false),
+        _ => {
+            is_true("includeOtherFields")
+                && option("stripBinary").is_some_and(|strip| strip == false)
+        }
+    };
+    let copies = parameters.get("duplicateCount").and_then(Value::as_u64).unwrap_or(0);
+    let copies =
+        if is_true("duplicateItem") && work.is_manual() { copies.min(COPIES_MAX) } else { 0 };
+    let binary = item.binary.filter(|_| has_binary);
+    Ok((Item { binary, ..Item::made_from(json, index) }, copies as usize + 1))
 }
 
 /// The fields of the input that stay.
@@ -75,29 +106,38 @@ fn kept(version: f64, parameters: &Object, item: &Item) -> Object {
     if !keeps {
         return Object::new();
     }
-    let names = |key: &str| -> Vec<&str> {
-        let names = parameters.get(key).and_then(Value::as_str).unwrap_or_default();
-        names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
-    };
-    let fields = item.json.iter().map(|(key, value)| (key.clone(), value.clone()));
+    let names = |key: &str| path::names(parameters.get(key));
     match parameters.get("include").and_then(Value::as_str) {
         Some("none") => Object::new(),
         Some("selected") => {
-            let chosen = names("includeFields");
-            fields.filter(|(key, _)| chosen.contains(&key.as_str())).collect()
+            let mut chosen = Object::new();
+            for name in names("includeFields") {
+                if let Some(value) = path::find(&item.json, &name, true) {
+                    let last = name.rsplit('.').next().unwrap_or(&name).to_owned();
+                    chosen.insert(last, value.clone());
+                }
+            }
+            chosen
         }
         Some("except") => {
-            let left_out = names("excludeFields");
-            fields.filter(|(key, _)| !left_out.contains(&key.as_str())).collect()
+            let mut rest = Object::clone(&item.json);
+            for name in names("excludeFields") {
+                path::remove(&mut rest, &name, true);
+            }
+            rest
         }
-        Some(_) | None => fields.collect(),
+        Some(_) | None => Object::clone(&item.json),
     }
 }
 
-fn raw(parameters: &Object) -> Result<Object, Fault> {
-    let output = parameters.get("jsonOutput").cloned().unwrap_or_default();
+/// The fields of a node whose author wrote the JSON.
+fn raw(parameters: &Object, spliced: Option<String>) -> Result<Object, Fault> {
+    let written = spliced.map(Value::from);
+    let output = written.or_else(|| parameters.get("jsonOutput").cloned()).unwrap_or_default();
     let parsed = match &output {
-        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+        Value::String(text) => serde_json::from_str(text).map_err(|error| {
+            Fault::new("E-FLOW-SET", format!("the JSON of the output is no JSON: {error}"))
+        })?,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             output
         }
@@ -186,22 +226,5 @@ fn convert(kind: &str, value: &Value) -> Option<Value> {
         "object" if value.is_object() => Some(value.clone()),
         "object" => parsed().filter(Value::is_object),
         _ => Some(value.clone()),
-    }
-}
-
-/// Puts a value at a path such as `a.b`, and makes the objects on the way.
-fn put(json: &mut Object, path: &str, has_dots: bool, value: Value) {
-    match path.split_once('.').filter(|_| has_dots) {
-        None => {
-            json.insert(path.to_owned(), value);
-        }
-        Some((key, rest)) => {
-            let slot = json.entry(key).or_insert_with(|| json!({}));
-            if !slot.is_object() {
-                *slot = json!({});
-            }
-            let inside = slot.as_object_mut().expect("it was made an object just now");
-            put(inside, rest, has_dots, value);
-        }
     }
 }

@@ -49,7 +49,7 @@ impl NodeType for Wait {
         let parameters = work.parameters(0)?;
         let fail = |what: &str| Fault::new("E-FLOW-WAIT", format!("the wait {what}"));
         if parameters.get("resume").is_some_and(|resume| resume == "specificTime") {
-            let at = parameters.get("dateTime").and_then(moment);
+            let at = parameters.get("dateTime").and_then(|at| moment(at, work, 0));
             let at = at.ok_or_else(|| fail("is until something that is no date"))?;
             let left = u64::try_from(at.saturating_sub(work.now_ms)).unwrap_or(0);
             return Ok(Duration::from_millis(left).min(WAIT_MAX));
