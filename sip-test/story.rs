@@ -200,7 +200,7 @@ pub(crate) fn server(flow: Graph, configure: impl FnOnce(&mut Config)) -> Party 
 /// The smallest flow that is shipped.
 pub(crate) fn hello() -> Graph {
     let text = fs::read_to_string(root().join("flows/hello.json")).unwrap();
-    checked(&text)
+    flow_text(&text)
 }
 
 /// A flow of a trunk trigger and these operations, one after the other by their first outputs.
@@ -228,7 +228,7 @@ pub(crate) fn chain(operations: &[(&str, Value)]) -> Graph {
     let document = json!({
         "name": "story", "nodes": nodes, "connections": connections, "settings": settings,
     });
-    checked(&document.to_string())
+    flow_text(&document.to_string())
 }
 
 /// A flow that answers and waits for so many seconds, whatever happens.
@@ -236,7 +236,8 @@ pub(crate) fn answer_and_wait(seconds: u32) -> Graph {
     chain(&[("call.answer", json!({})), ("call.wait", json!({ "timeoutSeconds": seconds }))])
 }
 
-fn checked(text: &str) -> Graph {
+/// The flow that a text describes.
+pub(crate) fn flow_text(text: &str) -> Graph {
     let document = flow::read(text, "story.json").unwrap().remove(0);
     let (graph, problems) = flow::check(&document, &node::catalogue());
     graph.unwrap_or_else(|| panic!("{problems:?}"))
