@@ -471,6 +471,7 @@ impl Crowd {
                 password: "trunk-secret".to_owned(),
             }),
             derived: None,
+            max_forwards: sip::MAX_FORWARDS,
         }
     }
 
@@ -567,6 +568,7 @@ fn endpoint(seed: u64) -> Endpoint {
         dialogs_max: 1000,
         transactions_max: 10_000,
         timing: sip::Timing::RFC,
+        serves: Vec::new(),
     };
     Endpoint::new(config, Rng::new(seed))
 }

@@ -457,6 +457,7 @@ impl Phone {
             }
             Event::OfferAnswered { message: None, .. }
             | Event::Info { .. }
+            | Event::Closed { .. }
             | Event::BadInput { .. } => {}
         }
     }

@@ -10,6 +10,7 @@ use crate::call::switch::dial::attempt_reason;
 use crate::call::switch::promise::NOBODY_WAITS;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::media::Command;
+use crate::sip::DialogId;
 
 impl Switch {
     /// An operation has touched the leg: its free time begins anew.
@@ -58,7 +59,8 @@ impl Switch {
         }
         let was_answered = leg.is_answered();
         leg.status = Status::Ended(reason);
-        self.by_dialog.remove(&leg.dialog);
+        let dialog = leg.dialog;
+        self.by_dialog.remove(&dialog);
         self.timers.clear_slot(&mut leg.free);
         leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
         let lasted_ms = leg.started.as_millis();
@@ -89,6 +91,18 @@ impl Switch {
             self.on_promised_caller_gone(promise, has_place, now);
         }
         if let Some((workflow, number)) = phone {
+            if self.endpoint.holds(dialog) {
+                self.leaving.insert(dialog, (workflow, number));
+            } else {
+                self.on_extension_leg_ended(workflow, &number, now);
+            }
+        }
+    }
+
+    /// A telephone knows that we hung up. Only now it may be rung again: it could have answered
+    /// while our CANCEL was under way, and would be busy.
+    pub(super) fn on_dialog_closed(&mut self, dialog: DialogId, now: Tick) {
+        if let Some((workflow, number)) = self.leaving.remove(&dialog) {
             self.on_extension_leg_ended(workflow, &number, now);
         }
     }

@@ -282,6 +282,8 @@ pub struct Switch {
     by_dialog: HashMap<DialogId, LegRef>,
     /// Live legs of extensions: how many, by number and workflow.
     busy: BTreeMap<String, BTreeMap<usize, u32>>,
+    /// Ended legs of extensions whose telephones do not know it yet.
+    leaving: HashMap<DialogId, (usize, String)>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
     players_begun: u64,
@@ -312,6 +314,7 @@ impl Switch {
             dials: Slab::with_max(config.legs_max),
             by_dialog: HashMap::new(),
             busy: BTreeMap::new(),
+            leaving: HashMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
             players_begun: 0,

@@ -33,6 +33,7 @@ impl Switch {
                     self.end_leg(leg, reason(cause), now);
                 }
             }
+            Event::Closed { dialog } => self.on_dialog_closed(dialog, now),
             Event::Request { request, dialog: None, message, flow } if is_register(&message) => {
                 self.on_register(request, &message, flow, now);
             }

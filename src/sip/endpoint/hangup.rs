@@ -184,13 +184,16 @@ impl Endpoint {
         self.forget(id);
     }
 
-    /// Forgets a dialog; its transactions absorb what still comes.
+    /// Forgets a dialog; its transactions absorb what still comes. Who hung up hears of it.
     pub(super) fn forget(&mut self, id: DialogId) {
         let Some(mut leg) = self.legs.remove(id) else { return };
         self.by_tag.remove(&leg.key);
         self.timers.clear_slot(&mut leg.take_session_timer());
         if let State::Ringing { progress: Some(progress), .. } = &mut leg.state {
             self.timers.clear_slot(&mut progress.take_timer());
+        }
+        if matches!(leg.state, State::Cancelling { .. } | State::Leaving { .. } | State::Closing) {
+            self.events.push_back(Event::Closed { dialog: id });
         }
         for (_, talk) in leg.talks() {
             if let Some(ours) = &mut talk.ours {

@@ -127,6 +127,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether the wire still needs the dialog, if only for the end of our BYE or CANCEL.
+    pub fn holds(&self, dialog: DialogId) -> bool {
+        self.legs.get(dialog).is_some()
+    }
+
     /// What was not served since the start.
     pub const fn counters(&self) -> Counters {
         self.counters

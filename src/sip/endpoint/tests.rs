@@ -201,6 +201,7 @@ impl World {
 
     fn note(&mut self, end: usize, event: &Event) {
         let told = match event {
+            Event::Closed { .. } => return,
             Event::Invite { dialog, .. } => {
                 self.dialogs[end] = Some(*dialog);
                 "invite".to_owned()

@@ -216,7 +216,7 @@ pub enum Event {
         /// The INFO.
         message: Arc<[u8]>,
     },
-    /// The dialog is over. Said exactly once, and last.
+    /// The dialog is over. Said exactly once, and last but for [`Event::Closed`].
     Ended {
         /// The dialog.
         dialog: DialogId,
@@ -224,6 +224,12 @@ pub enum Event {
         cause: Cause,
         /// The message that ended it, when there is one.
         message: Option<Arc<[u8]>>,
+    },
+    /// The peer of a dialog that we hung up knows it too, or was given up: our BYE or CANCEL has
+    /// had its effect, and the peer's telephone is free. Until then [`super::Endpoint::holds`] it.
+    Closed {
+        /// The dialog, which has ended.
+        dialog: DialogId,
     },
     /// A request of one of the methods that its user serves. Answer with `respond` within 64·T1.
     Request {

@@ -33,7 +33,10 @@ impl Side {
             | Event::Info { dialog, .. } => {
                 assert_eq!(self.dialogs[dialog], 0, "an event after the end");
             }
-            Event::Request { .. } | Event::Response { .. } | Event::BadInput { .. } => {}
+            Event::Request { .. }
+            | Event::Response { .. }
+            | Event::Closed { .. }
+            | Event::BadInput { .. } => {}
         }
     }
 
