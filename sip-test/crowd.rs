@@ -35,27 +35,22 @@ const MARK: [u8; 4] = *b"CALL";
 /// Every agent who is free rings: the way of the SIP PBX node.
 #[test]
 fn nobody_is_lost_when_all_agents_ring() {
-    tell("parallel", 1);
-    tell("parallel", 2);
+    Crowd::new("parallel", 1).run();
+    Crowd::new("parallel", 2).run();
 }
 
 /// One agent rings at a time, chosen by what he did before.
 #[test]
 fn nobody_is_lost_when_one_agent_rings_at_a_time() {
-    tell("longestIdle", 3);
-    tell("fewestCalls", 4);
+    Crowd::new("longestIdle", 3).run();
+    Crowd::new("fewestCalls", 4).run();
 }
 
 /// One agent rings at a time, chosen by turns or by chance.
 #[test]
 fn nobody_is_lost_when_agents_ring_by_turns() {
-    tell("roundRobin", 5);
-    tell("random", 6);
-}
-
-fn tell(strategy: &str, seed: u64) {
-    let told = Crowd::new(strategy, seed).run();
-    println!("{strategy}, seed {seed}: {told}");
+    Crowd::new("roundRobin", 5).run();
+    Crowd::new("random", 6).run();
 }
 
 /// What somebody is about to do.
@@ -152,8 +147,8 @@ impl Crowd {
         }
     }
 
-    /// A day at most; says how the callers fared.
-    fn run(mut self) -> String {
+    /// A day at most.
+    fn run(mut self) {
         let day = Tick::from_millis(24 * 3600 * 1000);
         while self.now < day && !self.is_over() {
             let due = [
@@ -166,7 +161,7 @@ impl Crowd {
             self.now = due.into_iter().flatten().min().expect("something goes on").max(self.now);
             self.step();
         }
-        self.check()
+        self.check();
     }
 
     /// Everybody has come and gone, and no promise is open; the trunk's registration stays.
@@ -469,6 +464,7 @@ impl Crowd {
             credentials: Some(Credentials {
                 username: "trunk".to_owned(),
                 password: "trunk-secret".to_owned(),
+                realm: None,
             }),
             derived: None,
             max_forwards: sip::MAX_FORWARDS,
@@ -476,7 +472,7 @@ impl Crowd {
     }
 
     /// Nobody is lost, nobody was served twice, and nothing is left over (A1, A2, A4, A9, A10, I10).
-    fn check(self) -> String {
+    fn check(self) {
         let gauges = self.server.gauges();
         assert!(gauges.is_idle(), "{gauges:#?}");
         assert_eq!((gauges.entries, gauges.promises), (0, 0), "at {:?}", self.now);
@@ -506,11 +502,7 @@ impl Crowd {
         }
         assert_eq!(live + back + given_up + left + told, CALLERS);
         assert!(live > 50 && back > 5 && told < 10, "{live} live, {back} called back, {told} told");
-        let (rings, refusals) = (self.rings, self.refusals);
-        format!(
-            "{live} served live, {back} called back, {given_up} not reached, {left} left, \
-             {told} told; agents rang {rings} times, {refusals} refused"
-        )
+        assert!(self.refusals > 20 && left > 5, "{} refused, {left} left", self.refusals);
     }
 }
 
@@ -531,7 +523,8 @@ fn ends_of(records: &[(u64, Record)]) -> BTreeMap<String, End> {
                 continue;
             }
             Record::AttemptEnded { next: Next::Ended(end), .. } | Record::Ended { end, .. } => *end,
-            _ => continue,
+            Record::AttemptPlanned { .. }
+            | Record::AttemptEnded { next: Next::Armed { .. } | Next::Live, .. } => continue,
         };
         let again = ends.insert(numbers[&record.promise()].clone(), end);
         assert_eq!(again, None, "A2: a promise ends once");
