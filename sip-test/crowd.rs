@@ -557,11 +557,8 @@ fn flow(strategy: &str) -> String {
 fn endpoint(seed: u64) -> Endpoint {
     let config = sip::Config {
         user_agent: "crowd".to_owned(),
-        advertised: None,
-        dialogs_max: 1000,
-        transactions_max: 10_000,
-        timing: sip::Timing::RFC,
         serves: Vec::new(),
+        ..standard_config(address(1)).sip
     };
     Endpoint::new(config, Rng::new(seed))
 }
