@@ -2,7 +2,7 @@
 //! should come to. Expected values are those of the documentation; those of plain JavaScript are
 //! Node.js's.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -123,6 +123,61 @@ fn workflows_run_as_documented() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Runs a flow of one HTTP node; what the node gave, and its error.
+fn request(parameters: &Value) -> (Value, Value) {
+    let node = |name: &str, kind: &str, version: f64, parameters: &Value| {
+        json!({ "name": name, "type": format!("n8n-nodes-base.{kind}"), "typeVersion": version,
+                "position": [0, 0], "parameters": parameters })
+    };
+    let workflow = json!({
+        "name": "http", "settings": { "executionOrder": "v1" },
+        "nodes": [
+            node("T", "manualTrigger", 1.0, &json!({})),
+            node("H", "httpRequest", 4.2, parameters),
+        ],
+        "connections": { "T": { "main": [[{ "node": "H", "type": "main", "index": 0 }]] } },
+    });
+    let name = format!("ringback-http-{}-{:p}.json", std::process::id(), &raw const workflow);
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, workflow.to_string()).unwrap();
+    let report: Value =
+        serde_json::from_str(&ringback(&["run", file.to_str().unwrap()], "")).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    (plain(&report["runs"]["H"]), report["error"]["message"].clone())
+}
+
+#[test]
+fn a_request_reaches_its_server_and_a_private_address_is_refused() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::Builder::new().spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"{\"n\":1}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let body = "[{\"a\":1},{\"a\":2}]";
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let sent = json!({ "method": "POST", "url": format!("http://{address}/x"), "sendBody": true,
+        "bodyParameters": { "parameters": [{ "name": "n", "value": "={{ 1 }}" }] } });
+    assert_eq!(request(&sent).0, json!([[[{ "a": 1 }, { "a": 2 }]]]));
+    let head = server.unwrap().join().unwrap().to_lowercase();
+    assert!(head.starts_with("post /x http/1.1") && head.contains("application/json"), "{head}");
+
+    for private in ["http://10.0.0.1/", "http://169.254.169.254/latest", "http://[fd00::1]/"] {
+        let error = request(&json!({ "url": private })).1;
+        assert!(error.as_str().is_some_and(|error| error.contains("private address")), "{error}");
+    }
 }
 
 fn plain(runs: &Value) -> Value {

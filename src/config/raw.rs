@@ -19,6 +19,8 @@ pub struct Raw {
     pub data: Option<PathBuf>,
     /// Directory of the sound files that flows name; `prompts`.
     pub prompts: Option<PathBuf>,
+    /// Requests that flows make.
+    pub outbound: Outbound,
     /// Limits.
     pub limits: Limits,
     /// What flows do not say about their trunks, by `ref`.
@@ -62,6 +64,14 @@ pub struct Rtp {
 pub struct Http {
     /// Address and port for `/healthz`, `/readyz` and `/metrics`; `127.0.0.1:8080`.
     pub listen: Option<String>,
+}
+
+/// `[outbound]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Hosts, with or without port, that requests of flows may reach at private addresses; none.
+    pub allow: Vec<String>,
 }
 
 /// `[limits]`

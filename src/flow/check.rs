@@ -1,6 +1,6 @@
 //! From a document to a graph: every problem of a workflow is found at once, before a call depends on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +54,18 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
     });
     let (id, pinned) = (text("id"), pinned.collect());
     let name = workflow;
-    let graph =
-        Graph { id, name, order, timezone, timeout, error_workflow, pinned, nodes, by_name };
+    let graph = Graph {
+        file: document.file.clone(),
+        id,
+        name,
+        order,
+        timezone,
+        timeout,
+        error_workflow,
+        pinned,
+        nodes,
+        by_name,
+    };
     (Some(graph), problems)
 }
 
@@ -131,6 +141,7 @@ impl Checker<'_> {
             version,
             parameters: Arc::new(Object::new()),
             plan: None,
+            credentials: Arc::new(credentials(node)),
             position: position(node.get("position")),
             disabled: flag("disabled"),
             execute_once: flag("executeOnce"),
@@ -401,6 +412,16 @@ fn report_unknown_keys(kind: &dyn NodeType, parameters: &Object, report: &mut Fi
             &remedy.unwrap_or_default(),
         );
     }
+}
+
+/// Type and name of each credential; very old exports have the name alone.
+fn credentials(node: &Value) -> BTreeMap<String, String> {
+    let credentials = node.get("credentials").and_then(Value::as_object).into_iter().flatten();
+    let named = credentials.filter_map(|(kind, credential)| {
+        let name = credential.as_str().or_else(|| credential["name"].as_str())?;
+        Some((kind.clone(), name.to_owned()))
+    });
+    named.collect()
 }
 
 fn position(position: Option<&Value>) -> (f64, f64) {

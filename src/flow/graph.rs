@@ -1,6 +1,6 @@
 //! The checked graph of one workflow: nodes with complete parameters, and edges that lead somewhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct Node {
     pub parameters: Arc<Object>,
     /// The same compiled, when there are expressions among them.
     pub(super) plan: Option<Arc<Plan>>,
+    /// Names of its credentials by their type; nothing of what they hold.
+    pub credentials: Arc<BTreeMap<String, String>>,
     /// Canvas position x, y: the order of branches depends on it.
     pub position: (f64, f64),
     /// A disabled node hands its input to its first output.
@@ -110,6 +112,7 @@ impl fmt::Debug for Node {
 /// A checked workflow. Nothing in it dangles, so a run never asks.
 #[derive(Clone, Debug)]
 pub struct Graph {
+    pub(super) file: String,
     pub(super) id: String,
     pub(super) name: String,
     pub(super) order: Order,
@@ -123,6 +126,11 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The file that it was read from.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The workflow's id; empty when the export had none.
     pub fn id(&self) -> &str {
         &self.id

@@ -32,7 +32,10 @@ pub use expr::Deadline;
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};
-pub use node::{Branches, Catalogue, NodeType, Role, Work};
+pub use node::{
+    Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, RESPOND, Role,
+    SCHEDULE, WEBHOOK, Work,
+};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};
 pub use runner::{AskId, Config, Gauges, Input, Output, RunId, Runner};

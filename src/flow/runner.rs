@@ -81,6 +81,8 @@ pub enum Output {
         parameters: Arc<Object>,
         /// The item.
         item: Item,
+        /// Names of the node's credentials by their type.
+        credentials: Arc<BTreeMap<String, String>>,
     },
     /// The run ended while this ask was open: nobody waits for its answer.
     Withdraw {
@@ -361,11 +363,12 @@ impl Runner {
                 self.asks += 1;
                 running.ask = Some(ask);
                 let (name, kind) = (asking.name.clone(), asking.kind.name());
-                let root = running.root;
+                let (root, credentials) = (running.root, asking.credentials.clone());
                 if root != id {
                     self.inner_asks.insert(ask, id);
                 }
-                let asked = Output::Ask { run: root, ask, node, name, kind, parameters, item };
+                let asked =
+                    Output::Ask { run: root, ask, node, name, kind, parameters, item, credentials };
                 self.outputs.push_back(asked);
             }
             Step::Pause(pause) => {

@@ -12,7 +12,7 @@ use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{demo, run, serve};
+use crate::shell::{credentials, demo, run, serve};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -62,6 +62,12 @@ Examples:
   ringback eval '$now.plus({ days: 1 }).toISODate()' --zone Europe/Berlin
   echo '{\"expr\": \"{{ $json.a + 1 }}\", \"items\": [{\"a\": 1}], \"item\": 0}' | ringback eval --batch")]
     Eval(EvalArgs),
+    /// Keeps, lists and forgets the credentials of flows, encrypted in the data directory.
+    #[command(after_help = "Examples:
+  echo '{\"token\": \"…\"}' | ringback credentials set 'My API' --type httpBearerAuth
+  echo '{\"value\": 7}' | ringback credentials set limit --type variable      $vars.limit
+  ringback credentials list")]
+    Credentials(CredentialsArgs),
     /// Draws a flow as its author laid it out.
     #[command(after_help = "Example:
   ringback draw flows/queue-callback.json -o flow.svg")]
@@ -112,6 +118,9 @@ struct CheckArgs {
     /// Directory of the sound files that flows name.
     #[arg(long, value_name = "DIR", default_value = "prompts")]
     prompts: PathBuf,
+    /// Directory of the credentials that flows name.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -128,6 +137,41 @@ struct RunArgs {
     /// Tells each visit of a node on standard error.
     #[arg(long)]
     trace: bool,
+    /// Directory of the credentials.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// A host, with or without port, that requests may reach at a private address other than this
+    /// machine's own; may be repeated.
+    #[arg(long, value_name = "HOST")]
+    allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct CredentialsArgs {
+    #[command(subcommand)]
+    word: CredentialsWord,
+    /// Directory for what must outlive the server.
+    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
+    data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum CredentialsWord {
+    /// Keeps the JSON object on standard input under the name that flows use.
+    Set {
+        /// The name, as the export has it.
+        name: String,
+        /// n8n's name of its type; `variable` for a value of $vars.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+    },
+    /// Shows names and types, and nothing of what they hold.
+    List,
+    /// Forgets one.
+    Remove {
+        /// The name.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -191,8 +235,17 @@ pub fn run() -> ExitCode {
             }
         }
         Word::Check(arguments) => run_check(&arguments),
-        Word::Run(RunArgs { flows, items, node, trace }) => {
-            run::run(&run::Order { flows, items, node, is_traced: trace })
+        Word::Run(RunArgs { flows, items, node, trace, data, allow }) => {
+            let (is_traced, allowed) = (trace, allow);
+            run::run(&run::Order { flows, items, node, is_traced, data, allowed })
+        }
+        Word::Credentials(CredentialsArgs { word, data }) => {
+            let order = match word {
+                CredentialsWord::Set { name, kind } => credentials::Order::Set { name, kind },
+                CredentialsWord::List => credentials::Order::List,
+                CredentialsWord::Remove { name } => credentials::Order::Remove { name },
+            };
+            credentials::run(order, &data)
         }
         Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())
@@ -211,7 +264,10 @@ fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
         [] => (&standard[..], Origin::Shipped),
         given => (given, Origin::Given),
     };
-    let checked = check_files(flows, &settings.prompts);
+    let mut checked = check_files(flows, &settings.prompts);
+    if let Err(error) = add_credentials(&mut checked, &settings.data) {
+        return complain(&error);
+    }
     for problem in &checked.problems {
         say(&format!("{problem}\n"));
     }
@@ -222,7 +278,10 @@ fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
 }
 
 fn run_check(arguments: &CheckArgs) -> ExitCode {
-    let checked = check_files(&arguments.flows, &arguments.prompts);
+    let mut checked = check_files(&arguments.flows, &arguments.prompts);
+    if let Err(error) = add_credentials(&mut checked, &arguments.data) {
+        return complain(&error);
+    }
     match arguments.format {
         Format::Text => {
             for problem in &checked.problems {
@@ -236,6 +295,14 @@ fn run_check(arguments: &CheckArgs) -> ExitCode {
         }
     }
     if checked.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Says which credentials are named and not there.
+fn add_credentials(checked: &mut Checked, data: &Path) -> Result<(), String> {
+    let held = credentials::Credentials::open(data)?;
+    let missing = checked.graphs.iter().flat_map(|graph| held.missing(graph)).collect::<Vec<_>>();
+    checked.problems.extend(missing);
+    Ok(())
 }
 
 fn run_draw(path: &Path, output: Option<&Path>) -> ExitCode {

@@ -1,13 +1,20 @@
-//! The flow worker: owns the runs, answers the switch's inputs, and keeps their timers.
+//! The flow worker: owns the runs, answers the switch's inputs, keeps their timers, and hands their
+//! requests to threads that wait.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::flow::{self, Runner};
+use crate::flow::{self, AskId, Fault, HTTP_REQUEST, HttpRequest, Object, Output, RunId, Runner};
 use crate::shell::Clock;
+use crate::shell::credentials::Credentials;
+use crate::shell::outbound::{self, Policy};
 use crate::shell::signalling::Input;
 use crate::shell::wake::Sender;
 
@@ -41,12 +48,101 @@ impl flow::Deadline for ClockDeadline {
     }
 }
 
+/// Requests that may be under way; one more fails at once.
+const REQUESTS_MAX: usize = 64;
+
+/// Requests of flows, each on a thread of its own: the worker never waits for another server.
+#[derive(Debug)]
+pub(super) struct Requests {
+    answers: Weak<SyncSender<flow::Input>>,
+    policy: Policy,
+    credentials: Credentials,
+    open: Arc<AtomicUsize>,
+}
+
+impl Requests {
+    /// Answers go to the worker while somebody else still speaks to it.
+    pub(super) fn new(
+        worker: &Arc<SyncSender<flow::Input>>,
+        allowed: Vec<String>,
+        credentials: Credentials,
+    ) -> Self {
+        let answers = Arc::downgrade(worker);
+        let policy = Policy { allowed, reaches_loopback: false };
+        Self { answers, policy, credentials, open: Arc::default() }
+    }
+
+    /// Sends a request. What cannot even be tried is answered here.
+    fn start(&self, ask: Asked) -> Option<flow::Input> {
+        let Asked { run, ask, parameters, credentials } = ask;
+        let refuse = |fault| Some(flow::Input::Answer { run, ask, answer: Err(fault) });
+        let request = match http_request(&parameters, &credentials, &self.credentials) {
+            Ok(request) => request,
+            Err(fault) => return refuse(fault),
+        };
+        if self.open.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            let message = format!("{REQUESTS_MAX} requests are under way");
+            return refuse(Fault::new("E-FLOW-HTTP", message));
+        }
+        let (answers, policy, open) =
+            (self.answers.clone(), self.policy.clone(), self.open.clone());
+        let send = move || {
+            let answer = perform(&request, &policy);
+            open.fetch_sub(1, Ordering::Relaxed);
+            if let Some(answers) = answers.upgrade() {
+                let _ = answers.send(flow::Input::Answer { run, ask, answer });
+            }
+        };
+        let started = thread::Builder::new().name("request".to_owned()).spawn(send);
+        if started.is_err() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return refuse(Fault::new("E-FLOW-HTTP", "the system gives no thread"));
+        }
+        None
+    }
+}
+
+/// What a node asks of this server's other parts.
+struct Asked {
+    run: RunId,
+    ask: AskId,
+    parameters: Arc<Object>,
+    credentials: Arc<BTreeMap<String, String>>,
+}
+
+/// The request that a node wants.
+pub(super) fn http_request(
+    parameters: &Object,
+    named: &BTreeMap<String, String>,
+    credentials: &Credentials,
+) -> Result<HttpRequest, Fault> {
+    HttpRequest::read(parameters, |kind| match named.get(kind) {
+        Some(name) => credentials.find(name),
+        None => {
+            let message = format!("the node has no credential of the type `{kind}`");
+            Err(Fault::new("E-FLOW-CREDENTIALS", message))
+        }
+    })
+}
+
+/// Sends a request and reads its answer.
+pub(super) fn perform(
+    request: &HttpRequest,
+    policy: &Policy,
+) -> Result<Vec<(usize, flow::Item)>, Fault> {
+    let response = outbound::send(request, policy);
+    let response = response.map_err(|message| Fault::new("E-FLOW-HTTP", message))?;
+    request.items(&response)
+}
+
 /// Runs until the channel closes.
 pub(super) fn run(
     inputs: &Receiver<flow::Input>,
     outputs: &Sender<Input>,
     runner: Runner,
     clock: Clock,
+    requests: &Requests,
 ) {
     let deadline = ClockDeadline::new(clock, SCRIPT_MAX);
     let mut runner = runner.with_deadline(Rc::new(deadline));
@@ -58,7 +154,18 @@ pub(super) fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while let Some(output) = runner.poll_output() {
-            outputs.send(Input::Flow(output));
+            match output {
+                Output::Ask { run, ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
+                    let asked = Asked { run, ask, parameters, credentials };
+                    if let Some(answer) = requests.start(asked) {
+                        runner.handle_input(answer, clock.now());
+                    }
+                }
+                output @ (Output::Ask { .. }
+                | Output::Withdraw { .. }
+                | Output::Visited { .. }
+                | Output::Finished { .. }) => outputs.send(Input::Flow(output)),
+            }
         }
     }
 }

@@ -10,10 +10,12 @@ pub mod demo;
 pub mod serve;
 
 mod clock;
+mod credentials;
 mod files;
 mod flows;
 mod http;
 mod media;
+mod outbound;
 mod phone;
 mod poller;
 mod quota;

@@ -13,12 +13,14 @@ use serde_json::{Map, Value, json};
 use crate::base::{Rng, Tick};
 use crate::call::node;
 use crate::flow::{
-    self, Catalogue, Evaluator, Fault, Finished, Graph, Input, Item, NodeIndex, Output, RunId,
-    Runner, Severity, Visited,
+    self, Catalogue, Evaluator, Fault, Finished, Graph, HTTP_REQUEST, Input, Item, NodeIndex,
+    Output, RunId, Runner, Severity, Visited,
 };
 use crate::shell::Clock;
 use crate::shell::cli::{complain, say};
-use crate::shell::flows::ClockDeadline;
+use crate::shell::credentials::Credentials;
+use crate::shell::flows::{ClockDeadline, http_request, perform};
+use crate::shell::outbound::Policy;
 
 /// How long one expression may take here.
 const SCRIPT_MAX: Duration = Duration::from_secs(5);
@@ -34,6 +36,10 @@ pub(super) struct Order {
     pub(super) node: Option<String>,
     /// Whether each visit is told on standard error.
     pub(super) is_traced: bool,
+    /// The directory of the credentials.
+    pub(super) data: PathBuf,
+    /// Hosts that requests may reach at private addresses.
+    pub(super) allowed: Vec<String>,
 }
 
 /// Runs a flow and prints what became of it; the exit code is 1 when it failed.
@@ -56,7 +62,10 @@ pub(super) fn run(order: &Order) -> ExitCode {
         Ok((trigger, items.unwrap_or_else(|| graph.pinned(trigger))))
     });
     match begun {
-        Ok((trigger, items)) => tell(&Session::new(&graphs, order.is_traced).run(trigger, items)),
+        Ok((trigger, items)) => match Session::new(&graphs, order) {
+            Ok(session) => tell(&session.run(trigger, items)),
+            Err(error) => complain(&error),
+        },
         Err(error) => complain(&error),
     }
 }
@@ -134,27 +143,36 @@ struct Session {
     is_traced: bool,
     order: Vec<Value>,
     runs: Map<String, Value>,
-    asked: VecDeque<(flow::AskId, Fault)>,
+    answers: VecDeque<(flow::AskId, Answer)>,
+    credentials: Credentials,
+    policy: Policy,
 }
+
+/// What an ask is answered with.
+type Answer = Result<Vec<(usize, Item)>, Fault>;
 
 const RUN: RunId = RunId(1);
 
 impl Session {
-    fn new(graphs: &[Arc<Graph>], is_traced: bool) -> Self {
+    fn new(graphs: &[Arc<Graph>], order: &Order) -> Result<Self, String> {
+        let credentials = Credentials::open(&order.data)?;
         let clock = Clock::start();
         let config = flow::Config { runs_max: 100, epoch_ms: clock.epoch_ms() };
         let seed = Rng::new(clock.epoch_ms().unsigned_abs());
         let runner = Runner::new(config, seed).manual().traced().with_workflows(graphs.iter());
+        let runner = runner.with_variables(credentials.variables());
         let runner = runner.with_deadline(Rc::new(ClockDeadline::new(clock, SCRIPT_MAX)));
-        Self {
+        Ok(Self {
             runner,
             graph: graphs[0].clone(),
             now: Tick::ZERO,
-            is_traced,
+            is_traced: order.is_traced,
             order: Vec::new(),
             runs: Map::new(),
-            asked: VecDeque::new(),
-        }
+            answers: VecDeque::new(),
+            credentials,
+            policy: Policy { allowed: order.allowed.clone(), reaches_loopback: true },
+        })
     }
 
     fn run(mut self, trigger: NodeIndex, items: Vec<Item>) -> Value {
@@ -165,9 +183,8 @@ impl Session {
             if let Some(outcome) = self.drain() {
                 return self.report(&outcome);
             }
-            if let Some((ask, fault)) = self.asked.pop_front() {
-                let answer = Input::Answer { run: RUN, ask, answer: Err(fault) };
-                self.runner.handle_input(answer, self.now);
+            if let Some((ask, answer)) = self.answers.pop_front() {
+                self.runner.handle_input(Input::Answer { run: RUN, ask, answer }, self.now);
                 continue;
             }
             match self.runner.poll_timeout() {
@@ -185,9 +202,14 @@ impl Session {
                 Output::Visited { run: RUN, visited } => self.note(&visited),
                 Output::Finished { run: RUN, outcome, .. } => finished = Some(outcome),
                 Output::Visited { .. } | Output::Finished { .. } | Output::Withdraw { .. } => {}
+                Output::Ask { ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
+                    let request = http_request(&parameters, &credentials, &self.credentials);
+                    let answer = request.and_then(|request| perform(&request, &self.policy));
+                    self.answers.push_back((ask, answer));
+                }
                 Output::Ask { ask, kind, .. } => {
                     let message = format!("`{kind}` needs a server: there is none in `run`");
-                    self.asked.push_back((ask, Fault::new("E-FLOW-NO-WORLD", message)));
+                    self.answers.push_back((ask, Err(Fault::new("E-FLOW-NO-WORLD", message))));
                 }
             }
         }

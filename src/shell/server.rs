@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
 use crate::shell::clock::{system_rng, system_secret};
+use crate::shell::credentials::Credentials;
+use crate::shell::flows::Requests;
 use crate::shell::http::Http;
 use crate::shell::media::MediaThread;
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
@@ -53,6 +56,8 @@ pub enum StartError {
     },
     /// The journal of promises cannot be used.
     Journal(StoreError),
+    /// The credentials of flows cannot be read.
+    Credentials(String),
     /// The journal holds what this program did not write.
     Restore(RestoreError),
     /// The system refused a thread or a descriptor.
@@ -79,6 +84,7 @@ impl fmt::Display for StartError {
                 write!(f, "{what} directory {}: {error}", path.display())
             }
             Self::Journal(error) => write!(f, "the journal of promises: {error}"),
+            Self::Credentials(error) => write!(f, "the credentials: {error}"),
             Self::Restore(error) => write!(f, "the journal of promises: {error}"),
             Self::System(error) => write!(f, "the system refused a thread or descriptor: {error}"),
         }
@@ -138,6 +144,7 @@ impl Server {
             .map_err(|error| directory("prompts", &settings.prompts, error))?;
         let (clock, mut rng) = (Clock::start(), system_rng());
         let mut switch = Switch::new(switch_config(settings, clock), Rng::new(rng.next_u64()));
+        let workflows: Vec<Arc<Graph>> = graphs.iter().cloned().map(Arc::new).collect();
         for graph in graphs {
             switch.add_workflow(graph);
         }
@@ -150,6 +157,10 @@ impl Server {
         switch.restore(journal, clock.now())?;
         let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
+        let to_flows = Arc::new(to_flows);
+        let credentials = Credentials::open(&settings.data).map_err(StartError::Credentials)?;
+        let requests =
+            Requests::new(&to_flows, settings.outbound_allow.clone(), credentials.clone());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
@@ -177,7 +188,9 @@ impl Server {
             })?,
             spawn("flows", move || {
                 // A runner is built where it is used: script engines do not move between threads.
-                flows::run(&flow_inputs, &outputs, Runner::new(flow_config, rng), clock);
+                let runner = Runner::new(flow_config, rng).with_workflows(workflows.iter());
+                let runner = runner.with_variables(credentials.variables());
+                flows::run(&flow_inputs, &outputs, runner, clock, &requests);
             })?,
             spawn("files", {
                 let outputs = to_signalling.clone();

@@ -73,7 +73,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub(super) media: Sender<MediaInput>,
-    pub(super) flows: SyncSender<flow::Input>,
+    pub(super) flows: Arc<SyncSender<flow::Input>>,
     pub(super) files: SyncSender<String>,
 }
 

@@ -6,6 +6,7 @@ mod condition;
 mod date_time;
 mod error_trigger;
 mod execute_workflow;
+mod http_request;
 mod if_else;
 mod limit;
 mod loops;
@@ -13,12 +14,14 @@ mod manual_trigger;
 mod merge;
 mod no_op;
 mod path;
+mod schedule;
 mod set;
 mod split_out;
 mod sticky_note;
 mod stop_and_error;
 mod switch;
 mod wait;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +35,10 @@ use crate::flow::problem::nearest;
 use crate::flow::{Fault, Findings, Item, Mode, NodeIndex, Object, OnError, Paired};
 pub(super) use error_trigger::{error_payload, is_error_trigger};
 pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
+pub use http_request::{HTTP_REQUEST, HttpRequest, HttpResponse};
 use loops::Batches;
+pub use schedule::SCHEDULE;
+pub use webhook::{RESPOND, WEBHOOK};
 
 /// The items that a node gives, by output.
 pub type Branches = Vec<Vec<Item>>;
@@ -322,6 +328,7 @@ impl Catalogue {
             Box::new(error_trigger::ErrorTrigger),
             Box::new(execute_workflow::ExecuteWorkflow),
             Box::new(execute_workflow::ExecuteWorkflowTrigger),
+            Box::new(http_request::HttpRequestNode),
             Box::new(if_else::If),
             Box::new(if_else::Filter),
             Box::new(limit::Limit),
@@ -329,12 +336,15 @@ impl Catalogue {
             Box::new(manual_trigger::ManualTrigger),
             Box::new(merge::Merge),
             Box::new(no_op::NoOp),
+            Box::new(schedule::ScheduleTrigger),
             Box::new(set::Set),
             Box::new(split_out::SplitOut),
             Box::new(sticky_note::StickyNote),
             Box::new(stop_and_error::StopAndError),
             Box::new(switch::Switch),
             Box::new(wait::Wait),
+            Box::new(webhook::RespondToWebhook),
+            Box::new(webhook::Webhook),
         ])
     }
 
