@@ -14,6 +14,7 @@ mod links;
 mod phones;
 mod queue;
 mod register;
+mod registration;
 mod story;
 mod torture;
 mod trunks;

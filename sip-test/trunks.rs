@@ -97,7 +97,7 @@ impl Outgoing {
     ) -> Self {
         let mut config = standard_config(server());
         let (server_at, credentials) = (Some(trunk()), password.map(credentials));
-        let settings = TrunkSettings { peers: Vec::new(), server: server_at, credentials };
+        let settings = TrunkSettings { server: server_at, credentials, ..TrunkSettings::default() };
         config.trunks.insert("line".to_owned(), settings);
         let graph = graph_behind("office", steps);
         let server = Server::new(server(), config, vec![graph], story::prompts(), 1);

@@ -157,14 +157,15 @@ impl Site {
     /// One listener has one realm, since a challenge is made before anybody knows whose caller it
     /// is: the configured one, or the first that a trigger names.
     pub fn add(&mut self, index: usize, trigger: &Trigger) {
-        let has_accounts = !matches!(trigger.kind, Kind::FixedTrunk { .. });
+        let has_accounts =
+            !matches!(trigger.kind, Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. });
         if let (true, None, Some(realm)) =
             (has_accounts && self.logins.is_empty(), &self.settings.realm, trigger.realm())
         {
             realm.clone_into(&mut self.realm);
         }
         match &trigger.kind {
-            Kind::FixedTrunk { .. } => {}
+            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {}
             Kind::DynamicTrunk { credentials } => {
                 self.add_login(index, trigger.workflow, credentials.clone(), None);
             }
@@ -288,11 +289,13 @@ impl Site {
         fixed.into_iter().chain(bound).map(target).collect()
     }
 
-    /// Where a trunk trigger takes calls to `destination`.
+    /// Where a trunk trigger takes calls to `destination`; `registered` is the server where this one
+    /// is registered, if it is.
     pub fn trunk_target(
         &self,
         index: usize,
         trigger: &Trigger,
+        registered: Option<SocketAddr>,
         destination: &str,
     ) -> Result<Target, NoTarget> {
         if !is_number(destination) {
@@ -304,12 +307,19 @@ impl Site {
         let credentials = settings.and_then(|settings| settings.credentials.clone());
         let (request_uri, flow, provider) = match &trigger.kind {
             Kind::Extensions { .. } => return Err(NoTarget::UnknownTrunk),
-            Kind::FixedTrunk { .. } => {
-                let server = settings.and_then(TrunkSettings::outbound);
+            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {
+                let server = match trigger.kind {
+                    Kind::RegisteredTrunk { .. } => registered,
+                    Kind::FixedTrunk { .. }
+                    | Kind::DynamicTrunk { .. }
+                    | Kind::Extensions { .. } => settings.and_then(TrunkSettings::outbound),
+                };
                 let server = server.ok_or(NoTarget::NotRegistered)?;
-                let flow = self.flow_to(sip::Transport::Udp, server);
+                let settings = settings.ok_or(NoTarget::NotRegistered)?;
+                let flow = self.flow_to(settings.transport(), server);
                 let flow = flow.ok_or(NoTarget::NotRegistered)?;
-                (format!("sip:{user}@{server}"), flow, Some(server.to_string()))
+                let host = settings.host(server);
+                (format!("sip:{user}@{host}"), flow, Some(host))
             }
             Kind::DynamicTrunk { .. } => {
                 let account = self.logins.iter().position(|login| login.trigger == index);
@@ -390,17 +400,40 @@ impl Site {
         namesakes.sort_by_key(|account| self.logins[account.0].extension.is_some());
     }
 
-    fn flow_to(&self, transport: sip::Transport, remote: SocketAddr) -> Option<Flow> {
+    /// What is configured of a trunk.
+    pub fn trunk(&self, reference: &str) -> Option<&TrunkSettings> {
+        self.settings.trunks.get(reference)
+    }
+
+    /// The way to a peer that has not spoken first.
+    pub fn flow_to(&self, transport: sip::Transport, remote: SocketAddr) -> Option<Flow> {
         Some(Flow { transport, local: self.settings.local?, remote, connection: 0 })
     }
 
-    fn host(&self, flow: Flow) -> String {
+    /// Our own host on a way, as others are told.
+    pub fn host(&self, flow: Flow) -> String {
         let advertised = Some(self.settings.host.clone()).filter(|host| !host.is_empty());
         advertised.unwrap_or_else(|| flow.local.to_string())
     }
 }
 
 impl TrunkSettings {
+    /// How its servers are reached.
+    pub fn transport(&self) -> sip::Transport {
+        self.transport.unwrap_or(sip::Transport::Udp)
+    }
+
+    /// What it calls itself in addresses.
+    pub fn host(&self, server: SocketAddr) -> String {
+        self.domain.clone().unwrap_or_else(|| server.to_string())
+    }
+
+    /// Where this server can register, and as whom; none of both: something is not configured.
+    pub fn registrars(&self) -> Option<(Vec<SocketAddr>, &sip::Credentials)> {
+        let servers = self.server.into_iter().chain(self.backup).collect();
+        self.server.and(self.credentials.as_ref()).map(|known| (servers, known))
+    }
+
     /// Where calls to the trunk are sent.
     fn outbound(&self) -> Option<SocketAddr> {
         let peer = self.peers.first();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -18,6 +19,12 @@ pub struct TrunkSettings {
     pub peers: Vec<Peer>,
     /// Where calls to a fixed trunk are sent; the first peer when not given.
     pub server: Option<SocketAddr>,
+    /// Where it is registered, and calls are sent, while the server is silent.
+    pub backup: Option<SocketAddr>,
+    /// How the servers are reached; UDP when not given.
+    pub transport: Option<sip::Transport>,
+    /// What the trunk calls itself in addresses; its server's address when not given.
+    pub domain: Option<String>,
     /// What the trunk's challenges are answered with.
     pub credentials: Option<sip::Credentials>,
 }
@@ -93,6 +100,16 @@ pub enum Kind {
         /// Where it may call from. Empty: this machine only.
         peers: Vec<Peer>,
     },
+    /// A trunk at a fixed address where this server registers. What was registered holds a token
+    /// that only the trunk knows, and calls that come for it are the trunk's.
+    RegisteredTrunk {
+        /// Where it may call from without the token.
+        peers: Vec<Peer>,
+        /// The life that is asked for.
+        expires: Duration,
+        /// Further headers of each REGISTER.
+        headers: Vec<(String, String)>,
+    },
     /// A trunk that registers here and proves itself by its password.
     DynamicTrunk {
         /// Its user and password.
@@ -135,7 +152,9 @@ impl Trigger {
             Kind::FixedTrunk { peers } if peers.is_empty() => {
                 source.ip().to_canonical().is_loopback()
             }
-            Kind::FixedTrunk { peers } => peers.iter().any(|peer| peer.is(source)),
+            Kind::FixedTrunk { peers } | Kind::RegisteredTrunk { peers, .. } => {
+                peers.iter().any(|peer| peer.is(source))
+            }
             Kind::DynamicTrunk { .. } | Kind::Extensions { .. } => false,
         }
     }
@@ -143,7 +162,9 @@ impl Trigger {
     /// Whether it is a trunk, which numbers can be dialled by.
     pub const fn is_trunk(&self) -> bool {
         match self.kind {
-            Kind::FixedTrunk { .. } | Kind::DynamicTrunk { .. } => true,
+            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } | Kind::DynamicTrunk { .. } => {
+                true
+            }
             Kind::Extensions { .. } => false,
         }
     }
@@ -152,7 +173,9 @@ impl Trigger {
     pub const fn is_guess(&self) -> bool {
         match &self.kind {
             Kind::FixedTrunk { peers } => peers.is_empty(),
-            Kind::DynamicTrunk { .. } | Kind::Extensions { .. } => false,
+            Kind::RegisteredTrunk { .. } | Kind::DynamicTrunk { .. } | Kind::Extensions { .. } => {
+                false
+            }
         }
     }
 
@@ -166,7 +189,7 @@ impl Trigger {
     /// Who may register by it, in words; nobody for a fixed trunk.
     pub fn registrations(&self) -> Vec<String> {
         match &self.kind {
-            Kind::FixedTrunk { .. } => Vec::new(),
+            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => Vec::new(),
             Kind::DynamicTrunk { credentials } => {
                 vec![format!("user {} as trunk {}", credentials.username, self.reference)]
             }
@@ -191,8 +214,12 @@ impl Kind {
                 Some(Self::DynamicTrunk { credentials: sip::Credentials::new(username, password) })
             }
             ("trunk", _) => {
-                let peers = settings.map(|settings| settings.peers.clone());
-                Some(Self::FixedTrunk { peers: peers.unwrap_or_default() })
+                let peers = settings.map(|settings| settings.peers.clone()).unwrap_or_default();
+                if parameters.get("trunkUseRegistration") != Some(&Value::Bool(true)) {
+                    return Some(Self::FixedTrunk { peers });
+                }
+                let (expires, headers) = (expires(parameters), register_headers(parameters));
+                Some(Self::RegisteredTrunk { peers, expires, headers })
             }
             ("extensions", _) => Some(Self::Extensions { phones: phones(parameters) }),
             _ => None,
@@ -217,6 +244,24 @@ fn phones(parameters: &flow::Object) -> Vec<PhoneAccount> {
     items.iter().filter_map(Value::as_object).map(phone).collect()
 }
 
+/// The life that is asked for at a trunk (contract §5.2).
+fn expires(parameters: &flow::Object) -> Duration {
+    let seconds = option(parameters, "registrationExpires").and_then(Value::as_u64);
+    Duration::from_secs(seconds.unwrap_or(600))
+}
+
+fn register_headers(parameters: &flow::Object) -> Vec<(String, String)> {
+    let list = option(parameters, "registerHeaders");
+    let items = list.and_then(|list| list.get("item").or(Some(list))).and_then(Value::as_array);
+    let items = items.map_or(&[][..], Vec::as_slice).iter().filter_map(Value::as_object);
+    let header = |item| (text(item, "name").to_owned(), text(item, "value").to_owned());
+    items.map(header).filter(|(name, _)| !name.is_empty()).collect()
+}
+
+fn option<'a>(parameters: &'a flow::Object, key: &str) -> Option<&'a Value> {
+    parameters.get("options").and_then(|options| options.get(key))
+}
+
 fn text<'a>(object: &'a flow::Object, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -233,6 +278,9 @@ impl fmt::Display for Trigger {
             Kind::FixedTrunk { peers } => {
                 let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 write!(f, "trunk {reference} from {peers}, any number")
+            }
+            Kind::RegisteredTrunk { .. } => {
+                write!(f, "trunk {reference} where this server registers, any number")
             }
             Kind::DynamicTrunk { .. } => {
                 write!(f, "trunk {reference} from anywhere with its password, any number")

@@ -243,14 +243,23 @@ impl Checker<'_> {
                 ),
             }
         }
-        let server = trunk.server.and_then(|text| match text.parse::<Peer>() {
-            Ok(peer) => Some(SocketAddr::new(peer.address, peer.port.unwrap_or(SIP_PORT))),
-            Err(error) => {
-                let message = format!("`{text}`: {error}; write an address, or address:port");
-                self.problem(&format!("trunk.{name}.server"), message);
+        let server = self.server(&format!("trunk.{name}.server"), trunk.server);
+        let backup = self.server(&format!("trunk.{name}.backup"), trunk.backup);
+        if backup.is_some() && server.is_none() {
+            let message = "a backup stands in for a server; name that one too";
+            self.problem(&format!("trunk.{name}.backup"), message.to_owned());
+        }
+        let transport = trunk.transport.and_then(|text| match text.as_str() {
+            "udp" => Some(Transport::Udp),
+            "tcp" => Some(Transport::Tcp),
+            other => {
+                let message = format!("`{other}` is neither udp nor tcp");
+                self.problem(&format!("trunk.{name}.transport"), message);
                 None
             }
         });
+        let domain = trunk.domain;
+        let domain = domain.filter(|host| self.host(&format!("trunk.{name}.domain"), host));
         let credentials = match (trunk.username, trunk.password) {
             (None, None) => None,
             (Some(username), Some(password)) if !username.is_empty() && !password.is_empty() => {
@@ -266,7 +275,19 @@ impl Checker<'_> {
                 None
             }
         };
-        (name, TrunkSettings { peers, server, credentials })
+        (name, TrunkSettings { peers, server, backup, transport, domain, credentials })
+    }
+
+    fn server(&mut self, path: &str, text: Option<String>) -> Option<SocketAddr> {
+        let text = text?;
+        match text.parse::<Peer>() {
+            Ok(peer) => Some(SocketAddr::new(peer.address, peer.port.unwrap_or(SIP_PORT))),
+            Err(error) => {
+                let message = format!("`{text}`: {error}; write an address, or address:port");
+                self.problem(path, message);
+                None
+            }
+        }
     }
 
     fn extension(
@@ -376,6 +397,9 @@ mod tests {
             [trunk.main]
             peers = ['192.0.2.1', 'nonsense']
             server = 'sip.example.org'
+            transport = 'pigeon'
+            backup = '192.0.2.9'
+            domain = 'a b'
             username = 'alone'
             [extension.200]
             contact = 'sip:200@phone.example.org'
@@ -388,6 +412,9 @@ mod tests {
             "limits.legs",
             "trunk.main.peers[1]",
             "trunk.main.server",
+            "trunk.main.backup",
+            "trunk.main.transport",
+            "trunk.main.domain",
             "trunk.main",
             "extension.200.contact",
         ];

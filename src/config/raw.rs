@@ -93,6 +93,12 @@ pub struct Trunk {
     pub peers: Vec<String>,
     /// Address, with or without port, that calls to a fixed trunk are sent to; the first peer.
     pub server: Option<String>,
+    /// Where this server registers and sends calls while `server` is silent; nowhere.
+    pub backup: Option<String>,
+    /// How both are reached, `udp` or `tcp`; `udp`.
+    pub transport: Option<String>,
+    /// Name of the trunk in addresses, as `sip.example.org`; the address of its server.
+    pub domain: Option<String>,
     /// User that this server is at the trunk, when the trunk asks; none: challenges are not answered.
     pub username: Option<String>,
     /// Password of that user; none: challenges are not answered.

@@ -258,6 +258,11 @@ impl Book {
         self.timers.next()
     }
 
+    /// The secret of this installation, as the journal keeps it.
+    pub const fn secret(&self) -> Secret {
+        self.secret
+    }
+
     /// The next record to write, with its sequence number; numbers rise by one.
     pub fn poll_record(&mut self) -> Option<(u64, Record)> {
         self.records.pop_front()

@@ -124,6 +124,7 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("legs", "gauge", "Call legs that have not ended.", snapshot.live_legs as u64);
     metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
     metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
+    metric("trunks_registered", "gauge", "Trunks where we are registered.", gauges.trunks as u64);
     metric("players", "gauge", "Playbacks.", gauges.players as u64);
     metric("dials", "gauge", "Outgoing dials.", gauges.dials as u64);
     metric("queue_entries", "gauge", "Queue entries, live and callbacks.", gauges.entries as u64);

@@ -114,7 +114,7 @@ fn welcome(server: &Server, settings: &Settings, origin: Origin) {
 /// Who may register by a trigger, and as what.
 fn accounts<'a>(kind: &'a Kind, reference: &str) -> Vec<(&'a sip::Credentials, String)> {
     match kind {
-        Kind::FixedTrunk { .. } => Vec::new(),
+        Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => Vec::new(),
         Kind::DynamicTrunk { credentials } => vec![(credentials, format!("trunk {reference}"))],
         Kind::Extensions { phones } => {
             let words = |phone: &'a PhoneAccount| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::Rng;
 use crate::call::trigger::Trigger;
-use crate::call::{self, Switch};
+use crate::call::{self, Gauges, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
@@ -60,6 +60,8 @@ pub enum StartError {
     Credentials(String),
     /// The journal holds what this program did not write.
     Restore(RestoreError),
+    /// Trunks that are to be registered, and what is missing for each.
+    Trunks(Vec<String>),
     /// The system refused a thread or a descriptor.
     System(io::Error),
 }
@@ -86,6 +88,7 @@ impl fmt::Display for StartError {
             Self::Journal(error) => write!(f, "the journal of promises: {error}"),
             Self::Credentials(error) => write!(f, "the credentials: {error}"),
             Self::Restore(error) => write!(f, "the journal of promises: {error}"),
+            Self::Trunks(missing) => f.write_str(&missing.join("\n")),
             Self::System(error) => write!(f, "the system refused a thread or descriptor: {error}"),
         }
     }
@@ -147,6 +150,10 @@ impl Server {
         let workflows: Vec<Arc<Graph>> = graphs.iter().cloned().map(Arc::new).collect();
         for graph in graphs {
             switch.add_workflow(graph);
+        }
+        let missing = switch.unregistrable();
+        if !missing.is_empty() {
+            return Err(StartError::Trunks(missing));
         }
         let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
@@ -231,7 +238,8 @@ impl Server {
     pub fn stop(self, mut grace: impl FnMut() -> bool) -> Summary {
         let cut = self.snapshot().map_or(0, |snapshot| snapshot.live_legs);
         self.signalling.send(Input::HangUp);
-        while self.snapshot().is_some_and(|snapshot| snapshot.gauges.sip.dialogs > 0) && grace() {}
+        let is_talking = |gauges: Gauges| gauges.sip.dialogs + gauges.sip.requests > 0;
+        while self.snapshot().is_some_and(|snapshot| is_talking(snapshot.gauges)) && grace() {}
         let gauges = self.snapshot().unwrap_or_default().gauges;
         self.signalling.send(Input::Stop);
         self.media.send(media::MediaInput::Stop);

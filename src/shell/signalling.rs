@@ -310,6 +310,13 @@ impl Signalling {
                     tracing::info!(%source, method, status, rule, left_out, "bad input");
                 }
             }
+            Fact::TrunkUp { trunk, server, expires_s } => {
+                tracing::info!(trunk, %server, expires_s, "registered at the trunk");
+            }
+            Fact::TrunkFailed { trunk, status, retry_s } => {
+                tracing::warn!(trunk, status, retry_s, "the trunk did not take the registration");
+            }
+            Fact::TrunkDown { trunk } => tracing::warn!(trunk, "no longer registered at the trunk"),
             Fact::Answered { leg } => tracing::info!(?leg, "answered"),
             Fact::Ended { leg, reason, lasted_ms } => {
                 let count = self.ended.entry(reason.to_string()).or_default();

@@ -24,6 +24,7 @@ pub const FACTS_MAX: usize = 100_000;
 /// The server as one machine: the same rooms that `shell` spreads over threads.
 #[derive(Debug)]
 pub struct Server {
+    name: String,
     address: SocketAddr,
     switch: Switch,
     runner: Runner,
@@ -89,6 +90,7 @@ impl Server {
         let runner =
             Runner::new(flow::Config { runs_max: 20_000, epoch_ms: 0 }, Rng::new(rng.next_u64()));
         Self {
+            name: "ringback".to_owned(),
             address,
             switch,
             runner,
@@ -119,6 +121,17 @@ impl Server {
     pub const fn with_flow_delay(mut self, delay: Duration) -> Self {
         self.flow_delay = delay;
         self
+    }
+
+    /// The same under another name, for worlds with several.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// What the ladder calls it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its SIP address.

@@ -68,7 +68,7 @@ impl Party {
 
     fn name(&self) -> &str {
         match self {
-            Self::Server(_) => "ringback",
+            Self::Server(server) => server.name(),
             Self::Phone(phone) => phone.name(),
         }
     }
@@ -181,6 +181,14 @@ impl World {
             self.step();
             steps += 1;
             assert!(steps < STEPS_MAX, "the story takes too many steps: a loop without progress");
+        }
+    }
+
+    /// One of several servers.
+    pub fn server_at(&mut self, index: PartyIndex) -> &mut Server {
+        match &mut self.parties[index] {
+            Party::Server(server) => server,
+            Party::Phone(_) => panic!("party {index} is a phone"),
         }
     }
 

@@ -21,6 +21,7 @@ mod ladder;
 mod challenger;
 pub mod digest;
 pub mod registrar;
+pub mod registration;
 
 // The upper storey: what a user agent remembers and does.
 pub mod transport;

@@ -9,6 +9,33 @@ use crate::flow::{Findings, NodeType, Object, Role};
 /// The type's name in exports.
 pub const TRIGGER: &str = "n8n-nodes-sip-pbx.sipPbxTrigger";
 
+/// The lives that may be asked for at a trunk.
+const EXPIRES_SECONDS: std::ops::RangeInclusive<u64> = 60..=86_400;
+
+/// Headers of a REGISTER that the server writes itself.
+const OWN_HEADERS: [&str; 20] = [
+    "Via",
+    "v",
+    "From",
+    "f",
+    "To",
+    "t",
+    "Call-ID",
+    "i",
+    "CSeq",
+    "Contact",
+    "m",
+    "Max-Forwards",
+    "Expires",
+    "Content-Length",
+    "l",
+    "Content-Type",
+    "c",
+    "Authorization",
+    "Proxy-Authorization",
+    "Route",
+];
+
 pub(super) struct Trigger;
 
 impl NodeType for Trigger {
@@ -114,9 +141,7 @@ fn check_trunk(parameters: &Object, report: &mut Findings) {
             }
         }
         "fixed" if parameters.get("trunkUseRegistration") == Some(&Value::Bool(true)) => {
-            let message = "registration at a trunk is not served yet";
-            let remedy = "switch it off; list the trunk's peers under [trunk.REF] in ringback.toml";
-            report.error("E-SIP-UNSERVED", "trunkUseRegistration", message, remedy);
+            check_registration(parameters, report);
         }
         "fixed" => {}
         other => {
@@ -125,6 +150,33 @@ fn check_trunk(parameters: &Object, report: &mut Findings) {
         }
     }
     check_recording("enableCallRecording", parameters, report);
+}
+
+/// What a REGISTER to the trunk is made of; where it goes stands in `ringback.toml`.
+fn check_registration(parameters: &Object, report: &mut Findings) {
+    let option = |key: &str| parameters.get("options").and_then(|options| options.get(key));
+    let expires = option("registrationExpires");
+    let is_sound = |value: &Value| value.as_u64().is_some_and(|one| EXPIRES_SECONDS.contains(&one));
+    if !expires.is_none_or(is_sound) {
+        let message = "a registration lives for 60 to 86400 seconds";
+        let remedy = "write a whole number of seconds, such as 600";
+        report.error("E-SIP-VALUE", "options.registrationExpires", message, remedy);
+    }
+    let headers = option("registerHeaders");
+    let items = headers.and_then(|list| list.get("item").or(Some(list))).and_then(Value::as_array);
+    let empty = Object::new();
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        let item = item.as_object().unwrap_or(&empty);
+        let (name, value) = (text(item, "name"), text(item, "value"));
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+        let is_ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let path = format!("options.registerHeaders.item[{index}]");
+        if !name.bytes().all(is_token) || value.chars().any(char::is_control) || is_ours {
+            let message = "it cannot stand in a REGISTER";
+            let remedy = "name a header that the server does not write itself, on one line";
+            report.error("E-SIP-VALUE", &path, message, remedy);
+        }
+    }
 }
 
 fn check_extensions(parameters: &Object, report: &mut Findings) {
@@ -237,7 +289,16 @@ mod tests {
     #[test]
     fn trunks() {
         check(json!({ "trunkUseRegistration": false }), &[]);
-        check(json!({}), &["E-SIP-UNSERVED"]);
+        check(json!({}), &[]);
+        let registering = |options: Value| json!({ "options": options });
+        let headers = |name: &str, value: &str| json!({ "registerHeaders": { "item": [{ "name": name, "value": value }] } });
+        check(registering(json!({ "registrationExpires": 60 })), &[]);
+        check(registering(json!({ "registrationExpires": 59 })), &["E-SIP-VALUE"]);
+        check(registering(json!({ "registrationExpires": "600" })), &["E-SIP-VALUE"]);
+        check(registering(headers("X-Site", "north")), &[]);
+        for (name, value) in [("to", "x"), ("X Site", "x"), ("X-Site", "x\r\nTo: y")] {
+            check(registering(headers(name, value)), &["E-SIP-VALUE"]);
+        }
         let dynamic = |user: &str, password: &str, mode: &str| {
             json!({
                 "trunkConnectionMode": "dynamic", "trunkStaticUsername": user,

@@ -16,6 +16,7 @@ mod queue;
 mod register;
 mod signals;
 mod tone;
+mod trunk;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,6 +42,7 @@ use dial_wait::DialWait;
 use play::{Clips, Player};
 use promise::{Planned, Promises};
 use queue::Queues;
+use trunk::Trunks;
 use wait::Wait;
 
 /// What the switch is told at the start.
@@ -128,6 +130,29 @@ pub enum Fact {
         /// The rule.
         rule: String,
     },
+    /// This server is registered at a trunk, or has moved to another of its servers.
+    TrunkUp {
+        /// Public name.
+        trunk: String,
+        /// The server.
+        server: SocketAddr,
+        /// For how long, in seconds, unless it is renewed.
+        expires_s: u64,
+    },
+    /// No server of a trunk took the registration.
+    TrunkFailed {
+        /// Public name.
+        trunk: String,
+        /// The last status; 0: our contact was not among those that were bound.
+        status: u16,
+        /// Seconds until it is tried again.
+        retry_s: u64,
+    },
+    /// This server is no longer registered at a trunk.
+    TrunkDown {
+        /// Public name.
+        trunk: String,
+    },
     /// A leg was answered.
     Answered {
         /// The leg.
@@ -208,6 +233,8 @@ pub struct Gauges {
     pub runs: usize,
     /// Registered contacts; these outlive calls.
     pub registrations: usize,
+    /// Trunks where this server is registered.
+    pub trunks: usize,
     /// The SIP endpoint's own.
     pub sip: sip::Gauges,
     /// Counter: calls that a flow got.
@@ -295,6 +322,7 @@ pub struct Switch {
     workflows: Vec<Arc<Graph>>,
     runs: BTreeMap<RunId, RunCard>,
     promises: Promises,
+    trunks: Trunks,
     runs_begun: u64,
     outputs: VecDeque<Output>,
     is_draining: bool,
@@ -326,6 +354,7 @@ impl Switch {
             workflows: Vec::new(),
             runs: BTreeMap::new(),
             promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
+            trunks: Trunks::default(),
             runs_begun: 0,
             outputs: VecDeque::new(),
             is_draining: false,
@@ -348,8 +377,10 @@ impl Switch {
     pub fn add_workflow(&mut self, graph: Graph) {
         let (graph, workflow) = (Arc::new(graph), self.workflows.len());
         for trigger in Trigger::of(&graph, workflow, &self.config.trunks) {
-            self.site.add(self.triggers.len(), &trigger);
+            let index = self.triggers.len();
+            self.site.add(index, &trigger);
             self.triggers.push(trigger);
+            self.add_trunk(index);
         }
         self.add_queues(&graph, workflow);
         self.workflows.push(graph);
@@ -370,6 +401,7 @@ impl Switch {
     pub fn handle_flow_closed(&mut self, connection: u64, now: Tick) {
         self.site.handle_flow_closed(connection);
         self.drain_site(now);
+        self.on_trunk_flow_closed(connection, now);
         self.endpoint.handle_flow_closed(connection, now);
         self.drain_endpoint(now);
     }
@@ -413,6 +445,7 @@ impl Switch {
     pub fn handle_timeout(&mut self, now: Tick) {
         self.site.handle_timeout(now);
         self.drain_site(now);
+        self.on_trunk_timeout(now);
         self.endpoint.handle_timeout(now);
         self.drain_endpoint(now);
         while let Some(wake) = self.timers.take_due(now) {
@@ -441,6 +474,7 @@ impl Switch {
             self.endpoint.poll_timeout(),
             self.timers.next(),
             self.site.poll_timeout(),
+            self.trunks.poll_timeout(),
             self.queues.poll_timeout(),
             self.promises.poll_timeout(),
         ];
@@ -453,9 +487,11 @@ impl Switch {
         self.endpoint.poll_transmit().map(Output::Transmit).or_else(|| self.outputs.pop_front())
     }
 
-    /// Takes no new calls from now on; those that are there go on.
-    pub const fn drain(&mut self) {
+    /// Takes no new calls from now on, and takes back what is registered at trunks; the calls that
+    /// are there go on.
+    pub fn drain(&mut self) {
         self.is_draining = true;
+        self.leave_trunks();
     }
 
     /// Ends every leg now.
@@ -485,6 +521,7 @@ impl Switch {
             ports: self.ports.taken(),
             runs: self.runs.len(),
             registrations: self.site.registrations(),
+            trunks: self.trunks.registered(),
             sip: self.endpoint.gauges(),
             calls_accepted: self.accepted,
             calls_refused: self.refused,

@@ -56,6 +56,11 @@ impl Promises {
         self.book.poll_timeout()
     }
 
+    /// What only this installation knows, and knows again after a restart.
+    pub(super) const fn secret(&self) -> [u64; 2] {
+        self.book.secret().0
+    }
+
     /// Open promises.
     pub(super) fn len(&self) -> usize {
         self.book.iter().count()
@@ -369,7 +374,8 @@ impl Switch {
         target.derived = Some(Derived {
             call_id: attempt.call_id,
             from_tag: attempt.from_tag,
-            branch: attempt.branch,
+            branch: Some(attempt.branch),
+            cseq: 1,
         });
         self.begin_dial_for(None, Some(fence), workflow, vec![target], strategy, caller, now)
     }

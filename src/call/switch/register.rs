@@ -62,17 +62,23 @@ impl Switch {
             trigger.workflow == workflow && trigger.reference == reference && trigger.is_trunk()
         });
         let (index, trigger) = found.ok_or(NoTarget::UnknownTrunk)?;
-        self.site.trunk_target(index, trigger, destination)
+        let registered = self.trunks.server_of(index);
+        self.site.trunk_target(index, trigger, registered, destination)
     }
 
-    /// Whose request this is: a fixed trunk's by its source, then a dynamic trunk's or an
-    /// extension's by its password (contract §5.7).
+    /// Whose request this is: a registered trunk's by the token that it was given, a fixed trunk's by
+    /// its source, then a dynamic trunk's or an extension's by its password (contract §5.7).
     pub(super) fn identify(
         &mut self,
         message: &Message<'_>,
         flow: Flow,
         now: Tick,
     ) -> Result<Identity, Unproven> {
+        let asked = message.request_uri().ok();
+        let token = asked.as_ref().and_then(|uri| uri.user_decoded());
+        if let Some(trigger) = token.and_then(|token| self.trunks.trigger_of(&token)) {
+            return Ok(Identity::Trunk { trigger });
+        }
         // A phone that registered from this very address is no trunk for want of configured peers.
         let is_taken = |one: &Trigger| {
             one.takes(flow.remote) && !(one.is_guess() && self.site.has_registered(flow))

@@ -66,7 +66,10 @@ impl Switch {
                     self.refresh_offer(leg, now);
                 }
             }
-            Event::Info { .. } | Event::Response { .. } => {}
+            Event::Response { request, status, message, flow } => {
+                self.on_response(request, status, message.as_deref(), flow, now);
+            }
+            Event::Info { .. } => {}
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) struct Incoming<'a> {
 /// A response to a request of ours.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
+    pub(super) flow: Flow,
     pub(super) bytes: &'a Arc<[u8]>,
     pub(super) message: &'a Message<'a>,
     pub(super) status: u16,
@@ -233,7 +234,7 @@ impl Endpoint {
             return;
         };
         let to_tag = to.tag().unwrap_or_default();
-        let answer = Answer { bytes, message, status, cseq: cseq.number, to_tag };
+        let answer = Answer { flow, bytes, message, status, cseq: cseq.number, to_tag };
         if cseq.method == Method::Invite {
             self.on_invite_answer(id, &answer, now);
         } else {

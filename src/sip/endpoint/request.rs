@@ -145,7 +145,8 @@ impl Endpoint {
         }
         self.asked.remove(request);
         let (status, message) = (answer.status, Some(Arc::clone(answer.bytes)));
-        self.events.push_back(Event::Response { request, status, message });
+        let flow = Some(answer.flow);
+        self.events.push_back(Event::Response { request, status, message, flow });
     }
 
     /// What a new request of ours keeps, so that it can be repeated with credentials.
@@ -157,13 +158,12 @@ impl Endpoint {
                 format!("{:016x}", self.rng.next_u64()),
             ),
         };
-        let branch = match &outgoing.derived {
-            Some(derived) => derived.branch.clone(),
-            None => self.branch(),
-        };
+        let branch = outgoing.derived.as_ref().and_then(|derived| derived.branch.clone());
+        let branch = branch.unwrap_or_else(|| self.branch());
+        let cseq = outgoing.derived.as_ref().map_or(1, |derived| derived.cseq);
         let tries = Tries::default();
         let session = self.first_session();
-        Attempt { method, outgoing, call_id, from_tag, branch, cseq: 1, tries, session }
+        Attempt { method, outgoing, call_id, from_tag, branch, cseq, tries, session }
     }
 
     /// A new branch, with the cookie that says it is unique (RFC 3261 §8.1.1.7).

@@ -119,7 +119,8 @@ impl Endpoint {
             Purpose::Refresh(dialog) => self.on_session_gone(dialog, None, now),
             Purpose::Ask(request) => {
                 if self.asked.remove(request).is_some() {
-                    self.events.push_back(Event::Response { request, status, message: None });
+                    let (message, flow) = (None, None);
+                    self.events.push_back(Event::Response { request, status, message, flow });
                 }
             }
             Purpose::Nothing => {}

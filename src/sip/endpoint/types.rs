@@ -96,8 +96,10 @@ pub struct Derived {
     pub call_id: String,
     /// Tag of the From header.
     pub from_tag: String,
-    /// Branch of the first request.
-    pub branch: String,
+    /// Branch of the first request; `None`: a random one.
+    pub branch: Option<String>,
+    /// Number of its CSeq: 1, or more than the last REGISTER's of this Call-ID (RFC 3261 §10.2).
+    pub cseq: u32,
 }
 
 /// A request of ours that begins something.
@@ -261,6 +263,8 @@ pub enum Event {
         status: u16,
         /// The response, when there is one.
         message: Option<Arc<[u8]>>,
+        /// The way it came.
+        flow: Option<Flow>,
     },
 }
 
