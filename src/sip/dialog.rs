@@ -75,6 +75,25 @@ impl Dialog {
         })
     }
 
+    /// The caller's side, from a response to its first INVITE alone: a response repeats what of the
+    /// request is needed (§8.2.6).
+    pub fn of_response(response: &Message<'_>) -> Option<Self> {
+        let to = response.to().ok()?;
+        let mut route_set = routes(response.record_routes().flatten());
+        route_set.reverse();
+        Some(Self {
+            call_id: response.call_id().ok()?.into(),
+            local: response.text(Name::From)?.into(),
+            remote: response.text(Name::To)?.into(),
+            remote_tag: to.tag().unwrap_or_default().into(),
+            remote_target: contact_of(response).unwrap_or(to.uri_text).into(),
+            route_set,
+            local_cseq: response.cseq().ok()?.number,
+            remote_cseq: None,
+            is_caller: true,
+        })
+    }
+
     /// Takes the Contact of a re-INVITE, an UPDATE or their 2xx: the peer may have moved (§12.2).
     pub fn refresh_target(&mut self, message: &Message<'_>) {
         if let Some(contact) = contact_of(message)

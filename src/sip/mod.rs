@@ -31,8 +31,8 @@ pub mod endpoint;
 
 pub use challenger::{Account, Challenger, DigestConfig, NONCE_LIFE, NONCES_MAX, Secret, Verdict};
 pub use endpoint::{
-    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Endpoint, Event, Gauges,
-    MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TransactionId,
+    Body, Cause, CloseOutId, Config, Counters, Credentials, Derived, DialogId, Endpoint, Event,
+    FarSide, Gauges, MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TRIES_MAX, TransactionId,
 };
 pub use framing::{Frame, Framer, FramingError, FramingFlaw, STREAM_MAX};
 pub use ladder::{Ladder, ROWS_MAX};

@@ -43,9 +43,18 @@ impl Endpoint {
         };
         let value = digest::answer(challenges(), login, signed, &cnonce, 1)?;
         attempt.tries = tries;
-        attempt.cseq += 1;
-        attempt.branch = self.branch();
+        self.next_try(attempt);
         Some((answers, value))
+    }
+
+    /// Makes a request ready to be sent again as a new transaction. A later process must know its
+    /// branch too, when the first one was the caller's choice.
+    pub(super) fn next_try(&mut self, attempt: &mut Attempt) {
+        attempt.cseq += 1;
+        attempt.branch = match &attempt.outgoing.derived {
+            Some(derived) => format!("{}-{}", derived.branch, attempt.cseq),
+            None => self.branch(),
+        };
     }
 }
 

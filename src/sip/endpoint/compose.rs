@@ -135,6 +135,17 @@ impl Endpoint {
         purpose: Purpose,
         now: Tick,
     ) -> Result<TransactionId, NotSent> {
+        let bytes = self.print_attempt(attempt, authorization)?;
+        let Attempt { method, outgoing, branch, .. } = attempt;
+        self.start_client(method, outgoing.flow, branch, bytes, purpose, now).ok_or(NotSent::Full)
+    }
+
+    /// Prints a request of ours outside dialogs.
+    pub(super) fn print_attempt(
+        &mut self,
+        attempt: &Attempt,
+        authorization: Option<(Name, String)>,
+    ) -> Result<Arc<[u8]>, NotSent> {
         let Attempt { method, outgoing, call_id, from_tag, branch, cseq, .. } = attempt;
         let flow = outgoing.flow;
         let mut page = self
@@ -167,8 +178,7 @@ impl Endpoint {
             page = page.field_named(name, value);
         }
         let printed = finish(page, outgoing.body.as_ref());
-        let bytes = self.counted(printed).ok_or(NotSent::Unprintable)?;
-        self.start_client(method, flow, branch, bytes, purpose, now).ok_or(NotSent::Full)
+        self.counted(printed).ok_or(NotSent::Unprintable)
     }
 
     /// Prints a request inside a dialog; its CSeq number is the dialog's last.
@@ -226,6 +236,7 @@ impl Endpoint {
         flow: Flow,
         invite: &[u8],
         reason: Option<&str>,
+        purpose: Purpose,
         now: Tick,
     ) {
         let invite = Message::parse(invite).expect("we printed it ourselves");
@@ -236,7 +247,7 @@ impl Endpoint {
         let printed = finish(page, None);
         let branch = invite.via().ok().and_then(|via| via.branch()).unwrap_or_default();
         if let Some(bytes) = self.counted(printed) {
-            self.start_client(&Method::Cancel, flow, branch, bytes, Purpose::Nothing, now);
+            self.start_client(&Method::Cancel, flow, branch, bytes, purpose, now);
         }
     }
 

@@ -91,7 +91,7 @@ impl Endpoint {
         machine.handle_cancel(&timing, now);
         let (flow, request) = (entry.flow, Arc::clone(request));
         self.table.rearm(invite);
-        self.send_cancel(flow, &request, reason, now);
+        self.send_cancel(flow, &request, reason, Purpose::Nothing, now);
     }
 
     /// RFC 3261 §9.2: a CANCEL always gets its own answer; it changes something only while the

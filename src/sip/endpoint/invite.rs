@@ -129,6 +129,10 @@ impl Endpoint {
         let Some(flow) = self.table.get(id).map(|entry| entry.flow) else { return };
         let dialog_id = match purpose {
             Purpose::Begin(dialog) | Purpose::Offer(dialog) => dialog,
+            Purpose::CloseOut(close_out, part) => {
+                self.hang_up_fork(id, request, flow, answer, now);
+                return self.on_close_out_ended(close_out, part, answer.status);
+            }
             Purpose::Refresh(_) | Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => return,
         };
         match self.legs.get_mut(dialog_id).map(|leg| &mut leg.state) {
@@ -313,6 +317,7 @@ impl Endpoint {
             Purpose::Offer(dialog) => {
                 self.on_offer_failed(dialog, answer.status, Some(message), now);
             }
+            Purpose::CloseOut(id, part) => self.on_close_out_ended(id, part, answer.status),
             Purpose::Refresh(_) | Purpose::Bye(_) | Purpose::Ask(_) | Purpose::Nothing => {}
         }
     }

@@ -17,6 +17,7 @@
 mod address;
 mod answer;
 mod auth;
+mod close_out;
 mod compose;
 mod hangup;
 mod invite;
@@ -33,13 +34,15 @@ mod types;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use close_out::CloseOut;
+pub use close_out::TRIES_MAX;
 use compose::Abilities;
 use leg::Leg;
 use request::Asked;
 use table::{ByKey, Keys, Table};
 pub use types::{
-    Body, Cause, Config, Counters, Credentials, Derived, DialogId, Event, Gauges, MAX_FORWARDS,
-    NotSent, Outgoing, Party, RequestId, TransactionId,
+    Body, Cause, CloseOutId, Config, Counters, Credentials, Derived, DialogId, Event, FarSide,
+    Gauges, MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TransactionId,
 };
 
 use crate::base::{Rng, Slab, Tick, Timers};
@@ -71,6 +74,7 @@ pub struct Endpoint {
     /// Dialogs by Call-ID and our tag.
     by_tag: ByKey<DialogId>,
     asked: Slab<Asked>,
+    close_outs: Slab<CloseOut>,
     /// What dialogs wait for, their transactions apart.
     timers: Timers<Wake>,
     transmits: VecDeque<Transmit>,
@@ -90,6 +94,7 @@ impl Endpoint {
             legs: Slab::with_max(config.dialogs_max),
             by_tag: ByKey::default(),
             asked: Slab::with_max(config.transactions_max),
+            close_outs: Slab::with_max(config.transactions_max),
             timers: Timers::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -121,7 +126,7 @@ impl Endpoint {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             dialogs: self.legs.len(),
-            requests: self.asked.len(),
+            requests: self.asked.len() + self.close_outs.len(),
             transactions: self.table.len(),
             timers: self.table.timers() + self.timers.len(),
         }

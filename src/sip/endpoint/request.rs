@@ -125,6 +125,7 @@ impl Endpoint {
         match purpose {
             Purpose::Bye(dialog) => self.forget(dialog),
             Purpose::Ask(request) => self.on_outcome(request, answer, now),
+            Purpose::CloseOut(id, part) => self.on_close_out_answered(id, part, answer.status),
             Purpose::Offer(dialog) => self.on_update_answer(dialog, answer, now),
             Purpose::Refresh(dialog) => self.on_refreshed(dialog, answer, now),
             Purpose::Begin(_) | Purpose::Nothing => {}

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use super::types::{DialogId, RequestId, TransactionId};
+use super::types::{CloseOutId, DialogId, RequestId, TransactionId};
 use crate::base::{Armed, Rng, Slab, Tick, Timers};
 use crate::sip::transaction::{Client, InviteClient, InviteServer, Server};
 use crate::sip::transport::Flow;
@@ -116,6 +116,8 @@ pub(super) enum Purpose {
     Bye(DialogId),
     /// The user, by `Event::Response`.
     Ask(RequestId),
+    /// A call of an earlier process that is taken back, and which part of it.
+    CloseOut(CloseOutId, u8),
     /// Nobody.
     Nothing,
 }

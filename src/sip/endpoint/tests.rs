@@ -3,6 +3,7 @@
 mod auth;
 mod calls;
 mod chaos;
+mod close_out;
 mod early;
 mod offers;
 mod reliable;
@@ -221,6 +222,7 @@ impl World {
             }
             Event::BadInput { status, rule, .. } => format!("bad input {status} {rule}"),
             Event::Response { status, .. } => format!("response {status}"),
+            Event::ClosedOut { is_certain, .. } => format!("closed out, certain {is_certain}"),
         };
         let name = ["a", "b"][end];
         writeln!(self.story, "{:>7} {name} * {told}", self.now.as_millis()).unwrap();

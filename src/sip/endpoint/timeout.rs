@@ -123,6 +123,8 @@ impl Endpoint {
                     self.events.push_back(Event::Response { request, status, message, flow });
                 }
             }
+            // The CANCEL and its INVITE wait equally long, and the INVITE may have heard something.
+            Purpose::CloseOut(id, part) => self.close_part(id, part, false),
             Purpose::Nothing => {}
         }
     }

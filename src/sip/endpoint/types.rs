@@ -13,6 +13,8 @@ use crate::sip::transport::Flow;
 pub type DialogId = Id<super::leg::Leg>;
 /// Names a request of ours outside dialogs, until its [`Event::Response`].
 pub type RequestId = Id<super::request::Asked>;
+/// Names a call of an earlier process that is being taken back, until its [`Event::ClosedOut`].
+pub type CloseOutId = Id<super::close_out::CloseOut>;
 /// Names a request of a peer that waits for [`super::Endpoint::respond`].
 pub type TransactionId = Id<super::table::Entry>;
 
@@ -128,6 +130,22 @@ pub struct Outgoing {
 
 /// Where Max-Forwards of a new request begins (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS: u8 = 70;
+
+/// The far side of an INVITE of ours, as its response told it: enough for a later process to send
+/// it a BYE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FarSide {
+    /// Whether it has answered; otherwise it rings.
+    pub is_answered: bool,
+    /// The value of To, with its tag.
+    pub to: String,
+    /// The URI of its Contact.
+    pub target: String,
+    /// Route values, in the order our requests carry them.
+    pub routes: Vec<String>,
+    /// The number of the INVITE.
+    pub cseq: u32,
+}
 
 /// Why a request of ours did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +283,14 @@ pub enum Event {
         message: Option<Arc<[u8]>>,
         /// The way it came.
         flow: Option<Flow>,
+    },
+    /// What an earlier process left behind is taken back; the last that is said about it.
+    ClosedOut {
+        /// What [`super::Endpoint::close_out`] gave.
+        id: CloseOutId,
+        /// Whether the peer has spoken about all of it. Otherwise it was silent for 64·T1, and a
+        /// phone may still ring.
+        is_certain: bool,
     },
 }
 

@@ -56,6 +56,11 @@ impl InviteClient {
         }
     }
 
+    /// The machine of an INVITE that an earlier process sent, and that is cancelled right now.
+    pub fn taken_up(timing: &Timing, now: Tick) -> Self {
+        Self::Proceeding { give_up: now + timing.give_up() }
+    }
+
     /// A response with this status came.
     pub fn handle_response(
         &mut self,

@@ -36,7 +36,8 @@ impl Side {
             Event::Request { .. }
             | Event::Response { .. }
             | Event::Closed { .. }
-            | Event::BadInput { .. } => {}
+            | Event::BadInput { .. }
+            | Event::ClosedOut { .. } => {}
         }
     }
 
