@@ -5,6 +5,7 @@ mod bad_input;
 mod callbacks;
 mod calls;
 mod compat;
+mod crash;
 mod crowd;
 mod dials;
 mod documents;

@@ -14,6 +14,7 @@ use ringback::sip::Cause;
 use crate::story;
 
 pub(crate) const CUSTOMER: usize = 0;
+pub(crate) const SERVER: usize = 1;
 pub(crate) const AGENT: usize = 2;
 pub(crate) const OTHER: usize = 3;
 pub(crate) const CUSTOMER_HUMS: f32 = 440.0;
@@ -92,9 +93,27 @@ impl Centre {
             Party::Phone(Box::new(other)),
         ];
         let mut centre = Self { trace, world: World::new(7, parties), has_sound };
-        centre.act(CUSTOMER, |phone, now| phone.register(server(), "trunk", "trunk-secret", now));
+        centre.customer_registers();
         centre.pass(200);
         centre
+    }
+
+    pub(crate) fn customer_registers(&mut self) {
+        self.act(CUSTOMER, |phone, now| phone.register(server(), "trunk", "trunk-secret", now));
+    }
+
+    /// The server dies, with every call and registration, and another takes up its journal.
+    pub(crate) fn dies(&mut self) {
+        self.world.note("the server dies, and another takes up its journal");
+        let has_sound = self.has_sound;
+        self.world.replace_server(|dead, now| {
+            let flow = story::flow_file("queue-callback.json");
+            let config = standard_config(server());
+            let next = Server::new(server(), config, vec![flow], story::prompts(), 2);
+            let mut next = if has_sound { next } else { next.soundless() };
+            next.restore(dead.journal_durable(), now);
+            next
+        });
     }
 
     pub(crate) fn act(&mut self, index: usize, act: impl FnOnce(&mut Phone, Tick)) {

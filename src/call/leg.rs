@@ -54,6 +54,8 @@ pub struct Leg {
     pub entry: Option<u64>,
     /// What was promised to its caller, until that is kept.
     pub promise: Option<PromiseId>,
+    /// The promise that it is to keep, and the number of the attempt, from its answer on.
+    pub attempt: Option<(PromiseId, u32)>,
     /// The number that it was called from.
     pub caller_number: String,
     /// The name that it was called from.
@@ -187,6 +189,7 @@ impl Leg {
             peer: None,
             entry: None,
             promise: None,
+            attempt: None,
             caller_number: String::new(),
             caller_name: String::new(),
             is_inbound: true,

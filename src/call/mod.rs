@@ -11,6 +11,7 @@ pub mod payload;
 pub mod site;
 pub mod switch;
 pub mod trigger;
+pub mod way;
 
 pub use switch::{Config, Fact, Gauges, Output, Switch};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

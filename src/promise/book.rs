@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::{Armed, Tick, Timers};
 
 use super::derive::Secret;
+use super::limit::Limits;
 use super::record::Record;
 use super::types::{
-    Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policy, PromiseId, Promised,
-    Refused, Stale, State, TEXT_MAX, Unknown, Wanted,
+    Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policies, PromiseId, Promised,
+    Refused, Stale, State, TEXT_MAX, Unknown, WAY_MAX, Wanted,
 };
 
 /// Every open promise.
@@ -20,14 +21,15 @@ pub struct Book {
     /// Numbers with an unfinished attempt (I3).
     pub(super) dialled: BTreeMap<String, PromiseId>,
     /// Numbers that an earlier process may have left ringing, and until when they rest.
-    pub(super) resting: BTreeMap<String, Tick>,
+    pub(super) resting: BTreeMap<String, Rest>,
+    pub(super) limits: Limits,
     pub(super) timers: Timers<Wake>,
     /// At most two for each input: the owner takes them all after it.
     pub(super) records: VecDeque<(u64, Record)>,
     /// As many as there are promises, since each waits for at most three things.
     pub(super) awaiting: VecDeque<(u64, Awaited)>,
     pub(super) events: VecDeque<Event>,
-    pub(super) policy: Policy,
+    pub(super) policies: Policies,
     pub(super) secret: Secret,
     /// The wall clock at `Tick::ZERO`. It is read once a life, so no jump of it can lose or double
     /// a due time (A14).
@@ -52,7 +54,16 @@ pub(super) enum Wake {
 pub(super) enum Awaited {
     Confirmed(PromiseId),
     Attempt(PromiseId, u32),
+    Answer(PromiseId, u32),
     Ended(PromiseId, End),
+}
+
+/// A number that is left alone, because a phone there may still ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) until: Tick,
+    /// When it may be dialled if it turns out that nothing rings.
+    pub(super) earliest: Tick,
 }
 
 #[derive(Debug)]
@@ -70,6 +81,9 @@ pub(super) struct Promise {
     pub(super) attempts: u32,
     /// Attempts that count.
     pub(super) counted: u32,
+    /// Where the attempt under way went, and whom it found there, for the next process.
+    pub(super) way: Option<String>,
+    pub(super) far_side: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +115,8 @@ impl Book {
         if self.promises.len() >= PROMISES_MAX {
             return Err(Refused::TooMany);
         }
+        let (policy, now_ms) = (self.policies.of(wanted.queue), self.wall_ms(now));
+        self.limits.check(wanted.queue, &wanted.number, policy, now_ms)?;
         let place = wanted.place;
         let promise = self.open(wanted, now);
         Ok(Promised { promise, is_new: true, place })
@@ -116,7 +132,7 @@ impl Book {
                 promise.after = After::Live;
                 self.close_attempt(id, attempt, Outcome::Broken, now);
             }
-            State::Dialling { attempt } => {
+            State::Dialling { attempt } | State::Answered { attempt } => {
                 promise.after = After::Live;
                 self.events.push_back(Event::BreakAttempt { promise: id, attempt });
             }
@@ -134,10 +150,12 @@ impl Book {
                 None => self.turn(id, State::Queued),
             },
             State::Dialling { .. } if promise.after == After::Live => promise.after = After::Retry,
+            State::Answered { .. } if promise.after == After::Live => promise.after = After::Retry,
             State::Queued
             | State::Armed { .. }
             | State::Planned { .. }
-            | State::Dialling { .. } => {}
+            | State::Dialling { .. }
+            | State::Answered { .. } => {}
         }
         Ok(())
     }
@@ -149,28 +167,43 @@ impl Book {
             State::Queued
             | State::Armed { .. }
             | State::Planned { .. }
-            | State::Dialling { .. } => {}
+            | State::Dialling { .. }
+            | State::Answered { .. } => {}
         }
         Ok(())
     }
 
-    /// No agent could be had for it: due again after the first wait, with no attempt used.
+    /// No agent could be had for it: due again after a pause, with no attempt used.
     pub fn postpone(&mut self, id: PromiseId, now: Tick) -> Result<(), Unknown> {
-        match self.promises.get(&id).ok_or(Unknown)?.state {
-            State::Live | State::Queued => self.arm(id, now + self.policy.waits[0]),
-            State::Armed { .. } | State::Planned { .. } | State::Dialling { .. } => {}
+        let promise = self.promises.get(&id).ok_or(Unknown)?;
+        let pauses = &self.policies.of(promise.wanted.queue).pauses;
+        let due = now + pauses.after(Outcome::Network, 1);
+        match promise.state {
+            State::Live | State::Queued => self.arm(id, due),
+            State::Armed { .. }
+            | State::Planned { .. }
+            | State::Dialling { .. }
+            | State::Answered { .. } => {}
         }
         Ok(())
     }
 
-    /// Plans the next attempt. Its INVITE leaves at [`Event::AttemptReady`], not before.
-    pub fn begin_attempt(&mut self, id: PromiseId, now: Tick) -> Result<Attempt, Refused> {
+    /// Plans the next attempt. Its INVITE leaves at [`Event::AttemptReady`], not before. `way` is
+    /// where it goes, in the owner's words, for [`Event::LeftBehind`] after a crash.
+    pub fn begin_attempt(
+        &mut self,
+        id: PromiseId,
+        way: Option<String>,
+        now: Tick,
+    ) -> Result<Attempt, Refused> {
         let promise = self.promises.get(&id).ok_or(Refused::Unknown)?;
         match promise.state {
             State::Queued => {}
             State::Armed { .. } => return Err(Refused::NotDue),
             State::Live => return Err(Refused::Live),
-            State::Planned { .. } | State::Dialling { .. } => return Err(Refused::Attempting),
+            State::Planned { .. } | State::Dialling { .. } | State::Answered { .. } => {
+                return Err(Refused::Attempting);
+            }
         }
         if self.is_journal_failed {
             return Err(Refused::JournalFailed);
@@ -181,7 +214,52 @@ impl Book {
         if self.rests_until(id, now).is_some() {
             return Err(Refused::NotDue);
         }
-        Ok(self.plan(id, now))
+        Ok(self.plan(id, way.filter(|way| way.len() <= WAY_MAX), now))
+    }
+
+    /// The attempt has found somebody who rings: whom, a later process would have to know.
+    pub fn attempt_ringing(&mut self, id: PromiseId, attempt: u32, far_side: String, now: Tick) {
+        let at_ms = self.wall_ms(now);
+        let Some(promise) = self.promises.get_mut(&id) else { return };
+        if promise.state == (State::Dialling { attempt })
+            && promise.far_side.as_ref() != Some(&far_side)
+            && far_side.len() <= WAY_MAX
+        {
+            promise.far_side = Some(far_side.clone());
+            self.write(Record::AttemptRinging { promise: id, attempt, far_side, at_ms });
+        }
+    }
+
+    /// The customer has answered; an agent may be attached at [`Event::AnswerReady`]. Whether that
+    /// came about, [`Self::attempt_ended`] says.
+    pub fn attempt_answered(
+        &mut self,
+        id: PromiseId,
+        attempt: u32,
+        far_side: Option<String>,
+        now: Tick,
+    ) -> Result<(), Stale> {
+        if self.promises.get(&id).ok_or(Stale)?.state != (State::Dialling { attempt }) {
+            return Err(Stale);
+        }
+        let far_side = far_side.filter(|far| far.len() <= WAY_MAX);
+        self.turn(id, State::Answered { attempt });
+        self.known_mut(id).far_side.clone_from(&far_side);
+        let at_ms = self.wall_ms(now);
+        let record = Record::AttemptAnswered { promise: id, attempt, far_side, at_ms };
+        let sequence = self.write(record);
+        self.when_durable(sequence, Awaited::Answer(id, attempt));
+        Ok(())
+    }
+
+    /// What an earlier process left behind of an attempt is taken back, and nothing rings there:
+    /// the number need not rest any longer than after any other attempt.
+    pub fn left_behind_closed(&mut self, id: PromiseId, number: &str, now: Tick) {
+        let Some(rest) = self.resting.remove(number) else { return };
+        let state = self.promises.get(&id).map(|promise| promise.state);
+        if state == Some(State::Armed { due: rest.until }) {
+            self.arm(id, rest.earliest.max(now));
+        }
     }
 
     /// The attempt is over; an answer may be acted on at [`Event::Ended`].
@@ -193,7 +271,9 @@ impl Book {
         now: Tick,
     ) -> Result<(), Stale> {
         match self.promises.get(&id).ok_or(Stale)?.state {
-            State::Planned { attempt: current } | State::Dialling { attempt: current }
+            State::Planned { attempt: current }
+            | State::Dialling { attempt: current }
+            | State::Answered { attempt: current }
                 if current == attempt =>
             {
                 self.close_attempt(id, attempt, outcome, now);
@@ -201,6 +281,7 @@ impl Book {
             }
             State::Planned { .. }
             | State::Dialling { .. }
+            | State::Answered { .. }
             | State::Live
             | State::Queued
             | State::Armed { .. } => Err(Stale),
@@ -225,6 +306,10 @@ impl Book {
                 self.events.push_back(Event::BreakAttempt { promise: id, attempt });
                 Ok(Cancelled::Breaking)
             }
+            State::Answered { .. } => {
+                promise.after = After::Cancel;
+                Ok(Cancelled::TooLate)
+            }
         }
     }
 
@@ -238,9 +323,26 @@ impl Book {
         }
     }
 
-    /// The disk refuses: nothing is promised and nobody is dialled any more.
-    pub const fn journal_failed(&mut self) {
+    /// The disk refuses: nothing is promised and nobody is dialled any more. A customer who has
+    /// answered in this moment is connected all the same.
+    pub fn journal_failed(&mut self) {
         self.is_journal_failed = true;
+        let is_answer = |awaited: &Awaited| matches!(awaited, Awaited::Answer(..));
+        let answers: Vec<Awaited> =
+            self.awaiting.iter().map(|(_, awaited)| *awaited).filter(is_answer).collect();
+        for answer in answers {
+            self.release(answer);
+        }
+    }
+
+    /// Whether the disk has refused.
+    pub const fn is_journal_failed(&self) -> bool {
+        self.is_journal_failed
+    }
+
+    /// Gives a queue its policy; promises that are open follow it from their next step on.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.policies = policies;
     }
 
     /// Lets every timer fire that is due.

@@ -2,15 +2,17 @@
 
 use crate::base::Tick;
 
-use super::book::{After, Awaited, Book, Promise, Wake};
-use super::record::{Next, Record};
+use super::book::{After, Awaited, Book, Promise, Rest, Wake};
+use super::record::{Made, Next, Record};
 use super::types::{Attempt, End, Event, Outcome, PromiseId, State, Wanted};
 
 impl Book {
     pub(super) fn open(&mut self, wanted: Wanted, now: Tick) -> PromiseId {
         self.last_promise += 1;
         let id = PromiseId(self.last_promise);
-        let expires = now + self.policy.expiry;
+        let expires = now + self.policies.of(wanted.queue).expiry;
+        let (queue, number, at_ms) = (wanted.queue, wanted.number.clone(), self.wall_ms(now));
+        self.limits.note(Made { queue, number, at_ms });
         let record = Record::Promised {
             promise: id,
             queue: wanted.queue,
@@ -34,21 +36,25 @@ impl Book {
             after: After::Retry,
             attempts: 0,
             counted: 0,
+            way: None,
+            far_side: None,
         };
         self.promises.insert(id, promise);
         self.when_durable(recorded, Awaited::Confirmed(id));
         id
     }
 
-    pub(super) fn plan(&mut self, id: PromiseId, now: Tick) -> Attempt {
+    pub(super) fn plan(&mut self, id: PromiseId, way: Option<String>, now: Tick) -> Attempt {
         let promise = self.known_mut(id);
         promise.attempts += 1;
+        promise.way.clone_from(&way);
+        promise.far_side = None;
         promise.after = After::Retry;
         let (attempt, number) = (promise.attempts, promise.wanted.number.clone());
         self.turn(id, State::Planned { attempt });
         self.dialled.insert(number, id);
         let at_ms = self.wall_ms(now);
-        let sequence = self.write(Record::AttemptPlanned { promise: id, attempt, at_ms });
+        let sequence = self.write(Record::AttemptPlanned { promise: id, attempt, way, at_ms });
         self.when_durable(sequence, Awaited::Attempt(id, attempt));
         self.attempt(id, attempt)
     }
@@ -61,23 +67,30 @@ impl Book {
         outcome: Outcome,
         now: Tick,
     ) {
-        let policy = self.policy;
-        let promise = self.known_mut(id);
-        promise.counted += u32::from(outcome.counts());
-        let index = (promise.counted.max(1) as usize - 1).min(policy.waits.len() - 1);
-        let due = now + policy.waits[index];
+        let Self { promises, policies, .. } = self;
+        let promise = promises.get_mut(&id).expect("callers pass open promises");
+        let policy = policies.of(promise.wanted.queue);
+        let is_counted = outcome.counts(policy.is_unknown_counted);
+        promise.counted += u32::from(is_counted);
+        let nth = if is_counted { promise.counted } else { promise.attempts };
+        let earliest = now + policy.pauses.after(outcome, nth);
+        let is_unknown = outcome == Outcome::Unknown;
+        let due = if is_unknown { earliest.max(now + policy.rest) } else { earliest };
+        let attempts_max = policy.attempts_max;
+        (promise.way, promise.far_side) = (None, None);
         let last = match outcome {
             Outcome::Reached => Some(End::Reached),
             Outcome::Refused => Some(End::Refused),
             Outcome::Invalid => Some(End::Invalid),
-            Outcome::Busy
+            Outcome::Unconnected
+            | Outcome::Busy
             | Outcome::NoAnswer
             | Outcome::Network
             | Outcome::Broken
             | Outcome::Unknown => match promise.after {
                 After::Cancel => Some(End::Cancelled),
                 After::Live => None,
-                After::Retry if promise.counted >= policy.attempts_max => Some(End::Exhausted),
+                After::Retry if promise.counted >= attempts_max => Some(End::Exhausted),
                 After::Retry if now >= promise.expires => Some(End::Expired),
                 After::Retry => None,
             },
@@ -85,6 +98,9 @@ impl Book {
         let is_live = promise.after == After::Live;
         let number = promise.wanted.number.clone();
         self.dialled.remove(&number);
+        if is_unknown {
+            self.resting.insert(number, Rest { until: due, earliest });
+        }
         let next = match last {
             Some(end) => Next::Ended(end),
             None if is_live => Next::Live,
@@ -132,13 +148,17 @@ impl Book {
         promise.expiry = None;
         match promise.state {
             State::Queued | State::Armed { .. } => self.end(id, End::Expired, now),
-            State::Live | State::Planned { .. } | State::Dialling { .. } => {}
+            State::Live
+            | State::Planned { .. }
+            | State::Dialling { .. }
+            | State::Answered { .. } => {}
         }
     }
 
     /// Until when the promise's number must not be dialled, because it may still be ringing.
     pub(super) fn rests_until(&self, id: PromiseId, now: Tick) -> Option<Tick> {
-        self.resting.get(&self.known(id).wanted.number).copied().filter(|until| *until > now)
+        let rest = self.resting.get(&self.known(id).wanted.number)?;
+        (rest.until > now).then_some(rest.until)
     }
 
     pub(super) fn when_durable(&mut self, sequence: u64, awaited: Awaited) {
@@ -163,6 +183,11 @@ impl Book {
                 if self.state(promise) == Some(State::Planned { attempt }) {
                     self.turn(promise, State::Dialling { attempt });
                     self.events.push_back(Event::AttemptReady { promise, attempt });
+                }
+            }
+            Awaited::Answer(promise, attempt) => {
+                if self.state(promise) == Some(State::Answered { attempt }) {
+                    self.events.push_back(Event::AnswerReady { promise, attempt });
                 }
             }
             Awaited::Ended(promise, end) => self.events.push_back(Event::Ended { promise, end }),
@@ -197,7 +222,7 @@ impl Book {
         self.promises.get_mut(&id).expect("callers pass open promises")
     }
 
-    fn write(&mut self, record: Record) -> u64 {
+    pub(super) fn write(&mut self, record: Record) -> u64 {
         self.last_sequence += 1;
         self.records.push_back((self.last_sequence, record));
         self.last_sequence
@@ -213,10 +238,11 @@ impl Book {
 }
 
 impl Outcome {
-    /// Whether the attempt is one of those that the customer was given.
-    pub(super) const fn counts(self) -> bool {
+    /// Whether the attempt is one of those that the customer was given: a phone rang.
+    pub(super) const fn counts(self, is_unknown_counted: bool) -> bool {
         match self {
-            Self::Busy | Self::NoAnswer | Self::Unknown => true,
+            Self::Busy | Self::NoAnswer | Self::Unconnected => true,
+            Self::Unknown => is_unknown_counted,
             // Reaching, refusing and a wrong number end the promise; the rest is not the
             // customer's doing.
             Self::Reached | Self::Refused | Self::Invalid | Self::Network | Self::Broken => false,

@@ -20,9 +20,10 @@
 //! Armed        resume_live, promise          Live
 //! Planned      durable                       Dialling: the INVITE may leave
 //! Planned      resume_live, promise          Live: the INVITE never leaves
+//! Dialling     attempt_answered              Answered: once it is durable an agent may be attached
 //! Dialling     resume_live, promise, cancel  Dialling, and the dial is to be broken
-//! Planned, Dialling   attempt_ended          Armed, Live (phoned in again) or ended
-//! any          cancel                        ended (cancelled); Dialling: once the dial is over
+//! Planned, Dialling, Answered  attempt_ended Armed, Live (phoned in again) or ended
+//! any          cancel                        ended (cancelled); Dialling, Answered: with the dial
 //! ```
 //!
 //! *Invariants:* at most one attempt of a promise, and one of a number, is unfinished (A1, I3);
@@ -32,6 +33,7 @@ mod types;
 mod record;
 mod derive;
 mod book;
+mod limit;
 mod change;
 mod restore;
 
@@ -40,9 +42,10 @@ mod tests;
 
 pub use book::Book;
 pub use derive::Secret;
-pub use record::{Journal, Next, Record, RecordError};
+pub use record::{Journal, Made, Next, Record, RecordError};
 pub use restore::RestoreError;
 pub use types::{
-    Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policy, PromiseId, Promised,
-    Refused, Stale, State, TEXT_MAX, Unknown, Wanted,
+    Attempt, Cancelled, DAY, End, Event, LeftBehind, Outcome, PROMISES_MAX, Pauses, Place,
+    Policies, Policy, PromiseId, Promised, Refused, Stale, State, TEXT_MAX, Unknown, WAY_MAX,
+    Wanted,
 };

@@ -36,6 +36,32 @@ pub enum Record {
         promise: PromiseId,
         /// The fence.
         attempt: u32,
+        /// Where the INVITE goes, in the owner's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<String>,
+        /// When.
+        at_ms: u64,
+    },
+    /// The attempt has found somebody: the phone rings.
+    AttemptRinging {
+        /// The promise.
+        promise: PromiseId,
+        /// The fence.
+        attempt: u32,
+        /// Who rings there, in the owner's words.
+        far_side: String,
+        /// When.
+        at_ms: u64,
+    },
+    /// The customer has answered. No agent is attached before this is on disk.
+    AttemptAnswered {
+        /// The promise.
+        promise: PromiseId,
+        /// The fence.
+        attempt: u32,
+        /// Who has answered there, in the owner's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        far_side: Option<String>,
         /// When.
         at_ms: u64,
     },
@@ -87,6 +113,8 @@ pub struct Journal {
     pub last_sequence: u64,
     /// The greatest promise ever made.
     pub last_promise: u64,
+    /// Promises of the last day, ended ones too, for limits by the day.
+    pub made: Vec<Made>,
     /// What identifiers derive from; the same for the life of the store.
     pub secret: Secret,
 }
@@ -94,8 +122,19 @@ pub struct Journal {
 impl Journal {
     /// Nothing was ever promised.
     pub const fn empty(secret: Secret) -> Self {
-        Self { records: Vec::new(), last_sequence: 0, last_promise: 0, secret }
+        Self { records: Vec::new(), last_sequence: 0, last_promise: 0, made: Vec::new(), secret }
     }
+}
+
+/// That a promise was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The owner's number of the queue.
+    pub queue: u64,
+    /// The number to call back.
+    pub number: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
 }
 
 /// The text is no record of this version.
@@ -126,6 +165,8 @@ impl Record {
         match self {
             Self::Promised { promise, .. }
             | Self::AttemptPlanned { promise, .. }
+            | Self::AttemptRinging { promise, .. }
+            | Self::AttemptAnswered { promise, .. }
             | Self::AttemptEnded { promise, .. }
             | Self::Ended { promise, .. } => *promise,
         }
@@ -139,7 +180,21 @@ impl Record {
             }
             Self::AttemptEnded { next: Next::Armed { .. } | Next::Live, .. }
             | Self::Promised { .. }
-            | Self::AttemptPlanned { .. } => None,
+            | Self::AttemptPlanned { .. }
+            | Self::AttemptRinging { .. }
+            | Self::AttemptAnswered { .. } => None,
+        }
+    }
+
+    /// When it happened.
+    pub const fn at_ms(&self) -> u64 {
+        match self {
+            Self::Promised { made_ms: at_ms, .. }
+            | Self::AttemptPlanned { at_ms, .. }
+            | Self::AttemptRinging { at_ms, .. }
+            | Self::AttemptAnswered { at_ms, .. }
+            | Self::AttemptEnded { at_ms, .. }
+            | Self::Ended { at_ms, .. } => *at_ms,
         }
     }
 }

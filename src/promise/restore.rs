@@ -5,9 +5,10 @@ use std::fmt;
 
 use crate::base::{Tick, Timers};
 
-use super::book::{After, Book, Promise, Wake};
+use super::book::{After, Book, Promise, Rest, Wake};
+use super::limit::Limits;
 use super::record::{Journal, Next, Record};
-use super::types::{Event, Outcome, Policy, PromiseId, State, Wanted};
+use super::types::{Event, LeftBehind, Outcome, Policies, PromiseId, State, Wanted};
 
 /// A record that cannot follow on those before it: the journal is not one that this program wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Book {
     /// comes out as [`Event::LeftBehind`], and the next one waits as after any other.
     pub fn restore(
         journal: Journal,
-        policy: Policy,
+        policies: Policies,
         started_ms: u64,
         now: Tick,
     ) -> Result<Self, RestoreError> {
@@ -46,7 +47,8 @@ impl Book {
             records: VecDeque::new(),
             awaiting: VecDeque::new(),
             events: VecDeque::new(),
-            policy,
+            limits: Limits::default(),
+            policies,
             secret: journal.secret,
             started_ms,
             last_promise: journal.last_promise,
@@ -54,6 +56,9 @@ impl Book {
             durable: journal.last_sequence,
             is_journal_failed: false,
         };
+        for made in journal.made {
+            book.limits.note(made);
+        }
         for (sequence, record) in journal.records {
             book.replay(sequence, record).ok_or(RestoreError { sequence })?;
         }
@@ -84,17 +89,32 @@ impl Book {
                     after: After::Retry,
                     attempts: 0,
                     counted: 0,
+                    way: None,
+                    far_side: None,
                 };
                 self.last_promise = self.last_promise.max(id.0);
                 let is_new = self.promises.insert(id, promise).is_none();
                 let is_only = self.by_number.insert((queue, number), id).is_none();
                 (is_new && is_only).then_some(())?;
             }
-            Record::AttemptPlanned { attempt, .. } => {
+            Record::AttemptPlanned { attempt, way, .. } => {
                 let promise = self.promises.get_mut(&id)?;
                 (attempt > promise.attempts).then_some(())?;
                 promise.attempts = attempt;
+                promise.way = way;
+                promise.far_side = None;
                 promise.state = State::Dialling { attempt };
+            }
+            Record::AttemptRinging { attempt, far_side, .. } => {
+                let promise = self.promises.get_mut(&id)?;
+                (promise.state == State::Dialling { attempt }).then_some(())?;
+                promise.far_side = Some(far_side);
+            }
+            Record::AttemptAnswered { attempt, far_side, .. } => {
+                let promise = self.promises.get_mut(&id)?;
+                (promise.state == State::Dialling { attempt }).then_some(())?;
+                promise.far_side = far_side;
+                promise.state = State::Answered { attempt };
             }
             Record::AttemptEnded { attempt, outcome, next, .. } => {
                 let due = match next {
@@ -102,10 +122,15 @@ impl Book {
                     Next::Live | Next::Ended(_) => None,
                 };
                 let promise = self.promises.get_mut(&id)?;
-                (promise.state == State::Dialling { attempt }).then_some(())?;
-                promise.counted += u32::from(outcome.counts());
-                if let (Outcome::Unknown, Some(due)) = (outcome, due) {
-                    self.resting.insert(promise.wanted.number.clone(), due);
+                let is_under_way = [State::Dialling { attempt }, State::Answered { attempt }]
+                    .contains(&promise.state);
+                is_under_way.then_some(())?;
+                let policy = self.policies.of(promise.wanted.queue);
+                promise.counted += u32::from(outcome.counts(policy.is_unknown_counted));
+                (promise.way, promise.far_side) = (None, None);
+                if let (Outcome::Unknown, Some(until)) = (outcome, due) {
+                    let rest = Rest { until, earliest: until };
+                    self.resting.insert(promise.wanted.number.clone(), rest);
                 }
                 promise.state = due.map_or(State::Queued, |due| State::Armed { due });
             }
@@ -120,17 +145,21 @@ impl Book {
 
     /// Goes on with an open promise where the records end.
     fn resume(&mut self, id: PromiseId, now: Tick) {
-        let Promise { state, expires, .. } = *self.known(id);
+        let Promise { state, expires, .. } = self.known(id);
+        let (state, expires) = (*state, *expires);
         let armed = self.timers.arm(expires, Wake::Expiry(id));
         self.known_mut(id).expiry = Some(armed);
         match state {
             State::Live | State::Queued => self.arm(id, now),
             State::Armed { due } => self.arm(id, due.max(now)),
-            State::Planned { attempt } | State::Dialling { attempt } => {
-                let left = self.attempt(id, attempt);
-                // Longer than a ring time and the 64*T1 that a lost CANCEL may take.
-                self.resting.insert(left.number.clone(), now + self.policy.waits[0]);
-                self.events.push_back(Event::LeftBehind(left));
+            State::Planned { attempt }
+            | State::Dialling { attempt }
+            | State::Answered { attempt } => {
+                let attempt_left = self.attempt(id, attempt);
+                let promise = self.known_mut(id);
+                let (way, far_side) = (promise.way.take(), promise.far_side.take());
+                let left = LeftBehind { attempt: attempt_left, way, far_side };
+                self.events.push_back(Event::LeftBehind(Box::new(left)));
                 self.close_attempt(id, attempt, Outcome::Unknown, now);
             }
         }

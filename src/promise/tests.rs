@@ -21,10 +21,10 @@ fn nothing_is_confirmed_or_dialled_before_it_is_on_disk() {
     world.write();
     assert_eq!(world.heard(), [Event::Confirmed { promise: id }]);
 
-    assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::Live));
+    assert_eq!(world.book.begin_attempt(id, None, world.now), Err(Refused::Live));
     world.book.caller_gone(id, world.now).unwrap();
-    let attempt = world.book.begin_attempt(id, world.now).unwrap();
-    assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::Attempting));
+    let attempt = world.book.begin_attempt(id, None, world.now).unwrap();
+    assert_eq!(world.book.begin_attempt(id, None, world.now), Err(Refused::Attempting));
     assert_eq!((attempt.number.as_str(), attempt.attempt), ("al", 1));
     assert_eq!(world.heard(), []);
     world.write();
@@ -66,7 +66,7 @@ fn a_network_failure_does_not_count_and_a_refusal_ends_it() {
     for attempt in 1..=5 {
         world.dial(id);
         world.book.attempt_ended(id, attempt, Outcome::Network, world.now).unwrap();
-        assert_eq!(world.book.begin_attempt(id, world.now), Err(Refused::NotDue));
+        assert_eq!(world.book.begin_attempt(id, None, world.now), Err(Refused::NotDue));
         world.run_until_heard();
     }
     world.dial(id);
@@ -98,7 +98,7 @@ fn a_customer_who_phones_in_during_the_dial_is_live_again() {
 fn an_attempt_taken_back_before_it_is_written_never_leaves() {
     let mut world = World::new();
     let id = world.left_behind("al");
-    world.book.begin_attempt(id, world.now).unwrap();
+    world.book.begin_attempt(id, None, world.now).unwrap();
     assert_eq!(world.book.cancel(id, world.now), Ok(Cancelled::Done));
     world.write();
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Cancelled }]);
@@ -126,13 +126,118 @@ fn an_attempt_cut_off_by_a_crash_is_used_and_never_redialled_at_once() {
     world.dial(id);
     let before = world.attempts[0].clone();
     world.crash(usize::MAX);
-    assert_eq!(world.heard(), [Event::LeftBehind(before)]);
+    let way = Some("way".to_owned());
+    let left = LeftBehind { attempt: before, way, far_side: None };
+    assert_eq!(world.heard(), [Event::LeftBehind(Box::new(left))]);
     assert!(matches!(world.book.state(id), Some(State::Armed { due }) if due == at(300)));
     world.write();
     world.crash(usize::MAX);
     assert_eq!(world.heard(), []);
     world.run_until_heard();
     assert_eq!((world.now, world.heard()), (at(300), vec![Event::Due { promise: id }]));
+}
+
+/// Contract sentence 8: no agent is attached before the answer is on disk. SC-29: reached is who
+/// was connected; who answered and was not is tried again.
+#[test]
+fn an_answer_is_on_disk_before_an_agent_is_attached() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.dial(id);
+    world.answer(id);
+    assert_eq!(world.heard(), []);
+    world.write();
+    assert_eq!(world.heard(), [Event::AnswerReady { promise: id, attempt: 1 }]);
+    assert_eq!(world.book.begin_attempt(id, None, world.now), Err(Refused::Attempting));
+    world.book.attempt_ended(id, 1, Outcome::Unconnected, world.now).unwrap();
+    world.write();
+    world.run_until_heard();
+    assert_eq!((world.now, world.heard()), (at(60), vec![Event::Due { promise: id }]));
+}
+
+#[test]
+fn a_failed_disk_does_not_leave_an_answered_customer_alone() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.dial(id);
+    world.answer(id);
+    world.book.journal_failed();
+    assert_eq!(world.heard(), [Event::AnswerReady { promise: id, attempt: 1 }]);
+}
+
+#[test]
+fn an_answer_cut_off_by_a_crash_is_left_behind_with_its_far_side() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    world.dial(id);
+    world.answer(id);
+    world.write();
+    world.crash(usize::MAX);
+    let [Event::LeftBehind(left)] = &world.heard()[..] else { panic!("one attempt is left") };
+    assert_eq!((left.way.as_deref(), left.far_side.as_deref()), (Some("way"), Some("far")));
+    assert_eq!(left.attempt, world.attempts[0]);
+}
+
+/// Rather miss: the last attempt that counts was of unknown outcome. Rather twice: it is made again.
+#[test]
+fn what_an_unknown_outcome_costs_is_the_queues_choice() {
+    for is_unknown_counted in [true, false] {
+        let mut world = World::new();
+        let policy = Policy { attempts_max: 1, is_unknown_counted, ..Policy::default() };
+        world.policies.by_queue.insert(1, policy);
+        world.book.set_policies(world.policies.clone());
+        let id = world.left_behind("al");
+        world.dial(id);
+        world.crash(usize::MAX);
+        assert_eq!(world.book.state(id).is_none(), is_unknown_counted);
+    }
+}
+
+/// A number whose phone is known to be silent waits for the pause only, another for the rest.
+#[test]
+fn a_number_rests_until_nothing_rings_there() {
+    for (is_closed, seconds) in [(false, 152), (true, 2)] {
+        let mut world = World::new();
+        let pauses = Pauses { unknown: vec![Duration::from_secs(2)], ..Pauses::default() };
+        world.policies.standard = Policy { pauses, ..Policy::default() };
+        world.book.set_policies(world.policies.clone());
+        let id = world.left_behind("al");
+        world.dial(id);
+        world.crash(usize::MAX);
+        world.heard();
+        if is_closed {
+            world.book.left_behind_closed(id, "al", world.now);
+        }
+        world.run_until_heard();
+        assert_eq!((world.now, world.heard()), (at(seconds), vec![Event::Due { promise: id }]));
+    }
+}
+
+#[test]
+fn a_number_and_a_queue_have_limits_by_the_day() {
+    let mut world = World::new();
+    let policy = Policy { number_day_max: 2, queue_day_max: 3, ..Policy::default() };
+    world.policies.standard = policy;
+    world.book.set_policies(world.policies.clone());
+    for number in ["al", "al", "bo"] {
+        let id = world.promise(number);
+        if number == "al" {
+            world.book.cancel(id, world.now).unwrap();
+        }
+    }
+    assert_eq!(world.book.promise(wanted("ci", 4), world.now), Err(Refused::QueueLimit));
+    let merged = world.book.promise(wanted("bo", 5), world.now).unwrap();
+    assert!(!merged.is_new, "a promise that stands is no new one");
+    world.now = at(86_401);
+    assert!(world.book.promise(wanted("ci", 6), world.now).unwrap().is_new);
+
+    world.policies.standard.queue_day_max = 100;
+    world.book.set_policies(world.policies.clone());
+    for _ in 0..2 {
+        let id = world.promise("al");
+        world.book.cancel(id, world.now).unwrap();
+    }
+    assert_eq!(world.book.promise(wanted("al", 9), world.now), Err(Refused::NumberLimit));
 }
 
 #[test]
@@ -156,19 +261,19 @@ fn two_promises_never_dial_one_number_and_a_failed_disk_stops_both() {
     let two = world.book.promise(other, world.now).unwrap().promise;
     world.book.caller_gone(two, world.now).unwrap();
     world.dial(one);
-    assert_eq!(world.book.begin_attempt(two, world.now), Err(Refused::NumberBusy));
+    assert_eq!(world.book.begin_attempt(two, None, world.now), Err(Refused::NumberBusy));
     world.book.attempt_ended(one, 1, Outcome::Busy, world.now).unwrap();
     world.book.journal_failed();
-    assert_eq!(world.book.begin_attempt(two, world.now), Err(Refused::JournalFailed));
+    assert_eq!(world.book.begin_attempt(two, None, world.now), Err(Refused::JournalFailed));
     assert_eq!(world.book.promise(wanted("bo", 3), world.now), Err(Refused::JournalFailed));
 }
 
 #[test]
 fn a_journal_that_makes_no_sense_names_the_record() {
     let promise = PromiseId(3);
-    let record = Record::AttemptPlanned { promise, attempt: 1, at_ms: 0 };
+    let record = Record::AttemptPlanned { promise, attempt: 1, way: None, at_ms: 0 };
     let journal = Journal { records: vec![(5, record)], ..Journal::empty(SECRET) };
-    let restored = Book::restore(journal, Policy::DEFAULT, EPOCH_MS, Tick::ZERO);
+    let restored = Book::restore(journal, Policies::default(), EPOCH_MS, Tick::ZERO);
     assert_eq!(restored.unwrap_err(), RestoreError { sequence: 5 });
 }
 
@@ -196,6 +301,7 @@ proptest! {
 
 struct World {
     book: Book,
+    policies: Policies,
     /// Every record that was ever on disk.
     disk: Vec<(u64, Record)>,
     /// Handed to the disk, and lost with the power.
@@ -211,10 +317,11 @@ struct World {
 impl World {
     fn new() -> Self {
         let journal = Journal::empty(SECRET);
-        let book = Book::restore(journal, Policy::DEFAULT, EPOCH_MS, Tick::ZERO).unwrap();
+        let book = Book::restore(journal, Policies::default(), EPOCH_MS, Tick::ZERO).unwrap();
         let (now, born_ms) = (Tick::ZERO, EPOCH_MS);
         let (disk, cache, attempts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { book, disk, cache, now, born_ms, attempts, ringing: BTreeMap::new() }
+        let (policies, ringing) = (Policies::default(), BTreeMap::new());
+        Self { book, policies, disk, cache, now, born_ms, attempts, ringing }
     }
 
     fn promise(&mut self, number: &str) -> PromiseId {
@@ -230,7 +337,7 @@ impl World {
     }
 
     fn dial(&mut self, id: PromiseId) {
-        self.attempts.push(self.book.begin_attempt(id, self.now).unwrap());
+        self.attempts.push(self.book.begin_attempt(id, Some("way".to_owned()), self.now).unwrap());
         self.write();
         self.heard();
     }
@@ -260,11 +367,12 @@ impl World {
             last_sequence: self.disk.last().map_or(0, |(sequence, _)| *sequence),
             last_promise: self.disk.iter().map(|(_, r)| r.promise().0).max().unwrap_or(0),
             secret: SECRET,
+            made: Vec::new(),
         };
         self.born_ms += self.now.as_millis();
         let life = std::mem::replace(&mut self.now, Tick::ZERO);
         let started_ms = self.born_ms;
-        self.book = Book::restore(journal, Policy::DEFAULT, started_ms, self.now).unwrap();
+        self.book = Book::restore(journal, self.policies.clone(), started_ms, self.now).unwrap();
         for until in self.ringing.values_mut() {
             // The ring time, and 64*T1 for a trunk that hears of nothing.
             *until = Some(at(until.map_or(152, |until| (until - life).as_secs())));
@@ -289,22 +397,34 @@ impl World {
         let id = ids.get(rng.below(ids.len() as u64) as usize).copied().unwrap_or(PromiseId(0));
         let number = rng.below(4).to_string();
         let now = self.now;
-        match rng.below(14) {
+        match rng.below(16) {
             0 | 1 => {
                 let queue = rng.below(2);
                 let _ = self.book.promise(Wanted { queue, ..wanted(&number, 1) }, now);
             }
             2 | 3 => drop(self.book.caller_gone(id, now)),
-            4 | 5 => drop(self.book.begin_attempt(id, now)),
+            4 | 5 => drop(self.book.begin_attempt(id, None, now)),
             6 => drop(self.book.postpone(id, now)),
             7 => drop(self.book.cancel(id, now)),
             8 => drop(self.book.served_live(id, now)),
             9 => {
-                let outcomes =
-                    [Outcome::Reached, Outcome::Busy, Outcome::Network, Outcome::Invalid];
-                self.end_attempt(id, outcomes[rng.below(4) as usize]);
+                let outcomes = [
+                    Outcome::Reached,
+                    Outcome::Busy,
+                    Outcome::Network,
+                    Outcome::Invalid,
+                    Outcome::Unconnected,
+                ];
+                self.end_attempt(id, outcomes[rng.below(5) as usize]);
             }
             10 | 11 => self.write(),
+            13 => self.answer(id),
+            14 => {
+                if let Some(number) = self.book.wanted(id).map(|wanted| wanted.number.clone()) {
+                    self.ringing.retain(|(other, _), until| *other != id || until.is_none());
+                    self.book.left_behind_closed(id, &number, now);
+                }
+            }
             12 => {
                 let until = self.now + Duration::from_secs(rng.below(2000));
                 self.now = until;
@@ -314,8 +434,18 @@ impl World {
         }
     }
 
+    fn answer(&mut self, id: PromiseId) {
+        if let Some(State::Dialling { attempt }) = self.book.state(id) {
+            let far = || "far".to_owned();
+            self.book.attempt_ringing(id, attempt, far(), self.now);
+            self.book.attempt_answered(id, attempt, Some(far()), self.now).unwrap();
+        }
+    }
+
     fn end_attempt(&mut self, id: PromiseId, outcome: Outcome) {
-        if let Some(State::Planned { attempt } | State::Dialling { attempt }) = self.book.state(id)
+        if let Some(
+            State::Planned { attempt } | State::Dialling { attempt } | State::Answered { attempt },
+        ) = self.book.state(id)
         {
             self.book.attempt_ended(id, attempt, outcome, self.now).unwrap();
             self.ringing.remove(&(id, attempt));
@@ -346,6 +476,13 @@ impl World {
                 Event::Ended { promise, .. } => {
                     let ends = |r: &Record| r.promise() == promise && r.end().is_some();
                     assert!(self.disk.iter().any(|(_, r)| ends(r)), "an end is on disk first");
+                }
+                Event::AnswerReady { promise, attempt } => {
+                    let answered = |r: &Record| {
+                        matches!(r, Record::AttemptAnswered { promise: p, attempt: a, .. }
+                            if (*p, *a) == (promise, attempt))
+                    };
+                    assert!(self.disk.iter().any(|(_, r)| answered(r)), "not on disk");
                 }
                 Event::Due { .. } | Event::LeftBehind(_) => {}
             }

@@ -1,5 +1,6 @@
 //! The words of this room: what is promised, how an attempt goes, and how a promise ends.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ pub const PROMISES_MAX: usize = 200_000;
 
 /// Bytes of a number, a name or a trunk.
 pub const TEXT_MAX: usize = 256;
+
+/// Bytes of what is written down of an attempt's way and far side; a longer text is not, and after
+/// a crash that attempt is waited for rather than taken back.
+pub const WAY_MAX: usize = 4096;
 
 /// A promise; never used again, not even after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,25 +61,108 @@ pub struct Promised {
     pub place: Place,
 }
 
-/// How often and how long a promise is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The policy of every queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Of queues that have none of their own.
+    pub standard: Policy,
+    /// By the owner's number of the queue.
+    pub by_queue: BTreeMap<u64, Policy>,
+}
+
+impl Policies {
+    /// The policy of a queue.
+    pub fn of(&self, queue: u64) -> &Policy {
+        self.by_queue.get(&queue).unwrap_or(&self.standard)
+    }
+}
+
+/// How often and how long a promise is tried, and how many there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Attempts that count before the promise is exhausted.
     pub attempts_max: u32,
-    /// The wait after the first, the second, and every later attempt.
-    pub waits: [Duration; 3],
+    /// How long each cause waits for the next attempt.
+    pub pauses: Pauses,
+    /// Whether an attempt of unknown outcome is one of those that count: rather miss a customer
+    /// than ring twice. Without it, rather twice.
+    pub is_unknown_counted: bool,
+    /// How long a number is left alone at least after an attempt of unknown outcome, unless the
+    /// trunk says that nothing rings there: a ring time, and 64·T1 for a CANCEL that is lost.
+    pub rest: Duration,
     /// How long a promise stands.
     pub expiry: Duration,
+    /// New promises that one number may have in the queue within 24 hours.
+    pub number_day_max: u32,
+    /// New promises that the queue may have within 24 hours.
+    pub queue_day_max: u32,
 }
 
-impl Policy {
+impl Default for Policy {
     /// Three attempts, 5, 15 and 60 minutes apart, within a day.
-    pub const DEFAULT: Self = Self {
-        attempts_max: 3,
-        waits: [Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600)],
-        expiry: Duration::from_secs(86_400),
-    };
+    fn default() -> Self {
+        Self {
+            attempts_max: 3,
+            pauses: Pauses::default(),
+            is_unknown_counted: true,
+            rest: Duration::from_secs(152),
+            expiry: DAY,
+            number_day_max: 6,
+            queue_day_max: 10_000,
+        }
+    }
 }
+
+/// The pauses after the first, the second, and so on; the last one holds for all that follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pauses {
+    /// After [`Outcome::Busy`].
+    pub busy: Vec<Duration>,
+    /// After [`Outcome::NoAnswer`].
+    pub no_answer: Vec<Duration>,
+    /// After [`Outcome::Network`] and [`Outcome::Broken`], and when no agent could be had.
+    pub network: Vec<Duration>,
+    /// After [`Outcome::Unconnected`].
+    pub unconnected: Vec<Duration>,
+    /// After [`Outcome::Unknown`].
+    pub unknown: Vec<Duration>,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let standard = || [300, 900, 3600].map(Duration::from_secs).to_vec();
+        Self {
+            busy: standard(),
+            no_answer: standard(),
+            network: standard(),
+            // The customer has the phone in hand, and heard nobody.
+            unconnected: [60, 300, 900].map(Duration::from_secs).to_vec(),
+            unknown: standard(),
+        }
+    }
+}
+
+impl Pauses {
+    /// The pause after this outcome, for the nth time (from 1).
+    pub(super) fn after(&self, outcome: Outcome, nth: u32) -> Duration {
+        let pauses = match outcome {
+            Outcome::Busy => &self.busy,
+            Outcome::NoAnswer => &self.no_answer,
+            Outcome::Unconnected => &self.unconnected,
+            Outcome::Unknown => &self.unknown,
+            Outcome::Network
+            | Outcome::Broken
+            | Outcome::Reached
+            | Outcome::Refused
+            | Outcome::Invalid => &self.network,
+        };
+        let index = (nth.max(1) as usize - 1).min(pauses.len().saturating_sub(1));
+        pauses.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// What limits by the day look back on.
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where a promise stands. What may follow on what is drawn at the head of this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +186,18 @@ pub enum State {
         /// The fence.
         attempt: u32,
     },
+    /// The customer has answered, and is to be connected.
+    Answered {
+        /// The fence.
+        attempt: u32,
+    },
 }
 
 /// How a promise ended; nothing follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// The customer answered, or was served on the line.
+    /// The customer was connected: bridged after an attempt, or while on the line.
     Reached,
     /// The customer, or somebody for them, took it back.
     Cancelled,
@@ -122,8 +215,11 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The customer answered.
+    /// The customer answered and was connected.
     Reached,
+    /// The customer answered, and nobody was connected: the agent hung up in that moment, or the
+    /// customer did. Counts, because a phone rang.
+    Unconnected,
     /// 486 or 600.
     Busy,
     /// 408, 480, 487, our ring time ran out, or anything that has no outcome of its own.
@@ -136,7 +232,8 @@ pub enum Outcome {
     Network,
     /// We took the dial back because the customer phoned in or its run was gone: does not count.
     Broken,
-    /// The process died during the attempt: counts, because the customer may have been rung.
+    /// The process died during the attempt: counts, because the customer may have been rung,
+    /// unless the policy would rather ring twice.
     Unknown,
 }
 
@@ -166,6 +263,17 @@ pub struct Attempt {
     pub branch: String,
 }
 
+/// An attempt without an end, of an earlier process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// The attempt, with the identifiers that it had.
+    pub attempt: Attempt,
+    /// Where it went, in the owner's words.
+    pub way: Option<String>,
+    /// Who rang or answered there, in the owner's words.
+    pub far_side: Option<String>,
+}
+
 /// What the owner is to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -186,6 +294,14 @@ pub enum Event {
         /// The fence.
         attempt: u32,
     },
+    /// The answer is on disk: an agent may be attached. Without this a second process might
+    /// believe that the customer is still to be called.
+    AnswerReady {
+        /// The promise.
+        promise: PromiseId,
+        /// The fence.
+        attempt: u32,
+    },
     /// Break the dial; report its end as [`Outcome::Broken`], or as reached if that came first.
     BreakAttempt {
         /// The promise.
@@ -194,7 +310,7 @@ pub enum Event {
         attempt: u32,
     },
     /// An earlier process died during this attempt: CANCEL and BYE what may be left of it.
-    LeftBehind(Attempt),
+    LeftBehind(Box<LeftBehind>),
     /// The end is on disk: an agent may be attached, or the customer told.
     Ended {
         /// The promise, which finds nothing any more.
@@ -211,6 +327,8 @@ pub enum Cancelled {
     Done,
     /// The customer is being dialled: it ends with the dial, as cancelled unless reached first.
     Breaking,
+    /// The customer has answered: it ends as reached, or as cancelled if nobody is connected.
+    TooLate,
 }
 
 /// Why nothing is promised, or nobody dialled.
@@ -230,6 +348,10 @@ pub enum Refused {
     BadText,
     /// [`PROMISES_MAX`] promises are open.
     TooMany,
+    /// The number has had as many promises of this queue within a day as it may.
+    NumberLimit,
+    /// The queue has made as many promises within a day as it may.
+    QueueLimit,
     /// The journal failed: nothing can be promised any more.
     JournalFailed,
 }
@@ -244,6 +366,8 @@ impl fmt::Display for Refused {
             Self::NumberBusy => "the number is being dialled for another promise",
             Self::BadText => "number, name or trunk are empty or too long",
             Self::TooMany => "too many promises are open",
+            Self::NumberLimit => "the number has had its callbacks for today",
+            Self::QueueLimit => "the queue has promised its callbacks for today",
             Self::JournalFailed => "the journal failed, so nothing can be promised",
         })
     }

@@ -327,12 +327,19 @@ impl Signalling {
             Fact::PromiseEnded { promise, end } => {
                 tracing::info!(promise, end, "promise ended");
             }
-            Fact::AttemptLeftBehind { promise, attempt } => {
+            Fact::AttemptLeftBehind { promise, attempt, is_taken_back } => {
                 tracing::warn!(
                     promise,
                     attempt,
+                    is_taken_back,
                     "an attempt of an earlier process has no known end"
                 );
+            }
+            Fact::AttemptTakenBack { promise, is_certain: true } => {
+                tracing::info!(promise, "nothing rings any more of an attempt left behind");
+            }
+            Fact::AttemptTakenBack { promise, is_certain: false } => {
+                tracing::warn!(promise, "nobody answers for an attempt left behind");
             }
             Fact::RunFailed { flow, error } => tracing::warn!(flow, error, "the flow failed"),
             Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),

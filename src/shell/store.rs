@@ -253,7 +253,7 @@ fn load(connection: &Connection) -> Result<Journal, StoreError> {
         records.push((sequence, record));
     }
     let secret = Secret([secret.0, secret.1]);
-    Ok(Journal { records, last_sequence, last_promise, secret })
+    Ok(Journal { records, last_sequence, last_promise, made: Vec::new(), secret })
 }
 
 fn pair(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {

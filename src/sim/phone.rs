@@ -458,7 +458,8 @@ impl Phone {
             Event::OfferAnswered { message: None, .. }
             | Event::Info { .. }
             | Event::Closed { .. }
-            | Event::BadInput { .. } => {}
+            | Event::BadInput { .. }
+            | Event::ClosedOut { .. } => {}
         }
     }
 

@@ -18,6 +18,9 @@ use crate::sip::{DigestConfig, Flow, Transport};
 /// Four of these make a packet duration: each serves a quarter of the legs.
 const PHASE: Duration = Duration::from_millis(5);
 
+/// Of every simulated installation.
+const SECRET: Secret = Secret([1, 2]);
+
 /// Facts that a server remembers.
 pub const FACTS_MAX: usize = 100_000;
 
@@ -43,6 +46,10 @@ pub struct Server {
     /// What a disk would hold.
     journal: Vec<(u64, Record)>,
     facts: Vec<(Tick, Fact)>,
+    /// How long a commit takes.
+    disk_delay: Duration,
+    /// Commits under way, by the number of their record.
+    to_disk: VecDeque<(Tick, u64)>,
 }
 
 /// A configuration for simulated worlds: phones on other loopback addresses are let in.
@@ -87,6 +94,8 @@ impl Server {
         for graph in flows {
             switch.add_workflow(graph);
         }
+        let restored = switch.restore(Journal::empty(SECRET), Tick::ZERO);
+        restored.expect("an empty journal is in order");
         let runner =
             Runner::new(flow::Config { runs_max: 20_000, epoch_ms: 0 }, Rng::new(rng.next_u64()));
         Self {
@@ -105,6 +114,8 @@ impl Server {
             packets: VecDeque::new(),
             journal: Vec::new(),
             facts: Vec::new(),
+            disk_delay: Duration::ZERO,
+            to_disk: VecDeque::new(),
         }
     }
 
@@ -134,6 +145,16 @@ impl Server {
         &self.name
     }
 
+    /// [`Self::with_flow_delay`], from now on.
+    pub const fn set_flow_delay(&mut self, delay: Duration) {
+        self.flow_delay = delay;
+    }
+
+    /// From now on a commit takes so long.
+    pub const fn set_disk_delay(&mut self, delay: Duration) {
+        self.disk_delay = delay;
+    }
+
     /// Its SIP address.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -149,10 +170,22 @@ impl Server {
         let promises = self.journal.iter().map(|(_, record)| record.promise().0);
         Journal {
             records: self.journal.clone(),
+            made: Vec::new(),
             last_sequence: self.journal.last().map_or(0, |(sequence, _)| *sequence),
             last_promise: promises.max().unwrap_or_default(),
-            secret: Secret([1, 2]),
+            secret: SECRET,
         }
+    }
+
+    /// What a disk holds at this tick of a server that dies now: records that wait for a slow disk
+    /// are lost.
+    pub fn journal_durable(&self) -> Journal {
+        let mut journal = self.journal();
+        if let Some((_, first)) = self.to_disk.front().copied() {
+            journal.records.retain(|(sequence, _)| *sequence < first);
+            journal.last_sequence = first - 1;
+        }
+        journal
     }
 
     /// Takes up what an earlier server left on disk; before the first call.
@@ -242,6 +275,10 @@ impl Server {
             let Some((_, input)) = self.to_flows.pop_front() else { break };
             self.runner.handle_input(input, now);
         }
+        while self.to_disk.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, sequence)) = self.to_disk.pop_front() else { break };
+            self.switch.handle_durable(sequence, now);
+        }
         if self.runner.poll_timeout().is_some_and(|due| due <= now) {
             self.runner.handle_timeout(now);
         }
@@ -258,7 +295,8 @@ impl Server {
             Audio::Unheard(silence) => silence.poll_timeout(),
         };
         let flows = self.to_flows.front().map(|(due, _)| *due);
-        let due = [audio, flows, self.runner.poll_timeout(), self.switch.poll_timeout()];
+        let disk = self.to_disk.front().map(|(due, _)| *due);
+        let due = [audio, flows, disk, self.runner.poll_timeout(), self.switch.poll_timeout()];
         due.into_iter().flatten().min()
     }
 
@@ -320,7 +358,11 @@ impl Server {
             }
             Output::Record(sequence, record) => {
                 self.journal.push((sequence, record));
-                self.switch.handle_durable(sequence, now);
+                if self.disk_delay.is_zero() {
+                    self.switch.handle_durable(sequence, now);
+                } else {
+                    self.to_disk.push_back((now + self.disk_delay, sequence));
+                }
             }
             Output::Fact(fact) => {
                 if self.facts.len() < FACTS_MAX {

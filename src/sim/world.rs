@@ -162,6 +162,17 @@ impl World {
         found.expect("the story has a server")
     }
 
+    /// The server dies, and another takes its place; what was on the way to it still arrives.
+    pub fn replace_server(&mut self, next: impl FnOnce(&Server, Tick) -> Server) {
+        let now = self.now;
+        let is_server = |party: &Party| matches!(party, Party::Server(_));
+        let index = self.parties.iter().position(is_server).expect("the story has a server");
+        if let Party::Server(server) = &mut self.parties[index] {
+            **server = next(server, now);
+        }
+        self.collect(index);
+    }
+
     /// Lets this much time pass.
     pub fn run_for(&mut self, span: Duration) {
         let until = self.now + span;

@@ -75,6 +75,7 @@ impl Switch {
                 self.refuse_leg(peer, 488, EndReason::Rejected(488), now);
             }
         }
+        self.on_connected(id, now);
     }
 
     /// The bridge of a leg that has ended; an unanswered caller is refused as the leg was.
@@ -106,11 +107,7 @@ impl Switch {
             }
             self.retain(id, now);
         }
-        for id in [a, b] {
-            if let Some(promise) = self.legs.get_mut(id).and_then(|leg| leg.promise.take()) {
-                self.on_promise_served(promise, now);
-            }
-        }
+        self.on_connected(a, now);
         let (leg_a, leg_b) = (media_leg(a), media_leg(b));
         self.outputs.push_back(Output::Media(Command::Bridge { a: leg_a, b: leg_b }));
         for id in [a, b] {

@@ -13,6 +13,7 @@ use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, OriginKind, leg_t
 use crate::call::node::operation::{items, words};
 use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
+use crate::call::switch::control::body_of;
 use crate::call::switch::{Switch, Wake};
 use crate::dispatch::OfferId;
 use crate::promise::PromiseId;
@@ -161,22 +162,29 @@ impl Switch {
     }
 
     /// An outgoing leg was answered.
-    pub(super) fn on_attempt_answered(&mut self, id: LegRef, body: &[u8], now: Tick) {
+    pub(super) fn on_attempt_answered(&mut self, id: LegRef, response: &[u8], now: Tick) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.status = leg::Status::Answered;
         leg.answered = Some(now);
-        let dial = leg.dial;
         // What a provisional response has answered already is not said again (RFC 3261 §13.2.1).
+        let body = body_of(response);
         let is_settled = leg.audio.agreed.is_some() && body.is_empty();
         self.tell(crate::call::Fact::Answered { leg: id });
         if !is_settled {
-            self.on_answer(id, body, now);
+            self.on_answer(id, &body, now);
         }
         if self.legs.get(id).is_none_or(|leg| leg.end().is_some()) {
             return; // What it answered with could not be had.
         }
+        if !self.hold_answer(id, response, now) {
+            self.on_attempt_won(id, now);
+        }
+    }
+
+    /// An outgoing leg was answered, and everybody may act on it.
+    pub(super) fn on_attempt_won(&mut self, id: LegRef, now: Tick) {
         self.relay_answer(id, now);
-        if let Some(dial) = dial {
+        if let Some(dial) = self.legs.get(id).and_then(|leg| leg.dial) {
             self.win_dial(dial, id, now);
         } else if let Some(dial) = self.legs.get_mut(id).and_then(|leg| leg.won.take()) {
             self.dial_event(dial, DialEvent::Answered(id), now);
@@ -207,8 +215,8 @@ impl Switch {
         if let Some(offer) = offer {
             self.on_offer_answered(offer, winner, now);
         }
-        if let Some(attempt) = promise {
-            self.on_attempt_over(attempt, None, now);
+        if let Some(fence) = promise {
+            self.hand_to_leg(winner, fence);
         }
     }
 
@@ -274,7 +282,7 @@ impl Switch {
             self.on_offer_failed(offer, now);
         }
         if let Some(attempt) = promise {
-            self.on_attempt_over(attempt, Some(why), now);
+            self.on_attempt_over(attempt, why, now);
         }
     }
 
@@ -367,28 +375,8 @@ impl Switch {
         let port = self.ports.allocate(now)?;
         let mut local = self.local_description();
         local.address.set_port(port);
-        let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
-        let user = user.rsplit(':').next().unwrap_or_default().to_owned();
-        let from_user = if caller.number.is_empty() { "ringback" } else { &caller.number };
-        let outgoing = Outgoing {
-            flow: target.flow,
-            request_uri: target.request_uri.clone(),
-            from: Party {
-                display: caller.name.clone(),
-                user: from_user.to_owned(),
-                host: target.from_host.clone(),
-            },
-            to: Party {
-                display: String::new(),
-                user: target.extension.clone().unwrap_or(user),
-                host: target.from_host.clone(),
-            },
-            headers: caller.headers.clone(),
-            body: Some(Body::sdp(sdp::offer(&local))),
-            credentials: target.credentials.clone(),
-            derived: target.derived.clone(),
-            max_forwards: caller.max_forwards.unwrap_or(sip::MAX_FORWARDS),
-        };
+        let outgoing =
+            Outgoing { body: Some(Body::sdp(sdp::offer(&local))), ..outgoing_to(target, caller) };
         let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
             self.ports.release(port, now);
             return None;
@@ -453,6 +441,32 @@ impl Switch {
 
     pub(super) fn workflow_of(&self, ask: &Ask) -> usize {
         self.runs.get(&ask.key.run).map_or(0, |run| run.workflow)
+    }
+}
+
+/// The INVITE to a target, without its body.
+pub(super) fn outgoing_to(target: &Target, caller: &Caller) -> Outgoing {
+    let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
+    let user = user.rsplit(':').next().unwrap_or_default().to_owned();
+    let from_user = if caller.number.is_empty() { "ringback" } else { &caller.number };
+    Outgoing {
+        flow: target.flow,
+        request_uri: target.request_uri.clone(),
+        from: Party {
+            display: caller.name.clone(),
+            user: from_user.to_owned(),
+            host: target.from_host.clone(),
+        },
+        to: Party {
+            display: String::new(),
+            user: target.extension.clone().unwrap_or(user),
+            host: target.from_host.clone(),
+        },
+        headers: caller.headers.clone(),
+        body: None,
+        credentials: target.credentials.clone(),
+        derived: target.derived.clone(),
+        max_forwards: caller.max_forwards.unwrap_or(sip::MAX_FORWARDS),
     }
 }
 

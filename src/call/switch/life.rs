@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::base::Tick;
 use crate::call::leg::{EndReason, FREE_TTL, LegRef, Status, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
+use crate::call::switch::attempt::NOBODY_WAITS;
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::attempt_reason;
-use crate::call::switch::promise::NOBODY_WAITS;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::media::Command;
 use crate::sip::DialogId;
@@ -68,6 +68,7 @@ impl Switch {
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
+        let attempt = leg.attempt.take();
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         self.ports.release(leg.audio.local.address.port(), now);
         let is_open = leg.audio.is_open;
@@ -85,6 +86,9 @@ impl Switch {
         if let Some(dial) = dial {
             let why = if was_answered { "ended" } else { attempt_reason(reason) };
             self.on_attempt_ended(dial, id, why, now);
+        }
+        if let Some(fence) = attempt {
+            self.on_attempt_leg_ended(fence, was_answered, reason, now);
         }
         let has_place = entry.is_some_and(|entry| self.on_caller_gone(entry, now));
         if let Some(promise) = promise {
@@ -142,7 +146,7 @@ impl Switch {
             Some((_, Pending::DialWait(wait))) => self.leave_dial_wait(&wait, key, now),
             Some((_, Pending::Attempt(planned))) => {
                 let fence = (planned.attempt.promise, planned.attempt.attempt);
-                self.on_attempt_over(fence, Some(NOBODY_WAITS), now);
+                self.on_attempt_over(fence, NOBODY_WAITS, now);
             }
             Some((
                 _,

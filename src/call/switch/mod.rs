@@ -4,6 +4,7 @@
 //! input, then takes every output, then hands in the next (contract sentence 2).
 
 mod ask;
+mod attempt;
 mod bridge;
 mod control;
 mod dial;
@@ -38,9 +39,10 @@ use crate::sip::{self, DialogId, Endpoint};
 pub use ask::AskRef;
 
 use ask::Ask;
+use attempt::Planned;
 use dial_wait::DialWait;
 use play::{Clips, Player};
-use promise::{Planned, Promises};
+use promise::Promises;
 use queue::Queues;
 use trunk::Trunks;
 use wait::Wait;
@@ -185,6 +187,15 @@ pub enum Fact {
         promise: u64,
         /// The attempt.
         attempt: u32,
+        /// Whether it is known where it went, so that CANCEL or BYE have left.
+        is_taken_back: bool,
+    },
+    /// What an earlier process left behind is taken back.
+    AttemptTakenBack {
+        /// The promise.
+        promise: u64,
+        /// Whether nothing rings there any more; otherwise nobody answered.
+        is_certain: bool,
     },
     /// A run of a flow ended in an error.
     RunFailed {

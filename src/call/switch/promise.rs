@@ -9,46 +9,44 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::base::{Armed, Tick};
-use crate::call::dial::{Caller, DialRef, Strategy, dial_text};
-use crate::call::leg::{EndReason, LegRef, leg_text};
-use crate::call::site::Target;
+use crate::call::dial::Caller;
+use crate::call::leg::{LegRef, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::dispatch::{EntryId, OrderKey, Party, Placement};
 use crate::promise::{
-    Attempt, Book, Event, Journal, Outcome, Place, Policy, PromiseId, RestoreError, Secret, State,
+    Book, Event, Journal, Place, Policies, PromiseId, RestoreError, Secret, State,
 };
-use crate::sip::Derived;
+use crate::sip::CloseOutId;
 
 /// The book, and what its promises are in this process.
 #[derive(Debug)]
 pub(super) struct Promises {
-    book: Book,
+    pub(super) book: Book,
+    policies: Policies,
     /// Promises by the entry that they were made or restored for, as long as they are open.
-    by_entry: BTreeMap<EntryId, PromiseId>,
+    pub(super) by_entry: BTreeMap<EntryId, PromiseId>,
     /// Promises without a place that are left to a run for a while.
     left_to_run: BTreeMap<PromiseId, Armed>,
-}
-
-/// A dial that waits until its attempt is on disk.
-#[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) attempt: Attempt,
-    pub(super) target: Target,
-    pub(super) strategy: Strategy,
-    pub(super) caller: Caller,
-    pub(super) workflow: usize,
+    /// Legs of customers who have answered, or were bridged while they rang.
+    pub(super) legs: BTreeMap<PromiseId, LegRef>,
+    /// What an earlier process left behind, and is being taken back: promise and number.
+    pub(super) close_outs: BTreeMap<CloseOutId, (PromiseId, String)>,
 }
 
 impl Promises {
     /// Nothing is promised yet.
     pub(super) fn new(secret: [u64; 2], epoch_ms: u64) -> Self {
         let journal = Journal::empty(Secret(secret));
-        let book = Book::restore(journal, Policy::DEFAULT, epoch_ms, Tick::ZERO);
+        let policies = Policies::default();
+        let book = Book::restore(journal, policies.clone(), epoch_ms, Tick::ZERO);
         Self {
             book: book.expect("an empty journal is in order"),
+            policies,
             by_entry: BTreeMap::new(),
             left_to_run: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            close_outs: BTreeMap::new(),
         }
     }
 
@@ -70,7 +68,8 @@ impl Promises {
 impl Switch {
     /// Takes up what an earlier process promised; before the first call, after the last flow.
     pub fn restore(&mut self, journal: Journal, now: Tick) -> Result<(), RestoreError> {
-        let book = Book::restore(journal, Policy::DEFAULT, self.config.epoch_ms, now)?;
+        let policies = self.promises.policies.clone();
+        let book = Book::restore(journal, policies, self.config.epoch_ms, now)?;
         self.promises.book = book;
         self.drain_promises(now);
         Ok(())
@@ -97,6 +96,7 @@ impl Switch {
             }
             self.fail(&ask, Failed::Promise(crate::promise::Refused::JournalFailed));
         }
+        self.drain_promises(now);
     }
 
     /// Promises a callback to the caller of an entry; the run goes on when it is on disk (QC-06).
@@ -179,7 +179,7 @@ impl Switch {
         self.promises.left_to_run.insert(promise, armed);
     }
 
-    fn take_from_run(&mut self, promise: PromiseId) {
+    pub(super) fn take_from_run(&mut self, promise: PromiseId) {
         if let Some(armed) = self.promises.left_to_run.remove(&promise) {
             self.timers.clear(armed);
         }
@@ -197,66 +197,13 @@ impl Switch {
         }
     }
 
-    /// The promise that a run's dial would keep: its run was started for an entry with one, and
-    /// it dials the number that was promised.
-    pub(super) fn promise_of_run(&self, ask: &Ask, number: &str) -> Option<PromiseId> {
-        let entry = self.runs.get(&ask.key.run)?.entry?;
-        let promise = *self.promises.by_entry.get(&entry)?;
-        let wanted = self.promises.book.wanted(promise)?;
-        (wanted.number == number).then_some(promise)
-    }
-
-    /// Plans the attempt that a dial is; its INVITE leaves when that is on disk (I4).
-    pub(super) fn plan_attempt(
-        &mut self,
-        ask: Ask,
-        promise: PromiseId,
-        target: Target,
-        strategy: Strategy,
-        caller: Caller,
-        now: Tick,
-    ) {
-        let workflow = self.workflow_of(&ask);
-        match self.promises.book.begin_attempt(promise, now) {
-            Ok(attempt) => {
-                let planned = Planned { attempt, target, strategy, caller, workflow };
-                self.suspend(ask, Pending::Attempt(Box::new(planned)));
-                self.drain_promises(now);
-            }
-            // At most one live attempt (A1), and nobody is dialled who is on the line (A10).
-            Err(refused) => self.fail(&ask, Failed::Promise(refused)),
-        }
-    }
-
-    /// The dial of an attempt is over.
-    pub(super) fn on_attempt_over(
-        &mut self,
-        attempt: (PromiseId, u32),
-        why: Option<&'static str>,
-        now: Tick,
-    ) {
-        let outcome = match why {
-            None => Outcome::Reached,
-            Some("busy") => Outcome::Busy,
-            Some("declined") => Outcome::Refused,
-            Some("invalid_number") => Outcome::Invalid,
-            Some("network_error" | "no_targets") => Outcome::Network,
-            Some(CALLED_IN | NOBODY_WAITS) => Outcome::Broken,
-            Some(_) => Outcome::NoAnswer,
-        };
-        let (promise, attempt) = attempt;
-        // A report about an attempt that is over already says nothing new.
-        let _ = self.promises.book.attempt_ended(promise, attempt, outcome, now);
-        self.drain_promises(now);
-    }
-
     /// The book's own timers.
     pub(super) fn on_promise_timeout(&mut self, now: Tick) {
         self.promises.book.handle_timeout(now);
         self.drain_promises(now);
     }
 
-    fn drain_promises(&mut self, now: Tick) {
+    pub(super) fn drain_promises(&mut self, now: Tick) {
         loop {
             if let Some((sequence, record)) = self.promises.book.poll_record() {
                 self.outputs.push_back(Output::Record(sequence, record));
@@ -272,19 +219,12 @@ impl Switch {
         match event {
             Event::Confirmed { promise } => self.on_confirmed(promise, now),
             Event::Due { promise } => self.on_due(promise, now),
-            Event::AttemptReady { promise, attempt } => self.on_ready(promise, attempt, now),
-            Event::BreakAttempt { promise, attempt } => {
-                let is_it =
-                    |dial: &crate::call::dial::Dial| dial.promise == Some((promise, attempt));
-                let found = self.dials.iter().find(|(_, dial)| is_it(dial)).map(|(id, _)| id);
-                if let Some(dial) = found {
-                    self.fail_dial(dial, CALLED_IN, EndReason::Broken, now);
-                }
+            Event::AttemptReady { promise, attempt } => {
+                self.on_attempt_ready(promise, attempt, now)
             }
-            Event::LeftBehind(attempt) => {
-                let (promise, attempt) = (attempt.promise.0, attempt.attempt);
-                self.tell(Fact::AttemptLeftBehind { promise, attempt });
-            }
+            Event::AnswerReady { promise, attempt } => self.on_answer_ready(promise, attempt, now),
+            Event::BreakAttempt { promise, attempt } => self.break_attempt(promise, attempt, now),
+            Event::LeftBehind(left) => self.take_back(*left, now),
             Event::Ended { promise, end } => {
                 self.promises.by_entry.retain(|_, other| *other != promise);
                 self.take_from_run(promise);
@@ -330,63 +270,10 @@ impl Switch {
             }
         }
     }
-
-    fn on_ready(&mut self, promise: PromiseId, number: u32, now: Tick) {
-        self.take_from_run(promise);
-        let waits = |pending: &Pending| match pending {
-            Pending::Attempt(planned) => {
-                planned.attempt.promise == promise && planned.attempt.attempt == number
-            }
-            Pending::Wait(_)
-            | Pending::DialWait(_)
-            | Pending::Play { .. }
-            | Pending::Clip { .. }
-            | Pending::Promise { .. } => false,
-        };
-        let found =
-            self.pending.iter().find(|(_, (_, pending))| waits(pending)).map(|(key, _)| *key);
-        let Some((ask, Pending::Attempt(planned))) =
-            found.and_then(|key| self.pending.remove(&key))
-        else {
-            // Its run is gone: nobody would hear the customer.
-            return self.on_attempt_over((promise, number), Some(NOBODY_WAITS), now);
-        };
-        let dial = self.begin_attempt_dial(*planned, now);
-        match dial {
-            Some(dial) => {
-                let mut payload = json!({ "dialId": dial_text(dial) });
-                let leg = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
-                if let Some(leg) = leg {
-                    payload["legId"] = leg_text(leg).into();
-                }
-                self.answer(&ask, ask.branch("Result"), payload, None);
-            }
-            None => {
-                self.on_attempt_over((promise, number), Some("network_error"), now);
-                self.fail(&ask, Failed::TooManyDials);
-            }
-        }
-    }
-
-    fn begin_attempt_dial(&mut self, planned: Planned, now: Tick) -> Option<DialRef> {
-        let Planned { attempt, mut target, strategy, caller, workflow } = planned;
-        let fence = (attempt.promise, attempt.attempt);
-        target.derived = Some(Derived {
-            call_id: attempt.call_id,
-            from_tag: attempt.from_tag,
-            branch: Some(attempt.branch),
-            cseq: 1,
-        });
-        self.begin_dial_for(None, Some(fence), workflow, vec![target], strategy, caller, now)
-    }
 }
 
-/// Why an attempt was never made: the run that wanted it is gone.
-pub(super) const NOBODY_WAITS: &str = "nobody_waits";
 /// How long a promise without a place may be left to the run that serves it.
 const PLACE_WAIT: Duration = Duration::from_secs(120);
-/// Why a dial to a customer was broken who is on the line by himself.
-const CALLED_IN: &str = "customer_called_in";
 
 const fn order_key(place: Place) -> OrderKey {
     let placement = if place.class == 0 { Placement::Front } else { Placement::Back };

@@ -42,18 +42,20 @@ impl Switch {
             }
             Event::Provisional { dialog, status, message } => {
                 if let Some(leg) = self.leg_by(dialog) {
+                    self.on_attempt_heard(leg, &message, now);
                     self.on_attempt_progress(leg, status, &body_of(&message), now);
                 }
             }
             Event::Answered { dialog, message } => {
                 if let Some(leg) = self.leg_by(dialog) {
-                    self.on_attempt_answered(leg, &body_of(&message), now);
+                    self.on_attempt_answered(leg, &message, now);
                 }
             }
             Event::BadInput { source, method, status, rule } => {
                 let (method, rule) = (method.into(), rule.into());
                 self.tell(Fact::BadInput { source: source.remote, method, status, rule });
             }
+            Event::ClosedOut { id, is_certain } => self.on_closed_out(id, is_certain, now),
             Event::OfferAnswered { dialog, status, message } => {
                 let message = message.filter(|_| (200..300).contains(&status));
                 let body = message.as_deref().map(body_of).unwrap_or_default();
