@@ -72,8 +72,7 @@ impl Book {
         let policy = policies.of(promise.wanted.queue);
         let is_counted = outcome.counts(policy.is_unknown_counted);
         promise.counted += u32::from(is_counted);
-        let nth = if is_counted { promise.counted } else { promise.attempts };
-        let earliest = now + policy.pauses.after(outcome, nth);
+        let earliest = now + policy.pauses.after(outcome, promise.counted);
         let is_unknown = outcome == Outcome::Unknown;
         let due = if is_unknown { earliest.max(now + policy.rest) } else { earliest };
         let attempts_max = policy.attempts_max;

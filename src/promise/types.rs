@@ -113,7 +113,8 @@ impl Default for Policy {
     }
 }
 
-/// The pauses after the first, the second, and so on; the last one holds for all that follow.
+/// The pauses after the first attempt that counts, the second, and so on; the last one holds for
+/// all that follow, and the first one before any has counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pauses {
     /// After [`Outcome::Busy`].
@@ -143,8 +144,8 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The pause after this outcome, for the nth time (from 1).
-    pub(super) fn after(&self, outcome: Outcome, nth: u32) -> Duration {
+    /// The pause after this outcome, when so many attempts have counted.
+    pub(super) fn after(&self, outcome: Outcome, counted: u32) -> Duration {
         let pauses = match outcome {
             Outcome::Busy => &self.busy,
             Outcome::NoAnswer => &self.no_answer,
@@ -156,7 +157,7 @@ impl Pauses {
             | Outcome::Refused
             | Outcome::Invalid => &self.network,
         };
-        let index = (nth.max(1) as usize - 1).min(pauses.len().saturating_sub(1));
+        let index = (counted.max(1) as usize - 1).min(pauses.len().saturating_sub(1));
         pauses.get(index).copied().unwrap_or_default()
     }
 }
