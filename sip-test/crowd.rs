@@ -524,6 +524,8 @@ fn ends_of(records: &[(u64, Record)]) -> BTreeMap<String, End> {
             }
             Record::AttemptEnded { next: Next::Ended(end), .. } | Record::Ended { end, .. } => *end,
             Record::AttemptPlanned { .. }
+            | Record::AttemptRinging { .. }
+            | Record::AttemptAnswered { .. }
             | Record::AttemptEnded { next: Next::Armed { .. } | Next::Live, .. } => continue,
         };
         let again = ends.insert(numbers[&record.promise()].clone(), end);

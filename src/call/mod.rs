@@ -5,6 +5,7 @@
 
 pub mod digits;
 pub mod dial;
+pub mod guard;
 pub mod leg;
 pub mod node;
 pub mod payload;
@@ -13,5 +14,6 @@ pub mod switch;
 pub mod trigger;
 pub mod way;
 
+pub use guard::{Blocked, Guard, QueueSettings};
 pub use switch::{Config, Fact, Gauges, Output, Switch};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

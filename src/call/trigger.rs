@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::call::guard::Guard;
 use crate::flow::{self, Graph, NodeIndex};
 use crate::sip;
 
@@ -27,6 +28,8 @@ pub struct TrunkSettings {
     pub domain: Option<String>,
     /// What the trunk's challenges are answered with.
     pub credentials: Option<sip::Credentials>,
+    /// Which numbers leave by it; `None`: all.
+    pub guard: Option<Guard>,
 }
 
 /// What no phone says about an extension; from `ringback.toml`.

@@ -3,6 +3,7 @@
 //! Reading has two stages: `raw` is the file's own shape and refuses unknown keys; [`check`]
 //! gives [`Settings`] or every problem at once, each with its path and what is allowed.
 
+mod queue;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::call::site::is_number;
-use crate::call::{ExtensionSettings, Peer, TrunkSettings};
+use crate::call::{Blocked, ExtensionSettings, Guard, Peer, QueueSettings, TrunkSettings};
 use crate::sip::digest::Hash;
 use crate::sip::{self, Host, Transport, Uri};
 
@@ -53,6 +54,10 @@ pub struct Settings {
     pub trunks: BTreeMap<String, TrunkSettings>,
     /// Extensions that do not register, by number.
     pub extensions: BTreeMap<String, ExtensionSettings>,
+    /// Queues by public name.
+    pub queues: BTreeMap<String, QueueSettings>,
+    /// Numbers that are never dialled.
+    pub blocked: Blocked,
 }
 
 /// Address and ports for audio, as `127.0.0.1:20000-29999`.
@@ -101,6 +106,8 @@ impl Default for Settings {
             session_timer: Some(Duration::from_secs(SESSION_TIMER_S)),
             trunks: BTreeMap::new(),
             extensions: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            blocked: Blocked::default(),
         }
     }
 }
@@ -149,6 +156,8 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             .into_iter()
             .filter_map(|(number, one)| checked.extension(number, one.contact))
             .collect(),
+        queues: raw.queue.into_iter().map(|(name, one)| checked.queue(name, one)).collect(),
+        blocked: Blocked::new(&checked.numbers("numbers.blocked", raw.numbers.blocked)),
     };
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
@@ -275,7 +284,11 @@ impl Checker<'_> {
                 None
             }
         };
-        (name, TrunkSettings { peers, server, backup, transport, domain, credentials })
+        let allow = self.numbers(&format!("trunk.{name}.allow"), trunk.allow);
+        let deny = self.numbers(&format!("trunk.{name}.deny"), trunk.deny);
+        let is_open = allow.is_empty() && deny.is_empty();
+        let guard = (!is_open).then_some(Guard { allow, deny });
+        (name, TrunkSettings { peers, server, backup, transport, domain, credentials, guard })
     }
 
     fn server(&mut self, path: &str, text: Option<String>) -> Option<SocketAddr> {

@@ -27,6 +27,10 @@ pub struct Raw {
     pub trunk: BTreeMap<String, Trunk>,
     /// Extensions that do not register, by number.
     pub extension: BTreeMap<String, Extension>,
+    /// What flows do not say about their queues, by `ref`.
+    pub queue: BTreeMap<String, Queue>,
+    /// Numbers.
+    pub numbers: Numbers,
 }
 
 /// `[sip]`
@@ -105,6 +109,10 @@ pub struct Trunk {
     pub password: Option<String>,
     /// The one realm whose challenges are answered; whichever the trunk's server names.
     pub realm: Option<String>,
+    /// Beginnings of numbers that may leave by it, as `+49` or `0`; none: all.
+    pub allow: Vec<String>,
+    /// Beginnings of numbers that may not leave by it; none.
+    pub deny: Vec<String>,
 }
 
 /// `[extension.NUMBER]`
@@ -114,4 +122,49 @@ pub struct Extension {
     /// Where the extension is reached without having registered, as `sip:200@192.0.2.9:5062`; the
     /// host is an address.
     pub contact: String,
+}
+
+/// `[queue.REF]`: how its callbacks are kept, and who is called back.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Attempts that count before a promise is exhausted, 1 to 20; 3.
+    pub attempts: Option<u64>,
+    /// Seconds after the first attempt that counts, the second, and so on, 0 to 86400 each, 1 to 20
+    /// of them, the last for all that follow; `[300, 900, 3600]`. For causes that have no own list.
+    pub pauses_s: Option<Vec<u64>>,
+    /// The same for a busy customer.
+    pub busy_s: Option<Vec<u64>>,
+    /// The same for a customer who does not answer.
+    pub no_answer_s: Option<Vec<u64>>,
+    /// The same for a trunk in trouble, and when no agent takes the callback.
+    pub network_s: Option<Vec<u64>>,
+    /// The same for a customer who answered and was not connected; `[60, 300, 900]`.
+    pub unconnected_s: Option<Vec<u64>>,
+    /// The same for an attempt that a crash cut off.
+    pub unknown_s: Option<Vec<u64>>,
+    /// Whether an attempt that a crash cut off counts: `rather-miss`, it does; `rather-twice`, it
+    /// does not, and a customer may be rung once more than `attempts`; `rather-miss`.
+    pub unknown: Option<String>,
+    /// Seconds that a number is left alone at least after such an attempt, unless the trunk says
+    /// that nothing rings there any more, 0 to 3600; 152.
+    pub rest_s: Option<u64>,
+    /// Seconds that a promise stands, 60 to 2592000; 86400.
+    pub expiry_s: Option<u64>,
+    /// New promises for one number within 24 hours, 1 to 1000; 6.
+    pub number_day: Option<u64>,
+    /// New promises of the queue within 24 hours, 1 to 200000; 10000.
+    pub queue_day: Option<u64>,
+    /// Beginnings of numbers that are called back, as `+49` or `0`; none: all.
+    pub allow: Vec<String>,
+    /// Beginnings of numbers that are not; satellites, international networks and premium services.
+    pub deny: Option<Vec<String>>,
+}
+
+/// `[numbers]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Numbers {
+    /// Numbers that no trunk dials and no queue calls back; none.
+    pub blocked: Vec<String>,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::Rng;
 use crate::call::trigger::Trigger;
-use crate::call::{self, Gauges, Switch};
+use crate::call::{self, Gauges, QueueSettings, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
@@ -279,6 +279,9 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         epoch_ms: u64::try_from(clock.epoch_ms()).unwrap_or_default(),
         trunks: settings.trunks.clone(),
         extensions: settings.extensions.clone(),
+        queues: settings.queues.clone(),
+        queue_standard: QueueSettings::default(),
+        blocked: settings.blocked.clone(),
         realm: settings.realm.clone(),
         digest: sip::DigestConfig {
             secret: sip::Secret(system_secret()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Rng, Tick};
-use crate::call::{Config, Fact, Gauges, Output, Switch};
+use crate::call::{Blocked, Config, Fact, Gauges, Output, QueueSettings, Switch};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
 use crate::promise::{Journal, Record, Secret};
@@ -70,6 +70,9 @@ pub fn standard_config(address: SocketAddr) -> Config {
         epoch_ms: 0,
         trunks: BTreeMap::new(),
         extensions: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        queue_standard: QueueSettings::default(),
+        blocked: Blocked::default(),
         realm: None,
         digest: DigestConfig {
             secret: crate::sip::Secret([1; 32]),

@@ -125,6 +125,8 @@ pub(super) enum Failed {
     Queue(Refused),
     /// The caller's number is withheld or malformed.
     NumberWithheld,
+    /// `ringback.toml` does not let the number be dialled.
+    NumberForbidden,
     /// The book of promises says no.
     Promise(promise::Refused),
 }
@@ -148,9 +150,21 @@ impl Failed {
             Self::DialUnknown => "invalid_dial",
             Self::DialTargets | Self::TooManyDials => "invalid_dial_targets",
             Self::QueueLeg => "invalid_queue_leg",
-            Self::QueueEntry | Self::Queue(_) | Self::NumberWithheld | Self::Promise(_) => {
-                "invalid_queue_entry"
-            }
+            Self::QueueEntry | Self::Queue(_) => "invalid_queue_entry",
+            Self::NumberWithheld => "number_withheld",
+            Self::NumberForbidden => "number_forbidden",
+            Self::Promise(refused) => match refused {
+                promise::Refused::BadText => "number_withheld",
+                promise::Refused::NumberLimit
+                | promise::Refused::QueueLimit
+                | promise::Refused::TooMany => "callback_limit",
+                promise::Refused::JournalFailed => "callback_unavailable",
+                promise::Refused::Unknown
+                | promise::Refused::Live
+                | promise::Refused::Attempting
+                | promise::Refused::NotDue
+                | promise::Refused::NumberBusy => "invalid_queue_entry",
+            },
             Self::NoMedia => "transport_error",
         }
     }
@@ -184,6 +198,9 @@ impl fmt::Display for Failed {
             }
             Self::Queue(refused) => return refused.fmt(f),
             Self::Promise(refused) => return refused.fmt(f),
+            Self::NumberForbidden => {
+                "ringback.toml does not let this number be dialled: see allow, deny and blocked"
+            }
             Self::NumberWithheld => "the caller's number is withheld or malformed",
         })
     }

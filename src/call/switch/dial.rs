@@ -343,6 +343,7 @@ impl Switch {
                 Err(NoTarget::NotRegistered) => {}
                 Err(NoTarget::UnknownTrunk) => return Err(Failed::TrunkUnknown),
                 Err(NoTarget::BadNumber) => return Err(Failed::DialTargets),
+                Err(NoTarget::Forbidden) => return Err(Failed::NumberForbidden),
             }
         }
         Ok(targets)

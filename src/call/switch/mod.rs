@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::base::{Rng, Slab, Tick, Timers};
 use crate::call::dial::{Dial, DialRef};
+use crate::call::guard::{Blocked, QueueSettings};
 use crate::call::leg::{EndReason, Leg, LegRef};
 use crate::call::site::{self, Site};
 use crate::call::trigger::{ExtensionSettings, Trigger, TrunkSettings};
@@ -68,6 +69,12 @@ pub struct Config {
     pub realm: Option<String>,
     /// What challenges offer, and the secret that seals their nonces.
     pub digest: sip::DigestConfig,
+    /// What flows do not say about their queues, by public name.
+    pub queues: BTreeMap<String, QueueSettings>,
+    /// Of queues that are not among them.
+    pub queue_standard: QueueSettings,
+    /// Numbers that are never dialled by a trunk.
+    pub blocked: Blocked,
     /// Where SIP is listened to: calls to peers that have not spoken first leave from there.
     pub sip_local: SocketAddr,
 }
@@ -441,7 +448,7 @@ impl Switch {
             }
             flow::Output::Visited { .. } => {}
             flow::Output::Withdraw { run, ask } => self.withdraw(AskRef { run, ask }, now),
-            flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome),
+            flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome, now),
         }
         self.drain_endpoint(now);
     }
@@ -539,8 +546,11 @@ impl Switch {
         }
     }
 
-    fn on_finished(&mut self, run: RunId, outcome: &flow::Finished) {
-        let Some(RunCard { workflow, .. }) = self.runs.remove(&run) else { return };
+    fn on_finished(&mut self, run: RunId, outcome: &flow::Finished, now: Tick) {
+        let Some(RunCard { workflow, entry, .. }) = self.runs.remove(&run) else { return };
+        if let Some(entry) = entry {
+            self.on_entry_run_finished(entry, now);
+        }
         if let flow::Finished::Failed { node, fault } = outcome {
             let flow = self.workflows[workflow].name().to_owned();
             let error = format!("node {}: {fault}", node.as_deref().unwrap_or("?"));
@@ -560,5 +570,6 @@ fn site_settings(config: &Config) -> site::Settings {
         local: Some(config.sip_local),
         trunks: config.trunks.clone(),
         extensions: config.extensions.clone(),
+        blocked: config.blocked.clone(),
     }
 }

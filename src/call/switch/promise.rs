@@ -15,7 +15,7 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::dispatch::{EntryId, OrderKey, Party, Placement};
 use crate::promise::{
-    Book, Event, Journal, Place, Policies, PromiseId, RestoreError, Secret, State,
+    Book, Event, Journal, Place, Policies, Policy, PromiseId, RestoreError, Secret, State,
 };
 use crate::sip::CloseOutId;
 
@@ -48,6 +48,12 @@ impl Promises {
             legs: BTreeMap::new(),
             close_outs: BTreeMap::new(),
         }
+    }
+
+    /// Promises of this queue are kept like this from now on.
+    pub(super) fn set_policy(&mut self, queue: u64, policy: Policy) {
+        self.policies.by_queue.insert(queue, policy);
+        self.book.set_policies(self.policies.clone());
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Tick> {
@@ -185,6 +191,17 @@ impl Switch {
         }
     }
 
+    /// A run that was started for an entry has ended: its promise is left to nobody any more, unless
+    /// another run still serves it.
+    pub(super) fn on_entry_run_finished(&mut self, entry: EntryId, now: Tick) {
+        let Some(promise) = self.promises.by_entry.get(&entry).copied() else { return };
+        let is_left = self.promises.left_to_run.contains_key(&promise);
+        if is_left && !self.runs.values().any(|card| card.entry == Some(entry)) {
+            self.take_from_run(promise);
+            self.on_place_wait(promise, now);
+        }
+    }
+
     /// A promise that was left to a run: if nobody dials it and nobody queues it, it waits for its
     /// next turn.
     pub(super) fn on_place_wait(&mut self, promise: PromiseId, now: Tick) {
@@ -257,6 +274,11 @@ impl Switch {
             ..Caller::default()
         };
         let queue = self.queue_by_key(wanted.queue);
+        if queue.is_some_and(|queue| !self.may_call_back(queue, &wanted.number)) {
+            // The settings have changed since it was promised (A5).
+            let _ = self.promises.book.cancel(promise, now);
+            return;
+        }
         let party = Party { number: Some(wanted.number), trunk: wanted.trunk };
         let entry = queue.and_then(|queue| self.put_callback(queue, party, key, caller, now));
         match entry {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Rng, Tick};
 use crate::call::dial::{Caller, DialRef, Strategy};
+use crate::call::guard::{QueueSettings, is_dialable};
 use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::node::operation::words;
 use crate::call::site::Target;
@@ -105,8 +106,14 @@ impl Switch {
                 numbers.into_iter().map(|number| self.agent_id(workflow, number)).collect();
             let id = QueueId(self.queues.queues.len() as u64);
             let (graph, reference) = (graph.clone(), reference.to_owned());
-            self.queues.queues.push(Queue { workflow, reference, graph, node });
-            let set = self.queues.dispatcher.set_queue(id, agents, Policy::DEFAULT);
+            let queue =
+                Queue { workflow, reference: reference.clone(), graph: graph.clone(), node };
+            self.queues.queues.push(queue);
+            let settings = self.queue_settings(&reference).clone();
+            self.promises.set_policy(queue_key(graph.name(), &reference), settings.policy.clone());
+            let expiry = settings.policy.expiry;
+            let policy = Policy { callback_expiry: expiry, ..Policy::DEFAULT };
+            let set = self.queues.dispatcher.set_queue(id, agents, policy);
             set.expect("a workflow has fewer queues and agents than the dispatcher may have");
         }
         // Extensions with a contact in the settings are there from the beginning.
@@ -190,6 +197,12 @@ impl Switch {
         if is_enabled && party.is_some_and(|party| party.number.is_none()) {
             return Err(Failed::NumberWithheld);
         }
+        if let (true, Some(queue)) = (is_enabled, self.queues.dispatcher.queue_of(entry)) {
+            let number = party.and_then(|party| party.number.as_ref());
+            if number.is_some_and(|number| !self.may_call_back(queue, number)) {
+                return Err(Failed::NumberForbidden);
+            }
+        }
         let set = self.queues.dispatcher.set_callback(entry, is_enabled);
         set.map_err(|_| Failed::QueueEntry)?;
         if let Some(card) = self.queues.cards.get_mut(&entry) {
@@ -197,6 +210,17 @@ impl Switch {
         }
         self.touch(id, now);
         Ok((id, entry))
+    }
+
+    /// What `ringback.toml` says about a queue.
+    fn queue_settings(&self, reference: &str) -> &QueueSettings {
+        self.config.queues.get(reference).unwrap_or(&self.config.queue_standard)
+    }
+
+    /// Whether a queue calls this number back (A5).
+    pub(super) fn may_call_back(&self, queue: QueueId, number: &str) -> bool {
+        let reference = &self.queues.queues[queue.0 as usize].reference;
+        !self.config.blocked.has(number) && self.queue_settings(reference).guard.permits(number)
     }
 
     /// The leg of an entry has ended; says whether his place is kept.
@@ -486,10 +510,4 @@ fn queue_key(workflow: &str, reference: &str) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// Whether a caller's number is one that can be called back; a withheld one is not.
-fn is_dialable(number: &str) -> bool {
-    let digits = number.strip_prefix('+').unwrap_or(number);
-    (2..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -51,8 +51,9 @@ impl Endpoint {
     /// branch too, when the first one was the caller's choice.
     pub(super) fn next_try(&mut self, attempt: &mut Attempt) {
         attempt.cseq += 1;
-        attempt.branch = match &attempt.outgoing.derived {
-            Some(derived) => format!("{}-{}", derived.branch, attempt.cseq),
+        let derived = attempt.outgoing.derived.as_ref().and_then(|one| one.branch.as_ref());
+        attempt.branch = match derived {
+            Some(branch) => format!("{branch}-{}", attempt.cseq),
             None => self.branch(),
         };
     }

@@ -13,9 +13,9 @@ use crate::sip::dialog::Dialog;
 use crate::sip::transaction::InviteClient;
 use crate::sip::{Message, Method, Name};
 
-/// INVITEs of one call: the first, the one that answered a challenge, and the one that answered a
-/// stale nonce.
-pub const TRIES_MAX: u8 = 3;
+/// INVITEs of one call: the first, the one that answered a challenge, the one that answered a stale
+/// nonce, and the one that asked for a longer session.
+pub const TRIES_MAX: u8 = 4;
 /// The part of a close-out that is the BYE; the other parts are the numbers of INVITEs.
 const BYE: u8 = 0;
 
@@ -51,7 +51,7 @@ impl Endpoint {
         let mut attempt = self.attempt(Method::Invite, outgoing);
         let is_answered = far_side.is_some_and(|far| far.is_answered);
         for part in (1..=tries.min(TRIES_MAX)).filter(|_| !is_answered) {
-            if attempt.cseq < u32::from(part) {
+            if part > 1 {
                 self.next_try(&mut attempt);
             }
             let Ok(invite) = self.print_attempt(&attempt, None) else { continue };
@@ -60,7 +60,13 @@ impl Endpoint {
             let purpose = Purpose::CloseOut(id, part);
             let machine = InviteClient::taken_up(&timing, now);
             let request = invite.clone();
-            let role = Role::InviteClient { machine, request, acks: Vec::new(), purpose };
+            let role = Role::InviteClient {
+                machine,
+                request,
+                acks: Vec::new(),
+                purpose,
+                cseq: attempt.cseq,
+            };
             let flow = attempt.outgoing.flow;
             if self.table.insert(key, flow, role).is_some() {
                 self.open_part(id, part);
@@ -102,7 +108,7 @@ impl Endpoint {
     /// A final response to an INVITE. A try is made only after the one before it was refused, so
     /// that one that ends otherwise than by a challenge speaks for all.
     pub(super) fn on_close_out_ended(&mut self, id: CloseOutId, part: u8, status: u16) {
-        let parts = if matches!(status, 401 | 407) { part..=part } else { 1..=TRIES_MAX };
+        let parts = if matches!(status, 401 | 407 | 422) { part..=part } else { 1..=TRIES_MAX };
         for part in parts {
             self.close_part(id, part, true);
         }

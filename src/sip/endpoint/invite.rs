@@ -348,8 +348,7 @@ impl Endpoint {
         let (Some(longer), false) = (longer, attempt.tries.is_longer) else { return false };
         attempt.session = longer;
         attempt.tries.is_longer = true;
-        attempt.cseq += 1;
-        attempt.branch = self.branch();
+        self.next_try(attempt);
         true
     }
 }

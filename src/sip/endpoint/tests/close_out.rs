@@ -4,7 +4,12 @@ use super::*;
 
 fn derived() -> Derived {
     let text = |text: &str| text.to_owned();
-    Derived { call_id: text("promise-1"), from_tag: text("us"), branch: text("z9hG4bKp1") }
+    Derived {
+        call_id: text("promise-1"),
+        from_tag: text("us"),
+        branch: Some(text("z9hG4bKp1")),
+        cseq: 1,
+    }
 }
 
 fn outgoing(world: &World) -> Outgoing {
@@ -158,8 +163,11 @@ fn a_silent_peer_may_still_ring() {
 #[test]
 fn the_try_that_answered_a_challenge_is_taken_back_too() {
     let challenge = "Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"";
-    let credentials =
-        Some(Credentials { username: "alice".to_owned(), password: "secret".to_owned() });
+    let credentials = Some(Credentials {
+        username: "alice".to_owned(),
+        password: "secret".to_owned(),
+        realm: None,
+    });
     let mut world = World::new();
     let outgoing = Outgoing { credentials, ..outgoing(&world) };
     world.dialogs[0] = Some(world.ends[0].invite(outgoing.clone(), world.now).unwrap());
@@ -177,6 +185,6 @@ fn the_try_that_answered_a_challenge_is_taken_back_too() {
     world.drain();
     world.until(1000);
     let count = |line: &str| world.story.matches(line).count();
-    assert_eq!((count("──▶ CANCEL"), count("b * ended Cancelled")), (3, 1), "{}", world.story);
+    assert_eq!((count("──▶ CANCEL"), count("b * ended Cancelled")), (4, 1), "{}", world.story);
     assert_eq!(count("closed out"), 1, "{}", world.story);
 }
