@@ -1,13 +1,18 @@
 //! What a report costs the dispatcher, with few and with very many waiting.
 
+use std::time::Duration;
+
 use divan::Bencher;
 use ringback::base::{Rng, Tick};
 use ringback::dispatch::{
-    AgentId, CallRef, Dispatcher, EntryId, Event, OfferId, Party, Policy, QueueId, Request,
+    AgentId, CallRef, Choice, Dispatcher, EntryId, Event, OfferId, Party, Policy, QueueId, Request,
+    Retry, Strategy,
 };
 
 const WAITING: &[usize] = &[1, 1_000, 100_000];
 const QUEUE: QueueId = QueueId(1);
+/// Nobody is given up.
+const PATIENT: Retry = Retry { attempts: u32::MAX, ..Retry::DEFAULT };
 
 fn main() {
     divan::main();
@@ -45,6 +50,35 @@ fn serve_one(bencher: Bencher<'_, '_>, waiting: usize) {
     });
 }
 
+/// The same with fifty agents, of whom the one who has been idle for longest is rung: he hangs up,
+/// is offered, lets the call pass, and another takes it. Five reports.
+#[divan::bench(args = [1_000, 100_000])]
+fn serve_one_by_choice(bencher: Bencher<'_, '_>, waiting: usize) {
+    let choice = Choice::LongestIdle;
+    let strategy = Strategy::OneByOne { choice, attempt_timeout: Duration::from_secs(20) };
+    let (mut dispatcher, _) = crowd_rung(waiting, strategy);
+    let mut next = waiting;
+    let mut now = Tick::from_millis(1);
+    bencher.bench_local(|| {
+        // A minute later whoever let a call pass has rested.
+        now += Duration::from_secs(60);
+        dispatcher.handle_timeout(now);
+        dispatcher.set_busy(AgentId(0), false);
+        let offer = drain(&mut dispatcher).expect("somebody waits");
+        let passed = dispatcher.offer_passed(offer, now);
+        let failed = dispatcher.offer_failed(offer, now);
+        dispatcher.set_busy(AgentId(1), false);
+        let offer = drain(&mut dispatcher).expect("somebody waits");
+        let answered = dispatcher.offer_answered(offer, AgentId(1), now);
+        next += 1;
+        let joined =
+            dispatcher.enqueue(QUEUE, Request { strategy, retry: PATIENT, ..live(next) }, now);
+        dispatcher.set_busy(AgentId(0), true);
+        drain(&mut dispatcher);
+        (passed, failed, answered, joined)
+    });
+}
+
 /// One caller asks for the position.
 #[divan::bench(args = WAITING)]
 fn position(bencher: Bencher<'_, '_>, waiting: usize) {
@@ -54,6 +88,10 @@ fn position(bencher: Bencher<'_, '_>, waiting: usize) {
 }
 
 fn crowd(waiting: usize) -> (Dispatcher, Vec<EntryId>) {
+    crowd_rung(waiting, Strategy::Parallel)
+}
+
+fn crowd_rung(waiting: usize, strategy: Strategy) -> (Dispatcher, Vec<EntryId>) {
     let mut dispatcher = Dispatcher::new(1_000_000, 0, Rng::new(1));
     let policy = Policy { entries_max: 1_000_000, ..Policy::DEFAULT };
     let agents = (0..50).map(AgentId).collect();
@@ -63,7 +101,10 @@ fn crowd(waiting: usize) -> (Dispatcher, Vec<EntryId>) {
         dispatcher.set_online(agent, true);
     }
     let entries = (0..waiting)
-        .map(|number| dispatcher.enqueue(QUEUE, live(number), Tick::ZERO).expect("there is room"))
+        .map(|number| {
+            let request = Request { strategy, retry: PATIENT, ..live(number) };
+            dispatcher.enqueue(QUEUE, request, Tick::ZERO).expect("there is room")
+        })
         .collect();
     drain(&mut dispatcher);
     (dispatcher, entries)

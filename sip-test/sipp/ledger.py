@@ -2,6 +2,8 @@
 
 usage: ledger.py WORK CALLERS --open                            exit code 0 while promised calls are open
        ledger.py WORK CALLERS GONE_S ALL_S CPU_S MEMORY_MIB     the table; exit code 1 when it does not add up
+
+A server whose log is in WORK tells more: a key that it did not hear is not a promise that it broke.
 """
 import collections
 import glob
@@ -57,7 +59,7 @@ rows = [
     ("answered after, p50 / p99", f"{answer[0]:.0f} / {answer[1]:.0f} ms"),
     ("served on the line", f"{len(served)}"),
     ("hung up while an agent took the call", f"{len(taken)}"),
-    ("promised a call", f"{len(promised) - len(taken)}"),
+    ("asked to be called back, and hung up", f"{len(promised) - len(taken)}"),
     ("  and called back", f"{sum(1 for number in promised if reached[number])}"),
     ("from the first key to the end of the talk, p50 / p99", f"{wait[0] / 1000:.1f} / {wait[1] / 1000:.1f} s"),
     ("agents' talks", f"{sum(map(len, talked.values()))}"),
@@ -71,7 +73,13 @@ wrong = []
 lost = callers - len(served) - len(promised)
 if lost:
     wrong.append(f"{lost} callers were neither served nor promised a call")
-wrong += [f"{number} was promised a call and not called" for number in open_calls]
+wrong += [f"{number} pressed the key, hung up, and was not reached" for number in open_calls]
+try:
+    written = len(set(re.findall(r"callback promised promise=(\d+)", open(f"{work}/server.log").read())))
+    if written < len(promised) - len(taken):
+        wrong.append(f"the server wrote {written} promises down: it did not hear every key")
+except FileNotFoundError:
+    pass
 wrong += [f"{number} was called back {len(at)} times" for number, at in reached.items() if len(at) > 1]
 wrong += [f"{number} was called back, and had been served" for number, at in reached.items() if at and (number in taken or number in served)]
 wrong += [f"{number} was called back and did not ask" for number, at in reached.items() if at and number not in promised]

@@ -3,7 +3,7 @@
 
 mod payload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -34,8 +34,10 @@ const ENTRIES_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Queues {
     dispatcher: Dispatcher,
-    /// Agents by number: workflow and extension.
+    /// Agents by their id: workflow and extension.
     agents: Vec<(usize, String)>,
+    /// And back: the agents of each extension, one for each workflow that has it.
+    by_extension: HashMap<String, Vec<(usize, AgentId)>>,
     /// Queues by number: workflow, public name and trigger.
     queues: Vec<Queue>,
     cards: BTreeMap<EntryId, Card>,
@@ -66,6 +68,7 @@ impl Queues {
         Self {
             dispatcher: Dispatcher::new(ENTRIES_MAX, started_us, rng),
             agents: Vec::new(),
+            by_extension: HashMap::new(),
             queues: Vec::new(),
             cards: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -83,8 +86,8 @@ impl Queues {
     }
 
     fn agent(&self, workflow: usize, number: &str) -> Option<AgentId> {
-        let known = |agent: &(usize, String)| agent.0 == workflow && agent.1 == number;
-        self.agents.iter().position(known).map(|place| AgentId(place as u64))
+        let known = self.by_extension.get(number)?;
+        known.iter().find(|(of, _)| *of == workflow).map(|(_, agent)| *agent)
     }
 
     fn find(&self, workflow: usize, reference: &str) -> Option<QueueId> {
@@ -478,8 +481,10 @@ impl Switch {
         if let Some(known) = self.queues.agent(workflow, &number) {
             return known;
         }
+        let id = AgentId(self.queues.agents.len() as u64);
+        self.queues.by_extension.entry(number.clone()).or_default().push((workflow, id));
         self.queues.agents.push((workflow, number));
-        AgentId(self.queues.agents.len() as u64 - 1)
+        id
     }
 }
 
