@@ -42,7 +42,7 @@ fn shard(codec: impl Fn(u64) -> Codec) -> Shard {
         let stream = Stream {
             remote: remote(index),
             codec,
-            payload_type: codec.static_payload_type(),
+            payload_type: codec.usual_payload_type(),
             event_payload_type: Some(101),
             sending: true,
             receiving: true,
@@ -94,6 +94,16 @@ fn tick_1000_legs_with_two_prompts_mixed(bencher: Bencher<'_, '_>) {
     tick(bencher, shard);
 }
 
+/// Decoded, searched for digits and metered: what a leg costs that waits for a voice.
+#[divan::bench]
+fn tick_1000_legs_that_are_heard(bencher: Bencher<'_, '_>) {
+    let mut shard = shard(|_| Codec::Pcmu);
+    for leg in (0..LEGS).map(LegId) {
+        shard.handle_command(Command::FindDigits { leg, is_on: true }, Tick::ZERO);
+    }
+    tick(bencher, shard);
+}
+
 fn forward(bencher: Bencher<'_, '_>, codec: impl Fn(u64) -> Codec) {
     let mut shard = shard(codec);
     shard.handle_command(Command::Bridge { a: LegId(0), b: LegId(1) }, Tick::ZERO);
@@ -119,14 +129,14 @@ fn forward_a_packet_transcoded(bencher: Bencher<'_, '_>) {
     forward(bencher, |leg| [Codec::Pcmu, Codec::Pcma][leg as usize % 2]);
 }
 
-#[divan::bench(args = [Codec::Pcmu, Codec::Pcma])]
+#[divan::bench(args = [Codec::Pcmu, Codec::Pcma, Codec::G722])]
 fn encode_a_frame(bencher: Bencher<'_, '_>, codec: Codec) {
     let samples: [i16; FRAME] = std::array::from_fn(|n| (n as i16 - 80) * 400);
     let mut payload = [0; FRAME];
     bencher.bench_local(move || codec.encode(black_box(&samples), black_box(&mut payload)));
 }
 
-#[divan::bench(args = [Codec::Pcmu, Codec::Pcma])]
+#[divan::bench(args = [Codec::Pcmu, Codec::Pcma, Codec::G722])]
 fn decode_a_frame(bencher: Bencher<'_, '_>, codec: Codec) {
     let payload: [u8; FRAME] = std::array::from_fn(|n| n as u8);
     let mut samples = [0; FRAME];

@@ -168,6 +168,8 @@ pub struct Audio {
     pub agreed: Option<sdp::Negotiated>,
     /// Whether a media leg has been opened for it.
     pub is_open: bool,
+    /// Whether digits are looked for in its sound.
+    pub finds_digits: bool,
 }
 
 impl Leg {
@@ -177,7 +179,7 @@ impl Leg {
             dialog,
             origin: Origin::default(),
             status: Status::Created,
-            audio: Audio { local, offer: None, agreed: None, is_open: false },
+            audio: Audio { local, offer: None, agreed: None, is_open: false, finds_digits: false },
             events: Bounded::with_max(EVENTS_MAX),
             waiting: Vec::new(),
             players: Vec::new(),

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::call::guard::Guard;
+use crate::call::node::operation::words;
 use crate::flow::{self, Graph, NodeIndex};
+use crate::sdp::Encoding;
 use crate::sip;
 
 /// What an export does not say about a trunk; from `ringback.toml`.
@@ -30,6 +32,32 @@ pub struct TrunkSettings {
     pub credentials: Option<sip::Credentials>,
     /// Which numbers leave by it; `None`: all.
     pub guard: Option<Guard>,
+    /// Codecs of its calls, instead of those that the flow names.
+    pub encodings: Option<Vec<Encoding>>,
+}
+
+/// What the audio of a call may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioRules {
+    /// Encodings, in our order of preference.
+    pub encodings: Vec<Encoding>,
+    /// Whether digits go and come as telephone-events.
+    pub takes_events: bool,
+    /// Whether digits are looked for in the sound.
+    pub finds_digits: bool,
+}
+
+impl Default for AudioRules {
+    fn default() -> Self {
+        Self { encodings: Encoding::STANDARD.to_vec(), takes_events: true, finds_digits: false }
+    }
+}
+
+/// The encodings of a list, in our order of preference; none when nothing of it is known here.
+pub fn encodings<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<Encoding>> {
+    let named = words.filter_map(Encoding::parse).collect::<Vec<_>>();
+    let ordered = Encoding::ALL.into_iter().filter(|one| named.contains(one)).collect::<Vec<_>>();
+    (!ordered.is_empty()).then_some(ordered)
 }
 
 /// What no phone says about an extension; from `ringback.toml`.
@@ -187,6 +215,31 @@ impl Trigger {
         let options = self.graph.node(self.node).parameters.get("options");
         let realm = options.and_then(|options| options.get("realm")).and_then(Value::as_str);
         realm.filter(|realm| !realm.is_empty())
+    }
+
+    /// Whether it is the group of this extension.
+    pub fn has_extension(&self, number: &str) -> bool {
+        let phones =
+            if let Kind::Extensions { phones } = &self.kind { phones.as_slice() } else { &[] };
+        phones.iter().any(|phone| phone.extension == number)
+    }
+
+    /// What its flow says about the audio of its calls (contract §5.1); a list that is empty, or of
+    /// nothing that is known here, means the standard.
+    pub fn audio(&self) -> AudioRules {
+        let options = self.graph.node(self.node).parameters.get("options");
+        let list =
+            |key: &str| options.and_then(|options| options.get(key)).map(|list| words(Some(list)));
+        let mut rules = AudioRules::default();
+        if let Some(codecs) = list("codecs") {
+            let named = encodings(codecs.iter().map(String::as_str));
+            rules.encodings = named.unwrap_or(rules.encodings);
+        }
+        if let Some(methods) = list("dtmfMethods").filter(|methods| !methods.is_empty()) {
+            let has = |method: &str| methods.iter().any(|one| one == method);
+            (rules.takes_events, rules.finds_digits) = (has("rfc2833"), has("inband"));
+        }
+        rules
     }
 
     /// Who may register by it, in words; nobody for a fixed trunk.

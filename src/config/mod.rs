@@ -15,7 +15,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::call::site::is_number;
+use crate::call::trigger::encodings;
 use crate::call::{Blocked, ExtensionSettings, Guard, Peer, QueueSettings, TrunkSettings};
+use crate::sdp::Encoding;
 use crate::sip::digest::Hash;
 use crate::sip::{self, Host, Transport, Uri};
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub queues: BTreeMap<String, QueueSettings>,
     /// Numbers that are never dialled.
     pub blocked: Blocked,
+    /// Codecs of groups of extensions, by public name.
+    pub extension_encodings: BTreeMap<String, Vec<Encoding>>,
 }
 
 /// Address and ports for audio, as `127.0.0.1:20000-29999`.
@@ -108,6 +112,7 @@ impl Default for Settings {
             extensions: BTreeMap::new(),
             queues: BTreeMap::new(),
             blocked: Blocked::default(),
+            extension_encodings: BTreeMap::new(),
         }
     }
 }
@@ -158,6 +163,14 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             .collect(),
         queues: raw.queue.into_iter().map(|(name, one)| checked.queue(name, one)).collect(),
         blocked: Blocked::new(&checked.numbers("numbers.blocked", raw.numbers.blocked)),
+        extension_encodings: raw
+            .extensions
+            .into_iter()
+            .filter_map(|(name, group)| {
+                let codecs = checked.codecs(&format!("extensions.{name}"), group.codecs)?;
+                Some((name, codecs))
+            })
+            .collect(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
@@ -288,7 +301,18 @@ impl Checker<'_> {
         let deny = self.numbers(&format!("trunk.{name}.deny"), trunk.deny);
         let is_open = allow.is_empty() && deny.is_empty();
         let guard = (!is_open).then_some(Guard { allow, deny });
-        (name, TrunkSettings { peers, server, backup, transport, domain, credentials, guard })
+        let encodings = self.codecs(&format!("trunk.{name}"), trunk.codecs);
+        let settings = TrunkSettings {
+            peers,
+            server,
+            backup,
+            transport,
+            domain,
+            credentials,
+            guard,
+            encodings,
+        };
+        (name, settings)
     }
 
     fn server(&mut self, path: &str, text: Option<String>) -> Option<SocketAddr> {
@@ -301,6 +325,19 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    fn codecs(&mut self, path: &str, names: Option<Vec<String>>) -> Option<Vec<Encoding>> {
+        let names = names?;
+        let path = format!("{path}.codecs");
+        for name in names.iter().filter(|name| Encoding::parse(name).is_none()) {
+            self.problem(&path, format!("`{name}` is none of g722, pcma, pcmu and l16"));
+        }
+        let encodings = encodings(names.iter().map(String::as_str));
+        if names.is_empty() {
+            self.problem(&path, "name at least one of g722, pcma, pcmu and l16".to_owned());
+        }
+        encodings
     }
 
     fn extension(
@@ -416,6 +453,10 @@ mod tests {
             username = 'alone'
             [extension.200]
             contact = 'sip:200@phone.example.org'
+            [trunk.odd]
+            codecs = ['pcma', 'g729']
+            [extensions.agents]
+            codecs = []
         ";
         let paths = read(text).unwrap_err().into_iter().map(|problem| problem.path);
         let paths = paths.collect::<Vec<_>>();
@@ -429,7 +470,9 @@ mod tests {
             "trunk.main.transport",
             "trunk.main.domain",
             "trunk.main",
+            "trunk.odd.codecs",
             "extension.200.contact",
+            "extensions.agents.codecs",
         ];
         assert_eq!(paths, expected);
     }

@@ -31,6 +31,8 @@ pub struct Raw {
     pub queue: BTreeMap<String, Queue>,
     /// Numbers.
     pub numbers: Numbers,
+    /// What flows do not say about their groups of extensions, by `ref`.
+    pub extensions: BTreeMap<String, Extensions>,
 }
 
 /// `[sip]`
@@ -113,6 +115,18 @@ pub struct Trunk {
     pub allow: Vec<String>,
     /// Beginnings of numbers that may not leave by it; none.
     pub deny: Vec<String>,
+    /// Codecs of its calls, of `g722`, `pcma`, `pcmu` and `l16`; what the flow names, or else the
+    /// first three.
+    pub codecs: Option<Vec<String>>,
+}
+
+/// `[extensions.REF]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extensions {
+    /// Codecs of their calls, of `g722`, `pcma`, `pcmu` and `l16`; what the flow names, or else the
+    /// first three.
+    pub codecs: Option<Vec<String>>,
 }
 
 /// `[extension.NUMBER]`

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::media::{Clip, Digits, Tone};
+use crate::media::{Clip, Digits, FRAME, Tone};
 
 /// A leg, as signalling numbers it: place in the low 32 bits, generation in the high ones, like
 /// `base::Id::as_u64`. The place finds the leg without hashing; the generation keeps a late packet
@@ -52,13 +52,17 @@ impl Config {
     };
 }
 
-/// A codec that a leg speaks, at 8 kHz and one byte a sample.
+/// A codec that a leg speaks, with a clock rate of 8000 Hz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
     /// G.711 mu-law, static payload type 0.
     Pcmu,
     /// G.711 A-law, static payload type 8.
     Pcma,
+    /// G.722 at 64 kbit/s, static payload type 9.
+    G722,
+    /// Linear, 16 bits, big-endian, 8 kHz (RFC 3551 §4.5.11); a dynamic payload type.
+    L16,
 }
 
 /// What SDP negotiated for a leg, as values.
@@ -76,6 +80,27 @@ pub struct Stream {
     pub sending: bool,
     /// Whether what arrives is heard, relayed and searched for digits; it is counted in any case.
     pub receiving: bool,
+}
+
+/// How loud a leg must be for a meter to tell; both are the effective value of 20 ms, where 1 is
+/// full scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loudness {
+    /// Louder than this, as a voice is.
+    Above(f32),
+    /// Not louder than this, as silence is.
+    Below(f32),
+}
+
+/// What of a leg is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// What its caller says, in one channel.
+    Heard,
+    /// What its caller says and is said, mixed into one channel.
+    Mixed,
+    /// What its caller says in the first channel, what is said to him in the second.
+    Split,
 }
 
 /// What a player plays.
@@ -150,6 +175,60 @@ pub enum Command {
         /// The pause after each, at least 40 ms, in steps of 20 ms.
         gap: Duration,
     },
+    /// Looks for digits in the sound of a leg as well (ITU-T Q.23), or no longer. A leg that has
+    /// sent a telephone-event is believed to send all its digits so.
+    FindDigits {
+        /// The leg.
+        leg: LegId,
+        /// Whether to look.
+        is_on: bool,
+    },
+    /// Watches the loudness of a leg, until it has held for so long; one meter with the same
+    /// number is forgotten first.
+    Watch {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for this meter.
+        meter: u64,
+        /// How loud.
+        loudness: Loudness,
+        /// For how long, in steps of 20 ms.
+        duration: Duration,
+    },
+    /// Forgets a meter; none with this number is no error.
+    Unwatch {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for the meter.
+        meter: u64,
+    },
+    /// Records a leg; one recorder with the same number is stopped first.
+    Record {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for this recorder; the wire gets it with every frame.
+        recorder: u64,
+        /// What of the leg.
+        what: Recorded,
+        /// How much at most, pauses not counted.
+        duration_max: Duration,
+    },
+    /// Lets time pass unrecorded, or goes on; no recorder with this number is no error.
+    PauseRecorder {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for the recorder.
+        recorder: u64,
+        /// Whether to pause.
+        is_paused: bool,
+    },
+    /// Ends a recorder; none with this number is no error.
+    StopRecorder {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for the recorder.
+        recorder: u64,
+    },
     /// Lets two legs of this shard hear each other; either leaves an earlier bridge.
     Bridge {
         /// One leg.
@@ -190,6 +269,24 @@ pub enum Report {
         /// How much was played, repetitions included.
         played: Duration,
         /// Why it ended.
+        end: PlayerEnd,
+    },
+    /// A leg has been as loud, or as quiet, as a [`Command::Watch`] asked; the meter is gone.
+    Watched {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for the meter.
+        meter: u64,
+    },
+    /// A recorder ended; the wire gets no more of it.
+    RecorderDone {
+        /// The leg.
+        leg: LegId,
+        /// The caller's number for the recorder.
+        recorder: u64,
+        /// How much was recorded.
+        recorded: Duration,
+        /// Whether it had enough or was stopped.
         end: PlayerEnd,
     },
     /// The digits of one [`Command::SendDigits`] are out, the last gap included.
@@ -240,6 +337,10 @@ pub enum Refusal {
     BridgeToItself,
     /// The leg has [`crate::media::PLAYERS_MAX`] players.
     TooManyPlayers,
+    /// The leg has [`crate::media::METERS_MAX`] meters.
+    TooManyMeters,
+    /// The leg has [`crate::media::RECORDERS_MAX`] recorders.
+    TooManyRecorders,
     /// Too many digits wait to be sent.
     TooManyDigits,
     /// The peer does not take telephone-events, or no stream is configured yet.
@@ -254,6 +355,8 @@ impl fmt::Display for Refusal {
             Self::UnknownLeg => "no such leg",
             Self::BridgeToItself => "a leg cannot be bridged to itself",
             Self::TooManyPlayers => "too many players on this leg",
+            Self::TooManyMeters => "too many meters on this leg",
+            Self::TooManyRecorders => "too many recorders on this leg",
             Self::TooManyDigits => "too many digits wait to be sent",
             Self::NoTelephoneEvent => "the peer does not take telephone-events",
         })
@@ -281,6 +384,10 @@ pub struct Statistics {
     pub packets_malformed: u64,
     /// Dropped because nobody negotiated their payload type.
     pub packets_unknown: u64,
+    /// Came too late to be heard by us, where the sound was decoded.
+    pub packets_late: u64,
+    /// How much was invented in place of sound that did not come, where it was decoded.
+    pub concealed: Duration,
     /// Relayed to the bridged leg.
     pub packets_relayed: u64,
     /// What the peer last said it lost of ours.
@@ -321,4 +428,10 @@ pub enum Channel {
 pub trait Wire {
     /// Sends one packet from the leg's socket. What cannot be sent is the wire's to count.
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]);
+
+    /// Takes 20 ms of a recording, a slice for each channel, at 8 kHz. A wire that records nothing
+    /// drops it.
+    fn record(&mut self, recorder: u64, channels: &[&[i16; FRAME]]) {
+        let _ = (recorder, channels);
+    }
 }

@@ -1,11 +1,11 @@
-//! A clip: a prompt or hold music, decoded once and kept ready to send in both laws of G.711.
+//! A clip: a prompt or hold music, decoded once and kept ready to send in G.711 and G.722.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::media::{CLOCK_RATE, Codec, duration_of, resample, samples_in, wav};
+use crate::media::{CLOCK_RATE, Codec, codec, duration_of, resample, samples_in, wav};
 
-/// The longest clip; ten minutes take 19 MB in all three forms.
+/// The longest clip; ten minutes take 24 MB in all four forms.
 pub const CLIP_DURATION_MAX: Duration = Duration::from_secs(600);
 
 /// Sound at 8 kHz, mono: linear for mixing, and encoded for legs on which nothing else plays.
@@ -14,6 +14,7 @@ pub struct Clip {
     linear: Box<[i16]>,
     pcmu: Box<[u8]>,
     pcma: Box<[u8]>,
+    g722: Box<[u8]>,
 }
 
 impl Clip {
@@ -26,10 +27,26 @@ impl Clip {
     /// A [`ClipError`] says what is wrong with the file and what to do about it.
     pub fn from_wav(bytes: &[u8]) -> Result<Self, ClipError> {
         let sound = wav::read(bytes)?;
-        let samples = resample::resample(sound.samples, sound.rate, CLOCK_RATE);
-        // A float beyond full scale saturates in the cast.
-        let linear: Vec<i16> = samples.iter().map(|s| (s * 32_768.0).round() as i16).collect();
-        Self::from_samples(linear)
+        Self::from_sound(sound.samples, sound.rate)
+    }
+
+    /// Takes mono sound of any rate, full scale at 1; what its rate has above 4 kHz is kept for
+    /// legs of G.722.
+    pub(super) fn from_sound(samples: Vec<f32>, rate: u32) -> Result<Self, ClipError> {
+        let linear = |samples: Vec<f32>| -> Vec<i16> {
+            // A float beyond full scale saturates in the cast.
+            samples.iter().map(|s| (s * 32_768.0).round() as i16).collect()
+        };
+        let is_wide = rate > CLOCK_RATE;
+        let wide = is_wide.then(|| resample::resample(samples.clone(), rate, 2 * CLOCK_RATE));
+        let mut clip = Self::from_samples(linear(resample::resample(samples, rate, CLOCK_RATE)))?;
+        if let Some(wide) = wide {
+            let mut g722 = codec::wideband(&linear(wide));
+            // Rounding of the lengths may leave them one apart.
+            g722.resize(clip.linear.len(), g722.last().copied().unwrap_or_default());
+            clip.g722 = g722.into_boxed_slice();
+        }
+        Ok(clip)
     }
 
     /// Takes sound that is already linear, 8 kHz and mono.
@@ -49,7 +66,8 @@ impl Clip {
             codec.encode(&linear, &mut bytes);
             bytes.into_boxed_slice()
         };
-        Ok(Self { pcmu: encoded(Codec::Pcmu), pcma: encoded(Codec::Pcma), linear })
+        let (pcmu, pcma) = (encoded(Codec::Pcmu), encoded(Codec::Pcma));
+        Ok(Self { pcmu, pcma, g722: encoded(Codec::G722), linear })
     }
 
     /// How long it plays.
@@ -62,11 +80,13 @@ impl Clip {
         &self.linear
     }
 
-    /// The sound as payload bytes of a codec, one a sample.
-    pub(super) const fn encoded(&self, codec: Codec) -> &[u8] {
+    /// The sound as payload bytes of a codec, one a sample; L16 has no such form.
+    pub(super) const fn encoded(&self, codec: Codec) -> Option<&[u8]> {
         match codec {
-            Codec::Pcmu => &self.pcmu,
-            Codec::Pcma => &self.pcma,
+            Codec::Pcmu => Some(&self.pcmu),
+            Codec::Pcma => Some(&self.pcma),
+            Codec::G722 => Some(&self.g722),
+            Codec::L16 => None,
         }
     }
 }

@@ -3,55 +3,40 @@
 //! An `f32` is such a float too, so encoding is a conversion and a shift, which compilers turn
 //! into vector code; decoding is a table of 256 entries.
 
-use crate::media::Codec;
+/// The two laws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Law {
+    /// Mu-law, of North America and Japan.
+    Mu,
+    /// A-law, of the rest of the world.
+    A,
+}
 
-impl Codec {
-    /// The payload type that RFC 3551 §6 gives this codec.
-    pub const fn static_payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-        }
-    }
-
-    /// The byte that means silence.
-    pub const fn silence(self) -> u8 {
-        match self {
-            Self::Pcmu => 0xFF,
-            Self::Pcma => 0xD5,
-        }
-    }
-
+impl Law {
     /// Encodes as many samples as both slices have.
-    pub fn encode(self, samples: &[i16], payload: &mut [u8]) {
+    pub(super) fn encode(self, samples: &[i16], payload: &mut [u8]) {
         match self {
-            Self::Pcmu => map(samples, payload, encode_pcmu),
-            Self::Pcma => map(samples, payload, encode_pcma),
+            Self::Mu => map(samples, payload, encode_pcmu),
+            Self::A => map(samples, payload, encode_pcma),
         }
     }
 
     /// Decodes as many bytes as both slices have.
-    pub fn decode(self, payload: &[u8], samples: &mut [i16]) {
+    pub(super) fn decode(self, payload: &[u8], samples: &mut [i16]) {
         let table = match self {
-            Self::Pcmu => &PCMU,
-            Self::Pcma => &PCMA,
+            Self::Mu => &PCMU,
+            Self::A => &PCMA,
         };
         map(payload, samples, |byte| table[usize::from(byte)]);
     }
 
-    /// Recodes a payload from this law into the `other` one.
-    pub(super) fn recode(self, other: Self, payload: &[u8], recoded: &mut [u8]) {
-        match (self, other) {
-            (Self::Pcmu, Self::Pcma) => {
-                map(payload, recoded, |byte| PCMU_TO_PCMA[usize::from(byte)]);
-            }
-            (Self::Pcma, Self::Pcmu) => {
-                map(payload, recoded, |byte| PCMA_TO_PCMU[usize::from(byte)]);
-            }
-            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => {
-                map(payload, recoded, |byte| byte);
-            }
-        }
+    /// Recodes a payload of this law into the other one.
+    pub(super) fn recode(self, payload: &[u8], recoded: &mut [u8]) {
+        let table = match self {
+            Self::Mu => &PCMU_TO_PCMA,
+            Self::A => &PCMA_TO_PCMU,
+        };
+        map(payload, recoded, |byte| table[usize::from(byte)]);
     }
 }
 
@@ -102,31 +87,31 @@ const fn decode_pcma(byte: u8) -> i16 {
     if code & 0x80 == 0 { -size } else { size }
 }
 
-const PCMU: [i16; 256] = decoded(Codec::Pcmu);
-const PCMA: [i16; 256] = decoded(Codec::Pcma);
-const PCMU_TO_PCMA: [u8; 256] = recoded(&PCMU, Codec::Pcma);
-const PCMA_TO_PCMU: [u8; 256] = recoded(&PCMA, Codec::Pcmu);
+const PCMU: [i16; 256] = decoded(Law::Mu);
+const PCMA: [i16; 256] = decoded(Law::A);
+const PCMU_TO_PCMA: [u8; 256] = recoded(&PCMU, Law::A);
+const PCMA_TO_PCMU: [u8; 256] = recoded(&PCMA, Law::Mu);
 
-const fn decoded(law: Codec) -> [i16; 256] {
+const fn decoded(law: Law) -> [i16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match law {
-            Codec::Pcmu => decode_pcmu(byte as u8),
-            Codec::Pcma => decode_pcma(byte as u8),
+            Law::Mu => decode_pcmu(byte as u8),
+            Law::A => decode_pcma(byte as u8),
         };
         byte += 1;
     }
     table
 }
 
-const fn recoded(from: &[i16; 256], law: Codec) -> [u8; 256] {
+const fn recoded(from: &[i16; 256], law: Law) -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match law {
-            Codec::Pcmu => encode_pcmu(from[byte]),
-            Codec::Pcma => encode_pcma(from[byte]),
+            Law::Mu => encode_pcmu(from[byte]),
+            Law::A => encode_pcma(from[byte]),
         };
         byte += 1;
     }
@@ -140,13 +125,13 @@ mod tests {
     #[test]
     fn known_values_of_both_laws() {
         let samples = [0, i16::MAX, i16::MIN, 1000, -1000];
-        let encoded = |law: Codec| {
+        let encoded = |law: Law| {
             let mut bytes = [0; 5];
             law.encode(&samples, &mut bytes);
             bytes
         };
-        assert_eq!(encoded(Codec::Pcmu), [0xFF, 0x80, 0x00, 0xCE, 0x4E]);
-        assert_eq!(encoded(Codec::Pcma), [0xD5, 0xAA, 0x2A, 0xFA, 0x7A]);
+        assert_eq!(encoded(Law::Mu), [0xFF, 0x80, 0x00, 0xCE, 0x4E]);
+        assert_eq!(encoded(Law::A), [0xD5, 0xAA, 0x2A, 0xFA, 0x7A]);
         assert_eq!(
             (PCMU[0x80], PCMU[0x00], PCMA[0xAA], PCMA[0x2A]),
             (32124, -32124, 32256, -32256)
@@ -166,7 +151,7 @@ mod tests {
     #[test]
     fn the_error_stays_within_half_a_step() {
         for sample in i16::MIN..=i16::MAX {
-            for law in [Codec::Pcmu, Codec::Pcma] {
+            for law in [Law::Mu, Law::A] {
                 let (mut byte, mut back) = ([0], [0]);
                 law.encode(&[sample], &mut byte);
                 law.decode(&byte, &mut back);

@@ -1,18 +1,24 @@
 //! One leg: what arrives is checked, counted and searched for digits; what is due is sent.
 
+mod listen;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::{Bounded, Rng, Tick};
 use crate::media::backlog::Backlog;
+use crate::media::codec::{Encoder, Recoder};
 use crate::media::control::Control;
 use crate::media::dialler::{Dialled, Dialler, Job, Origin};
 use crate::media::digits::{Digits, EVENT, Event};
+use crate::media::hearing::Hearing;
 use crate::media::keypad::Keypad;
 use crate::media::latch::Latch;
+use crate::media::meter::Meter;
 use crate::media::outbound::{Outbound, Stamp};
 use crate::media::player::{Player, Players};
 use crate::media::reception::Reception;
+use crate::media::recorder::Recorder;
 use crate::media::relay::Relay;
 use crate::media::rtp::{self, HEADER, Header, PAYLOAD_MAX};
 use crate::media::{
@@ -24,12 +30,15 @@ use crate::media::{
 /// and so cannot have the peer's own packets.
 const RELAYED_PRESS: Duration = Duration::from_millis(100);
 
+/// The payload type of comfort noise (RFC 3389), taken whether it was agreed on or not.
+const COMFORT_NOISE: u8 = 13;
+
 /// One leg and everything that plays, relays and counts on it.
 #[derive(Debug)]
 pub(super) struct Leg {
     id: LegId,
     /// The leg that hears this one.
-    pub(super) peer: Option<LegId>,
+    peer: Option<LegId>,
     /// `None` until the first answer.
     line: Option<Line>,
     players: Players,
@@ -39,6 +48,18 @@ pub(super) struct Leg {
     outbound: Outbound,
     reception: Reception,
     keypad: Keypad,
+    /// From the bridged leg's codec to ours, once it was needed.
+    recoder: Option<Recoder>,
+    /// While somebody needs the leg's sound.
+    hearing: Option<Box<Hearing>>,
+    /// Late packets and invented samples of the times when it was heard before.
+    faults_before: (u64, u64),
+    /// Whether digits are looked for in the leg's sound.
+    finds_digits: bool,
+    /// Whether its digits come as events.
+    has_sent_events: bool,
+    meters: Vec<Meter>,
+    recorders: Vec<Recorder>,
     /// Who spoke on this port before us, and until when late packets may come from there.
     shunned: Option<(SocketAddr, Tick)>,
     packets_foreign: u64,
@@ -51,6 +72,7 @@ pub(super) struct Leg {
 #[derive(Debug)]
 struct Line {
     stream: Stream,
+    encoder: Encoder,
     latch: Latch,
     /// Where RTCP comes from, once it came.
     remote_rtcp: Option<SocketAddr>,
@@ -70,7 +92,14 @@ pub(super) struct Arrival<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Content {
     Sound(Codec),
-    Event { event: Event, is_first: bool },
+    /// In dB below full scale.
+    Noise {
+        level: u8,
+    },
+    Event {
+        event: Event,
+        is_first: bool,
+    },
 }
 
 impl Leg {
@@ -87,6 +116,13 @@ impl Leg {
             outbound: Outbound::new(rng),
             reception: Reception::default(),
             keypad: Keypad::default(),
+            recoder: None,
+            hearing: None,
+            faults_before: (0, 0),
+            finds_digits: false,
+            has_sent_events: false,
+            meters: Vec::new(),
+            recorders: Vec::new(),
             shunned: None,
             packets_foreign: 0,
             packets_malformed: 0,
@@ -114,12 +150,16 @@ impl Leg {
                 line.latch.signal(stream.remote);
                 // A hold is silent by agreement, so the silence counts anew.
                 line.heard = Some(now);
+                if line.encoder.codec() != stream.codec {
+                    line.encoder = Encoder::new(stream.codec);
+                }
                 line.stream = stream;
             }
             None => {
                 let (window, relearn) = (config.learning_window, config.relearn_after);
                 self.line = Some(Line {
                     stream,
+                    encoder: Encoder::new(stream.codec),
                     latch: Latch::new(stream.remote, window, relearn),
                     remote_rtcp: None,
                     control: Control::new(rng, now),
@@ -181,6 +221,11 @@ impl Leg {
         self.backlog.clear();
     }
 
+    /// The leg that hears this one.
+    pub(super) const fn peer(&self) -> Option<LegId> {
+        self.peer
+    }
+
     /// How many players play.
     pub(super) const fn players(&self) -> usize {
         self.players.len()
@@ -199,6 +244,8 @@ impl Leg {
             packets_malformed: self.packets_malformed,
             packets_unknown: self.packets_unknown,
             packets_relayed: self.packets_relayed,
+            packets_late: self.faults().0,
+            concealed: duration_of(self.faults().1),
             ..Statistics::default()
         };
         if let Some(line) = &self.line {
@@ -240,6 +287,8 @@ impl Leg {
         } else if let Some(codec) = line.stream.codec_of(header.payload_type) {
             self.reception.measure(header.timestamp, now);
             Content::Sound(codec)
+        } else if let (COMFORT_NOISE, [level, ..]) = (header.payload_type, payload) {
+            Content::Noise { level: *level & 0x7F }
         } else {
             self.packets_unknown += 1;
             return None;
@@ -247,12 +296,7 @@ impl Leg {
         if !line.stream.receiving {
             return None;
         }
-        if let Content::Event { event, is_first: true } = content {
-            let (leg, digit) = (self.id, event.key());
-            let duration = duration_of(u64::from(event.duration));
-            // A full queue counts the drop.
-            let _ = reports.push(Report::Digit { leg, digit, duration });
-        }
+        self.listen(&header, payload, content, reports, now);
         Some(Arrival { header, payload, content })
     }
 
@@ -278,23 +322,43 @@ impl Leg {
         match *content {
             // RFC 4733 §2.5.1: the event of a pressed key takes the place of the sound.
             Content::Sound(_) if self.dialler.is_pressing() => {}
-            Content::Sound(codec) if !self.players.is_empty() => self.backlog.push(codec, payload),
-            Content::Sound(codec) => {
-                let stream = line.stream;
-                let samples = payload.len() as u32;
-                let Some(ours) = self.relay.sound(header, samples, &mut self.outbound, now) else {
-                    return;
-                };
-                let ours = Header { payload_type: stream.payload_type, ..ours };
-                let mut packet = [0; HEADER + PAYLOAD_MAX];
-                let packet = &mut packet[..HEADER + payload.len()];
-                codec.recode(stream.codec, payload, &mut packet[HEADER..]);
-                self.forward(packet, ours, samples, wire, now);
-            }
+            // It is mixed in the ticks, out of the peer's jitter buffer.
+            Content::Sound(_) if !self.players.is_empty() => {}
+            Content::Sound(codec) => self.hear_sound(codec, header, payload, wire, now),
+            // Nobody agreed on it with our peer, and a pause says the same.
+            Content::Noise { .. } => {}
             Content::Event { event, is_first } => {
                 self.hear_event(header, event, is_first, wire, now);
             }
         }
+    }
+
+    fn hear_sound(
+        &mut self,
+        codec: Codec,
+        header: &Header,
+        payload: &[u8],
+        wire: &mut impl Wire,
+        now: Tick,
+    ) {
+        let Some(line) = &self.line else { return };
+        let stream = line.stream;
+        let samples = codec.samples(payload.len()) as u32;
+        let Some(ours) = self.relay.sound(header, samples, &mut self.outbound, now) else { return };
+        let ours = Header { payload_type: stream.payload_type, ..ours };
+        let mut packet = [0; HEADER + PAYLOAD_MAX];
+        let length = if codec == stream.codec {
+            packet[HEADER..HEADER + payload.len()].copy_from_slice(payload);
+            payload.len()
+        } else {
+            let codecs = (codec, stream.codec);
+            let fitting = self.recoder.take().filter(|recoder| recoder.codecs() == codecs);
+            // Made with the first packet of a bridge, kept for the rest of it.
+            let recoder =
+                self.recoder.insert(fitting.unwrap_or_else(|| Recoder::new(codec, stream.codec)));
+            recoder.recode(payload, &mut packet[HEADER..])
+        };
+        self.forward(&mut packet[..HEADER + length], ours, samples, wire, now);
     }
 
     fn hear_event(
@@ -369,6 +433,7 @@ impl Leg {
             let to = line.remote_rtcp.filter(|rtcp| rtcp.ip() == to.ip()).unwrap_or(beside);
             wire.send(self.id, Channel::Rtcp, to, report.as_bytes());
         }
+        self.tick_hearing(reports, now);
         let mut is_audible = stream.sending;
         if self.dialler.is_busy() {
             // The tick that ends a press belongs to it as well.
@@ -376,12 +441,16 @@ impl Leg {
             self.tick_dialler(&stream, to, wire, reports, now);
             is_audible &= !self.dialler.is_pressing();
         }
-        if is_audible {
-            self.tick_players(&stream, to, wire, now);
+        // What the peer says is taken in any case, so that it does not grow old.
+        let peer = self.backlog.take();
+        let said = if is_audible {
+            self.tick_players(&stream, peer, to, wire, now)
         } else {
             // A player that nobody can hear advances too: its end must come.
             self.players.skip();
-        }
+            None
+        };
+        self.tick_recorders(said.as_ref(), wire, reports);
         while let Some(player) = self.players.take_done() {
             self.report_player(&player, PlayerEnd::Completed, reports);
         }
@@ -413,16 +482,27 @@ impl Leg {
         }
     }
 
-    fn tick_players(&mut self, stream: &Stream, to: SocketAddr, wire: &mut impl Wire, now: Tick) {
+    /// Sends a frame of what plays; gives back what the leg is told now, as far as it is known.
+    fn tick_players(
+        &mut self,
+        stream: &Stream,
+        peer: Option<[i16; FRAME]>,
+        to: SocketAddr,
+        wire: &mut impl Wire,
+        now: Tick,
+    ) -> Option<[i16; FRAME]> {
         if self.players.is_empty() {
-            return;
+            return peer;
         }
-        let peer = if self.peer.is_some() { self.backlog.take() } else { None };
-        let mut packet = [0; HEADER + FRAME];
-        let payload = packet.last_chunk_mut().expect("a packet is longer than its payload");
-        self.players.frame(stream.codec, peer.as_ref(), payload);
+        let line = self.line.as_mut()?;
+        let is_wanted = !self.recorders.is_empty();
+        let mut packet = [0; HEADER + 2 * FRAME];
+        let packet = &mut packet[..HEADER + stream.codec.octets(FRAME)];
+        let payload = &mut packet[HEADER..];
+        let said = self.players.frame(&mut line.encoder, peer.as_ref(), is_wanted, payload);
         let stamp = self.outbound.begin(FRAME as u32, now);
-        self.send(&mut packet, stream.payload_type, stamp, to, wire);
+        self.send(packet, stream.payload_type, stamp, to, wire);
+        said
     }
 
     fn send(
@@ -454,6 +534,6 @@ impl Stream {
         if payload_type == self.payload_type {
             return Some(self.codec);
         }
-        [Codec::Pcmu, Codec::Pcma].into_iter().find(|c| c.static_payload_type() == payload_type)
+        [Codec::Pcmu, Codec::Pcma].into_iter().find(|c| c.usual_payload_type() == payload_type)
     }
 }

@@ -6,8 +6,10 @@
 //! ```text
 //!  Command ──▶ ┌───────────────────────── Shard ─────────────────────────┐ ──▶ Report
 //!              │ leg: latch ─▶ reception ─▶ keypad                       │
-//!  packet  ──▶ │                 └─▶ bridged leg: relay ─▶ outbound ─────│──▶ Wire
-//!  tick    ──▶ │ leg: dialler, players, backlog ───────────▶ outbound ───│──▶ Wire
+//!  packet  ──▶ │                 ├─▶ bridged leg: relay ─▶ outbound ─────│──▶ Wire
+//!              │                 └─▶ hearing: jitter buffer              │
+//!  tick    ──▶ │ leg: hearing ─▶ digits, meters, recorders, peer's backlog
+//!              │      dialler, players, backlog ───────────▶ outbound ───│──▶ Wire
 //!              └─────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -19,6 +21,13 @@ mod api;
 mod shard;
 
 mod leg;
+
+mod conceal;
+mod hearing;
+mod inband;
+mod jitter;
+mod meter;
+mod recorder;
 
 mod control;
 mod latch;
@@ -35,6 +44,7 @@ mod player;
 mod relay;
 
 mod clip;
+mod codec;
 mod g711;
 mod resample;
 mod tone;
@@ -44,13 +54,15 @@ pub mod ear;
 mod ports;
 
 pub use api::{
-    Channel, Codec, Command, Config, Gauges, LegId, PlayerEnd, Refusal, Report, Source, Statistics,
-    Stream, Wire,
+    Channel, Codec, Command, Config, Gauges, LegId, Loudness, PlayerEnd, Recorded, Refusal, Report,
+    Source, Statistics, Stream, Wire,
 };
 pub use clip::{CLIP_DURATION_MAX, Clip, ClipError};
 pub use digits::{DIGITS_MAX, Digits};
+pub use meter::METERS_MAX;
 pub use player::PLAYERS_MAX;
 pub use ports::{Ports, PortsGauges, REST, REST_MIN};
+pub use recorder::RECORDERS_MAX;
 pub use shard::Shard;
 pub use tone::{Country, Tone, ToneError};
 
@@ -59,8 +71,8 @@ use std::time::Duration;
 /// How often a leg is stepped, and the packet duration it sends.
 pub const PTIME: Duration = Duration::from_millis(20);
 
-/// Samples a second of every codec here, and the clock rate of their RTP timestamps
-/// (RFC 3551 §4.5.14).
+/// Samples a second that every codec here is given and gives, and the clock rate of their RTP
+/// timestamps (RFC 3551 §4.5.2, §4.5.14).
 pub const CLOCK_RATE: u32 = 8000;
 
 /// Samples in one packet that we send.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::media::codec::Encoder;
 use crate::media::{Clip, Codec, FRAME, duration_of};
 
 /// Players that a leg may have at once.
@@ -113,39 +114,45 @@ impl Players {
     }
 
     /// Makes the next frame. A single player sends what its clip has ready; several are mixed in
-    /// linear, and with `peer`, the frame of the bridged leg, which has the lowest priority.
+    /// linear, and with `peer`, the frame of the bridged leg, which has the lowest priority. The
+    /// linear frame is given back where there is one, and always when it `is_wanted`.
     pub(super) fn frame(
         &mut self,
-        codec: Codec,
+        encoder: &mut Encoder,
         peer: Option<&[i16; FRAME]>,
-        payload: &mut [u8; FRAME],
-    ) {
-        match (self.list.as_mut_slice(), peer) {
-            ([player], None) => copy(player, codec, payload),
-            (players, peer) => mix(players, peer, codec, payload),
+        is_wanted: bool,
+        payload: &mut [u8],
+    ) -> Option<[i16; FRAME]> {
+        if let ([player], None, false) = (self.list.as_mut_slice(), peer, is_wanted)
+            && copy(player, encoder.codec(), payload)
+        {
+            return None;
         }
+        let linear = mix(&mut self.list, peer);
+        encoder.encode(&linear, payload);
+        Some(linear)
     }
 }
 
-fn copy(player: &mut Player, codec: Codec, payload: &mut [u8; FRAME]) {
-    let position = player.advance();
-    let sound = player.clip.encoded(codec);
+/// Copies a frame that was encoded when the clip was made; false where there is none, as at the
+/// end.
+fn copy(player: &mut Player, codec: Codec, payload: &mut [u8]) -> bool {
+    let Some(sound) = player.clip.encoded(codec) else { return false };
+    let position = player.position;
     if let Some(ready) = sound.get(position..position + FRAME) {
         payload.copy_from_slice(ready);
-        return;
+    } else if player.repeat {
+        for (byte, ready) in payload.iter_mut().zip(player.pieces(sound, position)) {
+            *byte = *ready;
+        }
+    } else {
+        return false;
     }
-    payload.fill(codec.silence());
-    for (byte, ready) in payload.iter_mut().zip(player.pieces(sound, position)) {
-        *byte = *ready;
-    }
+    player.advance();
+    true
 }
 
-fn mix(
-    players: &mut [Player],
-    peer: Option<&[i16; FRAME]>,
-    codec: Codec,
-    payload: &mut [u8; FRAME],
-) {
+fn mix(players: &mut [Player], peer: Option<&[i16; FRAME]>) -> [i16; FRAME] {
     let mut sum = [0.0; FRAME];
     let mut gain = 1.0;
     for player in players.iter_mut().rev() {
@@ -161,7 +168,7 @@ fn mix(
         add(&mut sum, peer.iter(), gain);
     }
     // A sum beyond full scale saturates in the cast.
-    codec.encode(&sum.map(|sample| sample as i16), payload);
+    sum.map(|sample| sample as i16)
 }
 
 fn add<'a>(sum: &mut [f32; FRAME], samples: impl Iterator<Item = &'a i16>, gain: f32) {
@@ -182,7 +189,7 @@ mod tests {
     fn check(players: &mut Players, peer: Option<i16>, expected: i16, what: &str) {
         let peer = peer.map(|value| [value; FRAME]);
         let (mut payload, mut samples) = ([0; FRAME], [0; FRAME]);
-        players.frame(Codec::Pcmu, peer.as_ref(), &mut payload);
+        players.frame(&mut Encoder::new(Codec::Pcmu), peer.as_ref(), false, &mut payload);
         Codec::Pcmu.decode(&payload, &mut samples);
         let error = samples[0].abs_diff(expected);
         assert!(error <= expected as u16 / 30, "{what}: {} is not {expected}", samples[0]);
@@ -223,9 +230,9 @@ mod tests {
         players.start(Player::new(1, clip.clone(), true, 1.0));
         let mut payload = [0; FRAME];
         for _ in 0..3 {
-            players.frame(Codec::Pcma, None, &mut payload);
+            players.frame(&mut Encoder::new(Codec::Pcma), None, false, &mut payload);
         }
-        let expected = clip.encoded(Codec::Pcma);
+        let expected = clip.encoded(Codec::Pcma).unwrap();
         assert!((0..FRAME).all(|n| payload[n] == expected[(320 + n) % 100]));
         assert!(players.take_done().is_none());
         assert_eq!(players.stop(1).unwrap().played(), Duration::from_millis(60));
@@ -236,9 +243,9 @@ mod tests {
         let mut players = Players::default();
         players.start(Player::new(1, constant(1000, 200), false, 1.0));
         let mut payload = [0; FRAME];
-        players.frame(Codec::Pcmu, None, &mut payload);
+        players.frame(&mut Encoder::new(Codec::Pcmu), None, false, &mut payload);
         assert!(players.take_done().is_none());
-        players.frame(Codec::Pcmu, None, &mut payload);
+        players.frame(&mut Encoder::new(Codec::Pcmu), None, false, &mut payload);
         assert_eq!((payload[39], payload[40]), (0xCE, 0xFF));
         assert_eq!(players.take_done().unwrap().played(), Duration::from_millis(25));
     }

@@ -55,10 +55,34 @@ impl Shard {
                 let found = self.find(leg);
                 (leg, found.and_then(|(leg, _)| leg.send_digits(digits, duration, gap)))
             }
+            Command::FindDigits { leg, is_on } => {
+                (leg, self.find(leg).map(|(leg, _)| leg.find_digits(is_on)))
+            }
+            Command::Watch { leg, meter, loudness, duration } => {
+                let found = self.find(leg);
+                (leg, found.and_then(|(leg, _)| leg.watch(meter, loudness, duration)))
+            }
+            Command::Unwatch { leg, meter } => {
+                (leg, self.find(leg).map(|(leg, _)| leg.unwatch(meter)))
+            }
+            Command::Record { leg, recorder, what, duration_max } => {
+                let found = self.find(leg);
+                let record = |(leg, reports): (&mut Leg, &mut Bounded<Report>)| {
+                    leg.record(recorder, what, duration_max, reports)
+                };
+                (leg, found.and_then(record))
+            }
+            Command::PauseRecorder { leg, recorder, is_paused } => {
+                (leg, self.find(leg).map(|(leg, _)| leg.pause_recorder(recorder, is_paused)))
+            }
+            Command::StopRecorder { leg, recorder } => {
+                (leg, self.find(leg).map(|(leg, reports)| leg.stop_recorder(recorder, reports)))
+            }
             Command::Bridge { a, b } => (a, self.bridge(a, b)),
             Command::Unbridge { leg } => (leg, self.unbridge(leg)),
             Command::Close { leg } => (leg, self.close(leg)),
         };
+        self.settle(leg);
         if let Err(why) = done {
             // A full queue counts the drop.
             let _ = self.reports.push(Report::Refused { leg, why });
@@ -85,7 +109,7 @@ impl Shard {
             return;
         }
         let arrival = speaker.handle_rtp(from, packet, &mut self.reports, now);
-        if let (Some(arrival), Some(peer)) = (arrival, speaker.peer) {
+        if let (Some(arrival), Some(peer)) = (arrival, speaker.peer()) {
             speaker.count_relayed();
             let listener = at(&mut self.legs, peer).expect("a bridge ends with either leg");
             listener.hear(&arrival, wire, now);
@@ -94,17 +118,47 @@ impl Shard {
 
     /// Serves the legs of one phase: called every 5 ms with 0, 1, 2, 3, 0 and so on.
     pub fn tick(&mut self, phase: u8, wire: &mut impl Wire, now: Tick) {
-        let (lost_after, reports) = (self.config.lost_after, &mut self.reports);
-        let places = self.legs.iter_mut().skip(usize::from(phase)).step_by(PHASES);
-        for leg in places.flatten() {
-            leg.tick(lost_after, wire, reports, &mut self.rng, now);
+        let lost_after = self.config.lost_after;
+        for place in (usize::from(phase)..self.legs.len()).step_by(PHASES) {
+            let Some(leg) = self.legs[place].as_deref_mut() else { continue };
+            leg.tick(lost_after, wire, &mut self.reports, &mut self.rng, now);
+            if leg.is_heard() {
+                let id = leg.id();
+                self.hand_over(id);
+            }
+        }
+    }
+
+    /// Gives the frame of a leg that is heard to its peer, if that one takes it.
+    fn hand_over(&mut self, id: LegId) {
+        let Some(leg) = at(&mut self.legs, id) else { return };
+        if let (Some(frame), Some(peer)) = (leg.frame().copied(), leg.peer()) {
+            let peer = at(&mut self.legs, peer).expect("a bridge ends with either leg");
+            if peer.takes_frames() {
+                peer.take_frame(&frame);
+            }
+        }
+        self.settle(id);
+    }
+
+    /// Decodes the sound of a leg and its peer while anything needs it, and no longer.
+    fn settle(&mut self, id: LegId) {
+        let Some(leg) = at(&mut self.legs, id) else { return };
+        let (takes_frames, peer) = (leg.takes_frames(), leg.peer());
+        let peer_takes_frames =
+            peer.and_then(|peer| at(&mut self.legs, peer)).is_some_and(|peer| {
+                peer.settle(takes_frames);
+                peer.takes_frames()
+            });
+        if let Some(leg) = at(&mut self.legs, id) {
+            leg.settle(peer_takes_frames);
         }
     }
 
     /// The leg that hears this one and is heard by it, if there is one.
     pub fn peer(&self, leg: LegId) -> Option<LegId> {
         let leg = self.legs.get(leg.index())?.as_deref().filter(|one| one.id() == leg)?;
-        leg.peer
+        leg.peer()
     }
 
     /// Where a leg's packets come from, once one came.
@@ -123,7 +177,7 @@ impl Shard {
         let legs = || self.legs.iter().flatten();
         Gauges {
             legs: self.legs_open,
-            legs_bridged: legs().filter(|leg| leg.peer.is_some()).count(),
+            legs_bridged: legs().filter(|leg| leg.peer().is_some()).count(),
             players: legs().map(|leg| leg.players()).sum(),
             reports: self.reports.len(),
             reports_dropped: self.reports.dropped(),
@@ -174,9 +228,12 @@ impl Shard {
 
     fn unbridge(&mut self, id: LegId) -> Result<(), Refusal> {
         let (leg, _) = self.find(id)?;
-        if let Some(peer) = leg.peer {
-            leg.attach(None);
-            self.find(peer)?.0.attach(None);
+        if let Some(peer) = leg.peer() {
+            for leg in [id, peer] {
+                let (leg, _) = self.find(leg)?;
+                leg.attach(None);
+                leg.settle(false);
+            }
         }
         Ok(())
     }
@@ -185,6 +242,7 @@ impl Shard {
         self.unbridge(id)?;
         let (leg, reports) = self.find(id)?;
         leg.stop_all(reports);
+        leg.stop_recorders(reports);
         let _ = reports.push(Report::Closed { leg: id, statistics: leg.statistics() });
         self.legs[id.index()] = None;
         self.legs_open -= 1;

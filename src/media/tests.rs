@@ -11,6 +11,7 @@ use super::*;
 use crate::base::{Rng, Tick};
 
 mod attacks;
+mod listening;
 
 const ANN: LegId = LegId(0);
 const BOB: LegId = LegId(5);
@@ -30,11 +31,23 @@ struct World {
 }
 
 #[derive(Default)]
-struct Sent(Vec<(LegId, Channel, SocketAddr, Vec<u8>)>);
+struct Sent {
+    packets: Vec<(LegId, Channel, SocketAddr, Vec<u8>)>,
+    /// Recordings by number, a list of samples for each channel.
+    recorded: BTreeMap<u64, Vec<Vec<i16>>>,
+}
 
 impl Wire for Sent {
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        self.0.push((leg, channel, to, packet.to_vec()));
+        self.packets.push((leg, channel, to, packet.to_vec()));
+    }
+
+    fn record(&mut self, recorder: u64, channels: &[&[i16; FRAME]]) {
+        let recording =
+            self.recorded.entry(recorder).or_insert_with(|| vec![Vec::new(); channels.len()]);
+        for (channel, sound) in recording.iter_mut().zip(channels) {
+            channel.extend_from_slice(*sound);
+        }
     }
 }
 
@@ -45,14 +58,14 @@ fn address(shard: usize, leg: LegId) -> SocketAddr {
 
 /// Differs between legs, so that a relay must map it.
 const fn event_type(leg: LegId) -> u8 {
-    96 + leg.index() as u8
+    100 + leg.index() as u8
 }
 
 fn stream(side: usize, leg: LegId, codec: Codec) -> Stream {
     Stream {
         remote: address(1 - side, leg),
         codec,
-        payload_type: codec.static_payload_type(),
+        payload_type: codec.usual_payload_type(),
         event_payload_type: Some(event_type(leg)),
         sending: true,
         receiving: true,
@@ -101,7 +114,7 @@ impl World {
     fn run(&mut self, millis: u64) {
         while self.now < Tick::from_millis(millis) {
             let phase = (self.now.as_millis() / 5 % 4) as u8;
-            let arriving = std::mem::take(&mut self.sent.0);
+            let arriving = std::mem::take(&mut self.sent.packets);
             for side in [SERVER, PHONES] {
                 self.shards[side].tick(phase, &mut self.sent, self.now);
                 self.collect(side);
@@ -137,15 +150,19 @@ impl World {
     /// What a phone heard from `from` to `to`, in milliseconds, decoded.
     fn sound(&self, leg: LegId, from: u64, to: u64) -> Vec<i16> {
         let time = Tick::from_millis(from)..Tick::from_millis(to);
+        let mut decoders: BTreeMap<u8, codec::Decoder> = BTreeMap::new();
         let mut sound = Vec::new();
         for (_, packet) in self.heard[&leg].iter().filter(|(at, _)| time.contains(at)) {
             let (header, payload) = rtp::parse(packet).unwrap();
-            let mut samples = vec![0; payload.len()];
-            match header.payload_type {
-                0 => Codec::Pcmu.decode(payload, &mut samples),
-                8 => Codec::Pcma.decode(payload, &mut samples),
-                _ => continue,
-            }
+            let spoken = |codec: &Codec| codec.usual_payload_type() == header.payload_type;
+            let is_event = header.payload_type == event_type(leg);
+            let Some(codec) = Codec::ALL.into_iter().find(spoken).filter(|_| !is_event) else {
+                continue;
+            };
+            let decoder =
+                decoders.entry(header.payload_type).or_insert_with(|| codec::Decoder::new(codec));
+            let mut samples = vec![0; codec.samples(payload.len())];
+            decoder.decode(payload, &mut samples);
             sound.extend(samples);
         }
         sound
@@ -193,6 +210,8 @@ fn digits_of(reports: &[Report], of: LegId) -> String {
         Report::Digit { leg, digit, .. } => (*leg == of).then_some(*digit),
         Report::PlayerDone { .. }
         | Report::DigitsSent { .. }
+        | Report::Watched { .. }
+        | Report::RecorderDone { .. }
         | Report::Lost { .. }
         | Report::Refused { .. }
         | Report::Closed { .. } => None,

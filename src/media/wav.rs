@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use hound::{SampleFormat, WavReader};
 
-use crate::media::{CLIP_DURATION_MAX, ClipError, Codec};
+use crate::media::g711::Law;
+use crate::media::{CLIP_DURATION_MAX, ClipError};
 
 /// What a file holds, its channels averaged; full scale is 1.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sound, ClipError> {
     }
     match layout.tag {
         TAG_PCM | TAG_FLOAT => read_linear(&layout),
-        TAG_ALAW => read_g711(&layout, Codec::Pcma),
-        TAG_MULAW => read_g711(&layout, Codec::Pcmu),
+        TAG_ALAW => read_g711(&layout, Law::A),
+        TAG_MULAW => read_g711(&layout, Law::Mu),
         tag => Err(ClipError::Format { tag }),
     }
 }
@@ -155,12 +156,12 @@ fn keep_ok<S>(
     samples.map_while(|sample| sample.map_err(|error| *failed = Some(error)).ok())
 }
 
-fn read_g711(layout: &Layout<'_>, codec: Codec) -> Result<Sound, ClipError> {
+fn read_g711(layout: &Layout<'_>, law: Law) -> Result<Sound, ClipError> {
     if layout.bits != 8 {
         return Err(ClipError::Bits { bits: layout.bits });
     }
     let mut linear = vec![0; layout.data.len()];
-    codec.decode(layout.data, &mut linear);
+    law.decode(layout.data, &mut linear);
     layout.sound(linear.iter().map(|sample| f32::from(*sample) / 32_768.0))
 }
 

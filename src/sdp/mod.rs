@@ -22,33 +22,61 @@ pub enum Encoding {
     Pcmu,
     /// G.711 A-law, static payload type 8 (RFC 3551 §4.5.14).
     Pcma,
+    /// G.722 at 64 kbit/s, static payload type 9 (RFC 3551 §4.5.2).
+    G722,
+    /// Linear, 16 bits, 8 kHz, mono (RFC 3551 §4.5.11); a dynamic payload type.
+    L16,
 }
 
 impl Encoding {
     /// Every encoding, in our order of preference.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+    pub const ALL: [Self; 4] = [Self::G722, Self::Pcma, Self::Pcmu, Self::L16];
+
+    /// What is offered and taken unless a list says otherwise: L16 takes twice the bandwidth.
+    pub const STANDARD: [Self; 3] = [Self::G722, Self::Pcma, Self::Pcmu];
 
     /// The name in `a=rtpmap` (RFC 3551 table 4).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::L16 => "L16",
         }
     }
 
-    /// The static payload type (RFC 3551 table 4).
+    /// The encoding that a list of codecs means by this word: as in SDP, or as flows write it.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "pcmu" | "mulaw" | "ulaw" => Some(Self::Pcmu),
+            "pcma" | "alaw" => Some(Self::Pcma),
+            "g722" => Some(Self::G722),
+            "l16" => Some(Self::L16),
+            _ => None,
+        }
+    }
+
+    /// The payload type that we offer: the static one (RFC 3551 table 4), or a dynamic one.
     pub const fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::L16 => 96,
         }
     }
 
-    /// RTP clock rate in hertz.
+    /// RTP clock rate in hertz; that of G.722 is half its sampling rate, by an old mistake that
+    /// RFC 3551 §4.5.2 keeps.
     pub const fn clock_rate(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8000,
+            Self::Pcmu | Self::Pcma | Self::G722 | Self::L16 => 8000,
         }
+    }
+
+    /// Whether the payload type has this meaning without `a=rtpmap`.
+    pub const fn is_static(self) -> bool {
+        !matches!(self, Self::L16)
     }
 }
 

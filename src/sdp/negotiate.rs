@@ -144,6 +144,13 @@ fn agree(theirs: &Audio, local: &Local) -> Result<Negotiated, Unacceptable> {
         Format::Event { payload_type } if local.events => Some(payload_type),
         Format::Event { .. } | Format::Audio { .. } => None,
     });
+    if let Some(address) = theirs.address {
+        let is_ours = SocketAddr::new(address, theirs.port) == local.address;
+        let is_inside = address.to_canonical().is_loopback() && !local.address.ip().is_loopback();
+        if is_ours || is_inside {
+            return Err(Unacceptable::Malformed(Rejected::Address(address)));
+        }
+    }
     let can_reach = theirs.address.is_some();
     let direction = Direction::of(
         local.direction.sends() && theirs.direction.receives() && can_reach,

@@ -92,7 +92,8 @@ pub enum Rejected {
     NoOrigin,
     /// An audio section without an address of its own or of the session.
     NoAddress,
-    /// A multicast or broadcast address: media is never sent there.
+    /// A multicast or broadcast address, one of this machine for a call from elsewhere, or our own
+    /// port: media is never sent there.
     Address(IpAddr),
 }
 
@@ -105,7 +106,7 @@ impl fmt::Display for Rejected {
             Self::Line(number) => write!(f, "SDP line {number} is malformed"),
             Self::NoOrigin => f.write_str("SDP without v=0 or o= line"),
             Self::NoAddress => f.write_str("SDP audio without c= line"),
-            Self::Address(address) => write!(f, "SDP address {address} is not unicast"),
+            Self::Address(address) => write!(f, "SDP address {address} is none to send audio to"),
         }
     }
 }
@@ -251,7 +252,8 @@ impl RawSection {
         if let Some((_, format)) = self.maps.iter().find(|(number, _)| *number == payload_type) {
             return *format;
         }
-        let encoding = Encoding::ALL.into_iter().find(|e| e.payload_type() == payload_type)?;
+        let is_meant = |one: &Encoding| one.is_static() && one.payload_type() == payload_type;
+        let encoding = Encoding::ALL.into_iter().find(is_meant)?;
         Some(Format::Audio { payload_type, encoding })
     }
 }
@@ -316,7 +318,9 @@ fn rtpmap(value: &str) -> Option<(u8, Option<Format>)> {
     };
     let mut parts = encoding.trim().split('/');
     let (name, rate) = (parts.next()?, parts.next());
-    if rate != Some("8000") {
+    // Every codec of ours has this clock rate, and digits have that of their codec (RFC 4733
+    // §2.1); none of them has a second channel.
+    if rate != Some("8000") || parts.next().is_some_and(|channels| channels != "1") {
         return Some((payload_type, None));
     }
     if name.eq_ignore_ascii_case("telephone-event") {

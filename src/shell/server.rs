@@ -282,6 +282,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         queues: settings.queues.clone(),
         queue_standard: QueueSettings::default(),
         blocked: settings.blocked.clone(),
+        extension_encodings: settings.extension_encodings.clone(),
         realm: settings.realm.clone(),
         digest: sip::DigestConfig {
             secret: sip::Secret(system_secret()),

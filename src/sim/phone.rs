@@ -156,7 +156,7 @@ impl Phone {
             answering: Answering::After(Duration::from_secs(1)),
             door: None,
             is_soundless: false,
-            encodings: Encoding::ALL.to_vec(),
+            encodings: vec![Encoding::Pcmu, Encoding::Pcma],
             hum: None,
             call: None,
             registration: None,
@@ -551,5 +551,7 @@ const fn codec(encoding: Encoding) -> Codec {
     match encoding {
         Encoding::Pcmu => Codec::Pcmu,
         Encoding::Pcma => Codec::Pcma,
+        Encoding::G722 => Codec::G722,
+        Encoding::L16 => Codec::L16,
     }
 }

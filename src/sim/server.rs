@@ -73,6 +73,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         queues: BTreeMap::new(),
         queue_standard: QueueSettings::default(),
         blocked: Blocked::default(),
+        extension_encodings: BTreeMap::new(),
         realm: None,
         digest: DigestConfig {
             secret: crate::sip::Secret([1; 32]),

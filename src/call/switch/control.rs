@@ -111,7 +111,12 @@ impl Switch {
         let Some(leg) = self.legs.get_mut(id) else { return };
         if !std::mem::replace(&mut leg.audio.is_open, true) {
             let port = leg.audio.local.address.port();
+            let finds_digits = leg.audio.finds_digits;
             self.outputs.push_back(Output::OpenMedia { leg: media_leg(id), port });
+            if finds_digits {
+                let command = Command::FindDigits { leg: media_leg(id), is_on: true };
+                self.outputs.push_back(Output::Media(command));
+            }
         }
     }
 
@@ -154,6 +159,8 @@ fn stream(agreed: &Negotiated) -> Stream {
         codec: match agreed.encoding {
             Encoding::Pcmu => Codec::Pcmu,
             Encoding::Pcma => Codec::Pcma,
+            Encoding::G722 => Codec::G722,
+            Encoding::L16 => Codec::L16,
         },
         payload_type: agreed.payload_type,
         event_payload_type: agreed.event_payload_type,

@@ -15,6 +15,7 @@ use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::control::body_of;
 use crate::call::switch::{Switch, Wake};
+use crate::call::trigger::{AudioRules, Trigger};
 use crate::dispatch::OfferId;
 use crate::promise::PromiseId;
 use crate::sdp;
@@ -374,7 +375,8 @@ impl Switch {
         now: Tick,
     ) -> Option<LegRef> {
         let port = self.ports.allocate(now)?;
-        let mut local = self.local_description();
+        let audio = self.audio_to(workflow, target);
+        let mut local = self.local_description(&audio);
         local.address.set_port(port);
         let outgoing =
             Outgoing { body: Some(Body::sdp(sdp::offer(&local))), ..outgoing_to(target, caller) };
@@ -383,6 +385,7 @@ impl Switch {
             return None;
         };
         let mut leg = Leg::new(dialog, target.flow, local, now);
+        leg.audio.finds_digits = audio.finds_digits;
         leg.origin.workflow = workflow;
         leg.origin.trigger_ref = target.trunk.clone().unwrap_or_default();
         leg.origin.extension.clone_from(&target.extension);
@@ -403,6 +406,18 @@ impl Switch {
             self.on_extension_leg_begun(workflow, number, now);
         }
         Some(id)
+    }
+
+    /// What a call to this target may speak: the rules of its trunk or extensions group.
+    fn audio_to(&self, workflow: usize, target: &Target) -> AudioRules {
+        let is_meant = |trigger: &&Trigger| match (&target.trunk, &target.extension) {
+            (Some(trunk), _) => trigger.is_trunk() && trigger.reference == *trunk,
+            (None, Some(extension)) => trigger.has_extension(extension),
+            (None, None) => false,
+        };
+        let mut of_workflow = self.triggers.iter().filter(|one| one.workflow == workflow);
+        let trigger = of_workflow.find(is_meant);
+        trigger.map_or_else(AudioRules::default, |trigger| self.audio_of(trigger))
     }
 
     /// The leg is no attempt any more: the dial retains it no longer.

@@ -8,9 +8,9 @@ use crate::call::leg::Leg;
 use crate::call::payload;
 use crate::call::switch::register::{Unproven, headers};
 use crate::call::switch::{Fact, Output, RunCard, Switch};
-use crate::call::trigger::Trigger;
+use crate::call::trigger::{AudioRules, Trigger};
 use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
-use crate::sdp::{self, Direction, Encoding};
+use crate::sdp::{self, Direction};
 use crate::sip::{DialogId, Flow, MAX_FORWARDS, Message, Name};
 
 /// Runs of flows at a time for each leg that there may be.
@@ -80,7 +80,8 @@ impl Switch {
         }
         let trigger = self.triggers[identity.trigger()].clone();
         let offer = offer_of(message)?;
-        let mut local = self.local_description();
+        let audio = self.audio_of(&trigger);
+        let mut local = self.local_description(&audio);
         if let Some(offer) = &offer {
             sdp::answer(offer, &local).map_err(Refusal::Offer)?;
         }
@@ -91,6 +92,7 @@ impl Switch {
         local.address.set_port(port);
         let mut leg = Leg::new(dialog, flow, local, now);
         leg.origin = self.origin(&identity);
+        leg.audio.finds_digits = audio.finds_digits;
         let extension = leg.origin.extension.clone();
         leg.audio.offer = offer;
         leg.max_forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
@@ -170,12 +172,25 @@ impl Switch {
         self.tell(Fact::Refused { source, status, why });
     }
 
+    /// What a call by this trigger may speak: as the settings file says, or else the flow.
+    pub(super) fn audio_of(&self, trigger: &Trigger) -> AudioRules {
+        let mut rules = trigger.audio();
+        let config = &self.config;
+        let configured = if trigger.is_trunk() {
+            config.trunks.get(&trigger.reference).and_then(|trunk| trunk.encodings.clone())
+        } else {
+            config.extension_encodings.get(&trigger.reference).cloned()
+        };
+        rules.encodings = configured.unwrap_or(rules.encodings);
+        rules
+    }
+
     /// Our side of a new leg; the port is set when one is taken.
-    pub(super) fn local_description(&mut self) -> sdp::Local {
+    pub(super) fn local_description(&mut self, audio: &AudioRules) -> sdp::Local {
         sdp::Local {
             address: SocketAddr::new(self.config.media_address, 9),
-            encodings: Encoding::ALL.to_vec(),
-            events: true,
+            encodings: audio.encodings.clone(),
+            events: audio.takes_events,
             direction: Direction::SendRecv,
             // Within 2^63, which some peers read as signed.
             session_id: self.rng.next_u64() >> 1,

@@ -35,6 +35,7 @@ use crate::dispatch::EntryId;
 use crate::flow::{self, Graph, RunId};
 use crate::media::{self, Clip, Ports, Report};
 use crate::promise::{self as promise_book, PromiseId};
+use crate::sdp::Encoding;
 use crate::sip::{self, DialogId, Endpoint};
 
 pub use ask::AskRef;
@@ -65,6 +66,8 @@ pub struct Config {
     pub trunks: BTreeMap<String, TrunkSettings>,
     /// Where extensions can be reached that do not register, by number.
     pub extensions: BTreeMap<String, ExtensionSettings>,
+    /// Codecs of extensions groups, instead of those that flows name, by public name.
+    pub extension_encodings: BTreeMap<String, Vec<Encoding>>,
     /// The realm of challenges; a trigger's or `ringback` when not given.
     pub realm: Option<String>,
     /// What challenges offer, and the secret that seals their nonces.
@@ -433,7 +436,11 @@ impl Switch {
                 let leg = LegRef::from_u64(leg.0);
                 self.tell(Fact::MediaRefused { leg, why: why.to_string() });
             }
-            Report::DigitsSent { .. } | Report::Lost { .. } | Report::Closed { .. } => {}
+            Report::Watched { .. }
+            | Report::RecorderDone { .. }
+            | Report::DigitsSent { .. }
+            | Report::Lost { .. }
+            | Report::Closed { .. } => {}
         }
         self.drain_endpoint(now);
     }

@@ -47,7 +47,7 @@ fn heard_under_spray(is_sprayed: bool) -> (Vec<Vec<u8>>, usize) {
                 world.attack(leg, Channel::Rtcp, stranger(), &[0x80, 201, 0, 1, 0, 0, 0, 1]);
             }
         }
-        let sent = &world.sent.0;
+        let sent = &world.sent.packets;
         to_stranger += sent.iter().filter(|(_, _, to, _)| to.ip() == stranger().ip()).count();
     }
     let heard = world.heard[&BOB].iter().map(|(_, packet)| packet.clone()).collect();

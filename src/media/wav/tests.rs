@@ -6,6 +6,7 @@ use hound::{WavSpec, WavWriter};
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::Codec;
 use crate::media::{Clip, ear};
 
 /// A second of 440 Hz at half scale, as hound writes it.
@@ -79,7 +80,7 @@ fn both_laws_of_g711_are_read_and_odd_chunks_passed_over() {
         let format = format(tag, 1, 8000, 8);
         let file = riff(&[(b"LIST", b"odd"), (b"fmt ", &format), (b"data", &sound)]);
         let clip = Clip::from_wav(&file).unwrap();
-        assert_eq!(clip.encoded(codec), sound);
+        assert_eq!(clip.encoded(codec), Some(sound.as_slice()));
     }
 }
 

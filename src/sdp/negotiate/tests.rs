@@ -91,9 +91,11 @@ const MEDIA_BOMB: usize = 1000;
 #[test]
 fn our_offer_is_settled_by_an_answer_of_ours() {
     let body = offer(&local());
-    let (answer, seen_there) = answer(&body, &local()).unwrap();
+    let there = Local { address: "198.51.100.9:5004".parse().unwrap(), ..local() };
+    let (answer, seen_there) = answer(&body, &there).unwrap();
     let seen_here = settle(&answer, &local()).unwrap();
-    assert_eq!(seen_here, seen_there);
+    assert_eq!(seen_here, Negotiated { remote: Some(there.address), ..seen_there });
+    assert_eq!(seen_there.remote, Some(local().address));
     assert_eq!(seen_here.event_payload_type, Some(EVENT_PAYLOAD_TYPE));
 }
 
@@ -118,5 +120,70 @@ proptest! {
                 prop_assert!(audio.payload_types.contains(&number));
             }
         }
+    }
+}
+
+#[test]
+fn every_codec_is_taken_with_its_map_and_digits_at_its_clock_rate() {
+    let media = "m=audio 5004 RTP/AVP 97 9 98 99\r\na=rtpmap:97 L16/8000/1\r\n\
+                 a=rtpmap:98 telephone-event/48000\r\na=rtpmap:99 telephone-event/8000\r\n";
+    let (body, agreed) = answered(media);
+    assert!(body.contains("m=audio 4000 RTP/AVP 97 99\r\na=rtpmap:97 L16/8000\r\n"), "{body}");
+    assert_eq!((agreed.encoding, agreed.event_payload_type), (Encoding::L16, Some(99)));
+
+    let (body, agreed) = answered("m=audio 5004 RTP/AVP 9 0\r\n");
+    assert!(body.contains("a=rtpmap:9 G722/8000\r\n"), "{body}");
+    assert_eq!(agreed.encoding, Encoding::G722);
+
+    let (_, agreed) = answered("m=audio 5004 RTP/AVP 97 96 8\r\na=rtpmap:97 L16/8000/2\r\n");
+    assert_eq!(agreed.encoding, Encoding::Pcma, "stereo is not ours, and 96 means nothing alone");
+}
+
+#[test]
+fn a_list_of_codecs_limits_what_is_offered_and_taken() {
+    let local = Local { encodings: vec![Encoding::Pcma], ..local() };
+    let offer = String::from_utf8(offer(&local)).unwrap();
+    assert!(offer.contains("RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n"), "{offer}");
+    let taken = |media: &str| answer(offer_of(media).as_bytes(), &local).map(|(_, agreed)| agreed);
+    assert_eq!(taken("m=audio 5004 RTP/AVP 9 0 8\r\n").unwrap().encoding, Encoding::Pcma);
+    assert_eq!(taken("m=audio 5004 RTP/AVP 9 0\r\n"), Err(Unacceptable::NoCommonEncoding));
+}
+
+/// What is said to somebody whose description is this, seen from outside of this machine.
+fn status(body: &[u8]) -> Option<u16> {
+    answer(body, &local()).err().map(Unacceptable::status)
+}
+
+#[test]
+fn descriptions_that_are_bombs_are_refused_and_cost_little() {
+    let sound = "m=audio 5004 RTP/AVP 0\r\n";
+    let many = |line: &str, times: usize| offer_of(&format!("{sound}{}", line.repeat(times)));
+    let at = |address: &str| offer_of(&format!("{sound}c=IN IP4 {address}\r\n"));
+    let refused = [
+        (400, many("m=audio 5004 RTP/AVP 0\r\n", 1000)),
+        (400, many("a=rtpmap:96 x/8000\r\n", 10_000)),
+        (400, many("a=x\r\n", 70_000)),
+        (400, at(&"9".repeat(512))),
+        (400, at("255.255.255.255")),
+        (400, at("239.1.2.3")),
+        (400, at("127.0.0.1")),
+        (400, offer_of("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\n")),
+        (400, offer_of("m=audio 4294967301 RTP/AVP 0\r\n")),
+        (400, many("a=ptime:4294967296\r\n", 1)),
+        (488, offer_of("m=audio 5004 RTP/AVP 4294967296\r\n")),
+        (488, offer_of("m=audio 0 RTP/AVP 0\r\n")),
+        (488, offer_of("m=audio 5004 RTP/SAVPF 111\r\n")),
+    ];
+    for (expected, body) in refused {
+        assert_eq!(status(body.as_bytes()), Some(expected), "{:.120}", body);
+    }
+    let borne = [
+        many("a=ptime:0\r\n", 1),
+        many("a=ptime:1000000000\r\n", 1),
+        many("a=fmtp:0 \0\0mode=\0\r\n", 1),
+        at("0.0.0.0"),
+    ];
+    for body in borne {
+        assert_eq!(status(body.as_bytes()), None, "{:.200}", body);
     }
 }
