@@ -31,8 +31,12 @@ served = {**moments("waiting", "served"), **moments("asking", "served")}
 promised = moments("asking", "promised")
 talked = moments("agents", "talked")
 reached = moments("customers", "reached")
-# Whom an agent took in the very moment in which he hung up has been served, and is owed nothing.
-taken = {number for number, at in promised.items() if any(talk < at[0] + 0.1 for talk in talked[number])}
+# Whom an agent took in the very moment in which he hung up has been served, and is owed nothing; unless the agent came
+# just too late, and the server called back with the agent on the line: then one talk to an agent is all there was.
+taken = {
+    number for number, at in promised.items()
+    if any(talk < at[0] + 0.1 for talk in talked[number]) and (len(talked[number]) > 1 or not reached[number])
+}
 open_calls = [number for number in promised if number not in taken and not reached[number]]
 if sys.argv[3] == "--open":
     sys.exit(0 if open_calls else 1)
