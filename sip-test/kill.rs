@@ -20,8 +20,8 @@ use ringback::sip::{
     self, Body, Cause, DialogId, Endpoint, Event, Flow, Message, Outgoing, Party, Timing, Transport,
 };
 
-/// Kills when nobody says how many.
-const KILLS: usize = 10;
+/// Kills when nobody says how many, as among all the other tests.
+const KILLS: usize = 2;
 /// Callers who are on their way to a promise at a time.
 const CALLERS: usize = 12;
 /// Between two callers.
@@ -32,6 +32,9 @@ const LIFE_MIN: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How long a phone of a dead server goes on before its owner hangs up.
 const TALK_MAX: Duration = Duration::from_secs(3);
+
+/// How long a phone rings that nobody stops; `rest_s` of the settings is longer.
+const RINGS_MAX: Duration = Duration::from_secs(3);
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                    m=audio 9 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
@@ -88,6 +91,8 @@ impl World {
         let config = sip::Config {
             user_agent: "kill".to_owned(),
             advertised: None,
+            serves: Vec::new(),
+            session_expires: None,
             dialogs_max: 10_000,
             transactions_max: 40_000,
             timing: Timing::RFC,
@@ -163,6 +168,7 @@ impl World {
             body: Some(Body::sdp(SDP)),
             credentials: None,
             derived: None,
+            max_forwards: sip::MAX_FORWARDS,
         };
         if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
             self.calls.insert(dialog, Call { role: Role::Caller, number });
@@ -228,7 +234,7 @@ impl World {
         self.endpoint.provisional(dialog, 180, None, now);
         if user.len() == 3 {
             self.calls.insert(dialog, Call { role: Role::Agent, number: user });
-            self.plan(dialog, 5, Plan::Answer);
+            self.plan(dialog, 40, Plan::Answer);
             return self.plan(dialog, 2 * TALK_MAX.as_millis() as u64, Plan::HangUp);
         }
         let call_id = message.call_id().unwrap().to_owned();
@@ -245,7 +251,9 @@ impl World {
                 self.plan(dialog, after + 400, Plan::HangUp);
             }
             6 | 7 => self.plan(dialog, self.rng.clone().below(100), Plan::Refuse),
-            _ => {}
+            // It rings until the server takes the call back; where its CANCEL is lost with another
+            // kill, until it has rung out, which is before the number has rested.
+            _ => self.plan(dialog, RINGS_MAX.as_millis() as u64, Plan::Refuse),
         }
     }
 }
