@@ -18,11 +18,15 @@ fn main() {
 
 /// A chain of nodes behind a trigger.
 fn chain(node: &Value) -> Arc<Graph> {
+    sequence(|_| node.clone(), STEPS)
+}
+
+fn sequence(node: impl Fn(usize) -> Value, steps: usize) -> Arc<Graph> {
     let name = |n: usize| if n == 0 { "start".to_owned() } else { format!("n{n}") };
     let mut nodes = vec![json!({"name": "start", "type": "n8n-nodes-base.manualTrigger"})];
     let mut connections = json!({});
-    for n in 1..=STEPS {
-        let mut node = node.clone();
+    for n in 1..=steps {
+        let mut node = node(n - 1);
         node["name"] = name(n).into();
         nodes.push(node);
         connections[name(n - 1)] =
@@ -41,10 +45,13 @@ fn payload() -> Item {
 }
 
 fn run(bencher: Bencher<'_, '_>, node: &Value) {
-    let graph = chain(node);
+    bench(bencher, chain(node), STEPS);
+}
+
+fn bench(bencher: Bencher<'_, '_>, graph: Arc<Graph>, steps: usize) {
     let mut runner = Runner::new(Config { runs_max: 1, epoch_ms: 0 }, Rng::new(1));
     let mut id = 0;
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
+    bencher.counter(ItemsCount::new(steps)).bench_local(|| {
         id += 1;
         let outputs = vec![vec![payload()]];
         let (run, trigger) = (RunId(id), NodeIndex(0));
@@ -80,6 +87,22 @@ fn step_path(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn step_script(bencher: Bencher<'_, '_>) {
     run(bencher, &limit("={{ $json.key7 + '!' }}"));
+}
+
+/// A run of twenty nodes as a call has them: conditions, fields, paths and scripts in turn.
+#[divan::bench]
+fn flow_of_20_nodes(bencher: Bencher<'_, '_>) {
+    let condition = json!({"leftValue": "={{ $json.key7 }}", "rightValue": "value 7",
+        "operator": {"type": "string", "operation": "equals"}});
+    let kinds = [
+        json!({"type": "n8n-nodes-base.if", "typeVersion": 2, "parameters": {"conditions": {"conditions": [condition]}}}),
+        json!({"type": "n8n-nodes-base.noOp"}),
+        json!({"type": "n8n-nodes-base.set", "typeVersion": 3.4, "parameters": {"includeOtherFields": true,
+            "assignments": {"assignments": [{"name": "greeting", "type": "string", "value": "=Hello {{ $json.key3 }}"}]}}}),
+        json!({"type": "n8n-nodes-base.limit", "parameters": {"keep": "={{ $json.key7 + '!' }}"}}),
+    ];
+    let graph = sequence(|n| kinds[n % kinds.len()].clone(), 20);
+    bench(bencher, graph, 20);
 }
 
 /// A condition on a path.

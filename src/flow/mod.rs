@@ -34,7 +34,7 @@ pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{
     Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, RESPOND, Role,
-    SCHEDULE, WEBHOOK, Work,
+    SCHEDULE, WEBHOOK, Work, next_due, schedule_payload,
 };
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};

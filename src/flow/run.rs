@@ -177,7 +177,7 @@ impl Run {
     }
 
     /// What the node that was visited last gave.
-    pub(super) fn last(&self) -> &Branches {
+    pub(super) fn last(&self) -> &Arc<Branches> {
         &self.last
     }
 

@@ -12,7 +12,7 @@ use crate::flow::expr::Scripts;
 use crate::flow::node::{self, SubRun};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
-    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Visited,
+    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Role, Visited,
 };
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
@@ -81,6 +81,8 @@ pub enum Output {
         parameters: Arc<Object>,
         /// The item.
         item: Item,
+        /// All items of the node, among them this one.
+        items: Vec<Item>,
         /// Names of the node's credentials by their type.
         credentials: Arc<BTreeMap<String, String>>,
     },
@@ -106,6 +108,8 @@ pub enum Output {
         outcome: Finished,
         /// Nodes it visited.
         steps: u64,
+        /// What the node that was visited last gave.
+        last: Arc<Branches>,
     },
 }
 
@@ -293,7 +297,8 @@ impl Runner {
             self.gauges.failed += 1;
             let fault = Fault::new("E-FLOW-RUNS", "too many runs at the same time");
             let outcome = Finished::Failed { node: None, fault };
-            self.outputs.push_back(Output::Finished { run: id, outcome, steps: 0 });
+            let (steps, last) = (0, Arc::default());
+            self.outputs.push_back(Output::Finished { run: id, outcome, steps, last });
             return;
         }
         self.begin(id, graph, trigger, outputs, None, now);
@@ -364,11 +369,22 @@ impl Runner {
                 running.ask = Some(ask);
                 let (name, kind) = (asking.name.clone(), asking.kind.name());
                 let (root, credentials) = (running.root, asking.credentials.clone());
+                let is_service = asking.kind.role() == Role::Service;
+                let items = if is_service { running.run.items().to_vec() } else { Vec::new() };
                 if root != id {
                     self.inner_asks.insert(ask, id);
                 }
-                let asked =
-                    Output::Ask { run: root, ask, node, name, kind, parameters, item, credentials };
+                let asked = Output::Ask {
+                    run: root,
+                    ask,
+                    node,
+                    name,
+                    kind,
+                    parameters,
+                    item,
+                    items,
+                    credentials,
+                };
                 self.outputs.push_back(asked);
             }
             Step::Pause(pause) => {
@@ -452,8 +468,8 @@ impl Runner {
         self.gauges.failed += u64::from(matches!(outcome, Finished::Failed { .. }));
         let steps = running.run.steps();
         if id.0 & INNER == 0 {
-            let outcome = outcome.clone();
-            self.outputs.push_back(Output::Finished { run: id, outcome, steps });
+            let (outcome, last) = (outcome.clone(), running.run.last().clone());
+            self.outputs.push_back(Output::Finished { run: id, outcome, steps, last });
         }
         match (running.parent, &outcome) {
             (Some(parent), Finished::Success) => {

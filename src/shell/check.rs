@@ -87,6 +87,14 @@ fn check_file(path: &Path, prompts: &Path, catalogue: &Catalogue, checked: &mut 
                     ..problem(path, "E-SIP-REF", dangling.message, &dangling.remedy)
                 });
             }
+            for habit in node::habits(&graph) {
+                checked.problems.push(Problem {
+                    severity: Severity::Warning,
+                    workflow: Some(graph.name().to_owned()),
+                    node: Some(habit.node),
+                    ..problem(path, habit.code, habit.message, habit.remedy)
+                });
+            }
             checked.graphs.push(graph);
         }
     }

@@ -29,6 +29,11 @@ impl Clock {
         due.since(self.now())
     }
 
+    /// Milliseconds since the Unix epoch, now.
+    pub fn wall_ms(&self) -> i64 {
+        self.epoch_ms().saturating_add_unsigned(self.now().as_millis())
+    }
+
     /// Milliseconds from the Unix epoch to [`Tick::ZERO`].
     pub fn epoch_ms(&self) -> i64 {
         i64::try_from(self.epoch.as_millis()).unwrap_or(i64::MAX)

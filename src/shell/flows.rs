@@ -11,12 +11,16 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::flow::{self, AskId, Fault, HTTP_REQUEST, HttpRequest, Object, Output, RunId, Runner};
+use crate::flow::{
+    self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, NodeIndex, Object, Output, RESPOND,
+    RunId, Runner, SCHEDULE,
+};
 use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
 use crate::shell::outbound::{self, Policy};
 use crate::shell::signalling::Input;
 use crate::shell::wake::Sender;
+use crate::shell::webhooks::{OWN, Webhooks};
 
 /// How long one expression may take; what takes longer fails its own run and nobody else's.
 const SCRIPT_MAX: Duration = Duration::from_millis(50);
@@ -58,6 +62,42 @@ pub(super) struct Requests {
     policy: Policy,
     credentials: Credentials,
     open: Arc<AtomicUsize>,
+    webhooks: Arc<Webhooks>,
+}
+
+/// The schedule triggers, each with the moment that it is due next.
+pub(super) struct Schedules {
+    due: Vec<(Arc<Graph>, NodeIndex, Option<i64>)>,
+}
+
+impl Schedules {
+    /// Every enabled schedule trigger of these flows.
+    pub(super) fn new(graphs: &[Arc<Graph>], now_ms: i64) -> Self {
+        let triggers = graphs.iter().flat_map(|graph| {
+            let own = graph.triggers().filter(|(_, node)| node.kind.name() == SCHEDULE);
+            own.map(move |(index, node)| {
+                let next = flow::next_due(&node.parameters, graph.timezone(), now_ms);
+                (graph.clone(), index, next)
+            })
+        });
+        Self { due: triggers.collect() }
+    }
+
+    fn wait(&self, now_ms: i64) -> Duration {
+        let next = self.due.iter().filter_map(|(_, _, due)| *due).min();
+        let left = next.map_or(i64::MAX, |due| due.saturating_sub(now_ms).max(0));
+        Duration::from_millis(left.unsigned_abs()).min(IDLE)
+    }
+
+    /// The run of a trigger that is due.
+    fn take_due(&mut self, now_ms: i64, runs: &Webhooks) -> Option<flow::Input> {
+        let is_due = |due: &Option<i64>| due.is_some_and(|due| due <= now_ms);
+        let (graph, trigger, due) = self.due.iter_mut().find(|(_, _, due)| is_due(due))?;
+        *due = flow::next_due(&graph.node(*trigger).parameters, graph.timezone(), now_ms);
+        let item = flow::Item::new(flow::schedule_payload(graph.timezone(), now_ms));
+        let (run, graph, trigger) = (runs.new_run(), graph.clone(), *trigger);
+        Some(flow::Input::Start { run, graph, trigger, outputs: vec![vec![item]] })
+    }
 }
 
 impl Requests {
@@ -66,10 +106,11 @@ impl Requests {
         worker: &Arc<SyncSender<flow::Input>>,
         allowed: Vec<String>,
         credentials: Credentials,
+        webhooks: Arc<Webhooks>,
     ) -> Self {
         let answers = Arc::downgrade(worker);
         let policy = Policy { allowed, reaches_loopback: false };
-        Self { answers, policy, credentials, open: Arc::default() }
+        Self { answers, policy, credentials, open: Arc::default(), webhooks }
     }
 
     /// Sends a request. What cannot even be tried is answered here.
@@ -143,15 +184,20 @@ pub(super) fn run(
     runner: Runner,
     clock: Clock,
     requests: &Requests,
+    mut schedules: Schedules,
 ) {
     let deadline = ClockDeadline::new(clock, SCRIPT_MAX);
     let mut runner = runner.with_deadline(Rc::new(deadline));
     loop {
         let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));
+        let wait = wait.min(schedules.wait(clock.wall_ms()));
         match inputs.recv_timeout(wait) {
             Ok(input) => runner.handle_input(input, clock.now()),
             Err(RecvTimeoutError::Timeout) => runner.handle_timeout(clock.now()),
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        while let Some(start) = schedules.take_due(clock.wall_ms(), &requests.webhooks) {
+            runner.handle_input(start, clock.now());
         }
         while let Some(output) = runner.poll_output() {
             match output {
@@ -160,6 +206,18 @@ pub(super) fn run(
                     if let Some(answer) = requests.start(asked) {
                         runner.handle_input(answer, clock.now());
                     }
+                }
+                Output::Ask { run, ask, kind: RESPOND, parameters, item, items, .. } => {
+                    requests.webhooks.respond(run, &parameters, &items);
+                    let answer = Ok(vec![(0, item)]);
+                    runner.handle_input(flow::Input::Answer { run, ask, answer }, clock.now());
+                }
+                Output::Finished { run, outcome, last, .. } if run.0 >= OWN => {
+                    if let flow::Finished::Failed { node, fault } = &outcome {
+                        let node = node.as_deref().unwrap_or("?");
+                        tracing::warn!(node, %fault, "a run that no call started failed");
+                    }
+                    requests.webhooks.finish(run, &outcome, &last);
                 }
                 output @ (Output::Ask { .. }
                 | Output::Withdraw { .. }

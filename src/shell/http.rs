@@ -1,4 +1,5 @@
-//! Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`; counts only, nobody's number.
+//! Health and metrics over HTTP, `/healthz`, `/readyz`, `/metrics`: counts only, nobody's number;
+//! and the webhooks of flows beneath `/webhook/`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,15 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::shell::server::snapshot;
 use crate::shell::signalling::{Input, Snapshot};
 use crate::shell::wake::Sender;
+use crate::shell::webhooks::{ANSWER_MAX, Reply, Request, Webhooks};
 
 /// The HTTP thread.
 #[derive(Debug)]
@@ -31,16 +35,21 @@ pub(super) struct Http {
 struct Shared {
     signalling: Sender<Input>,
     is_draining: Arc<AtomicBool>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Http {
     /// Binds the address and serves it on a thread of its own.
-    pub(super) fn start(address: SocketAddr, signalling: Sender<Input>) -> io::Result<Self> {
+    pub(super) fn start(
+        address: SocketAddr,
+        signalling: Sender<Input>,
+        webhooks: Arc<Webhooks>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let is_draining = Arc::new(AtomicBool::new(false));
-        let shared = Shared { signalling, is_draining: is_draining.clone() };
+        let shared = Shared { signalling, is_draining: is_draining.clone(), webhooks };
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
@@ -77,6 +86,7 @@ async fn serve(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/webhook/{*path}", any(webhook))
         .with_state(shared);
     tokio::select! {
         outcome = axum::serve(listener, routes) => outcome,
@@ -105,6 +115,98 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             (StatusCode::SERVICE_UNAVAILABLE, kind, "signalling does not answer\n".to_owned())
         }
     }
+}
+
+/// A request that starts a run; it is answered at once, or when the run says so.
+async fn webhook(
+    State(shared): State<Shared>,
+    Path(path): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |value: &[u8]| Value::from(String::from_utf8_lossy(value).into_owned());
+    let named =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
+    let is = |kind: &str| {
+        let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
+        given.is_some_and(|given| given.starts_with(kind))
+    };
+    let content = if is("application/x-www-form-urlencoded") {
+        Value::Object(pairs(&String::from_utf8_lossy(&body)))
+    } else if body.is_empty() {
+        Value::Object(Map::new())
+    } else {
+        serde_json::from_slice(&body).unwrap_or_else(|_| text(&body))
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let request = Request {
+        method: method.to_string(),
+        query: pairs(uri.query().unwrap_or_default()),
+        url: format!("http://{host}/webhook/{path}"),
+        path,
+        headers: named.collect(),
+        body: content,
+    };
+    let reply = match shared.webhooks.start(request) {
+        Ok(reply) => reply,
+        Err(answer) => match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) | Err(_) => Reply::json(
+                504,
+                &serde_json::json!({ "message": "the flow gave no answer in time" }),
+            ),
+        },
+    };
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    response.body(reply.body.into()).unwrap_or_else(|_| {
+        (StatusCode::INTERNAL_SERVER_ERROR, "the flow gave a header that is none\n").into_response()
+    })
+}
+
+/// The pairs of a query or form; a name that comes twice is a list.
+fn pairs(text: &str) -> Map<String, Value> {
+    let mut read = Map::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = Value::from(unescaped(value));
+        match read.entry(unescaped(name)) {
+            serde_json::map::Entry::Vacant(slot) => {
+                slot.insert(value);
+            }
+            serde_json::map::Entry::Occupied(mut slot) => {
+                if let Value::Array(list) = slot.get_mut() {
+                    list.push(value);
+                } else {
+                    let first = slot.get_mut().take();
+                    slot.insert(Value::Array(vec![first, value]));
+                }
+            }
+        }
+    }
+    read
+}
+
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte.unwrap_or_default()).to_digit(16);
+                if let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) {
+                    bytes.push((high * 16 + low) as u8);
+                }
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn ask(shared: Shared) -> Option<Snapshot> {

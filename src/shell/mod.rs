@@ -25,6 +25,7 @@ mod signalling;
 mod store;
 mod stream;
 mod wake;
+mod webhooks;
 
 pub use clock::Clock;
 pub use server::{Server, StartError, Summary};

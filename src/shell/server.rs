@@ -17,12 +17,13 @@ use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
-use crate::shell::flows::Requests;
+use crate::shell::flows::{Requests, Schedules};
 use crate::shell::http::Http;
 use crate::shell::media::MediaThread;
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
+use crate::shell::webhooks::Webhooks;
 use crate::shell::{Clock, files, flows, media};
 use crate::sip;
 
@@ -166,8 +167,10 @@ impl Server {
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
         let to_flows = Arc::new(to_flows);
         let credentials = Credentials::open(&settings.data).map_err(StartError::Credentials)?;
-        let requests =
-            Requests::new(&to_flows, settings.outbound_allow.clone(), credentials.clone());
+        let webhooks = Arc::new(Webhooks::new(&workflows, &to_flows));
+        let allowed = settings.outbound_allow.clone();
+        let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
+        let schedules = Schedules::new(&workflows, clock.wall_ms());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
@@ -177,7 +180,7 @@ impl Server {
             error,
         })?;
         let sip = signalling.local();
-        let http = Http::start(settings.http, to_signalling.clone())
+        let http = Http::start(settings.http, to_signalling.clone(), webhooks)
             .map_err(|error| StartError::Bind { what: "HTTP", address: settings.http, error })?;
         let (address, legs_max) = (settings.rtp.address, settings.legs_max);
         let seed = Rng::new(rng.next_u64());
@@ -197,7 +200,7 @@ impl Server {
                 // A runner is built where it is used: script engines do not move between threads.
                 let runner = Runner::new(flow_config, rng).with_workflows(workflows.iter());
                 let runner = runner.with_variables(credentials.variables());
-                flows::run(&flow_inputs, &outputs, runner, clock, &requests);
+                flows::run(&flow_inputs, &outputs, runner, clock, &requests, schedules);
             })?,
             spawn("files", {
                 let outputs = to_signalling.clone();

@@ -4,6 +4,7 @@
 //! does stands in `call::switch`.
 
 mod action;
+mod habits;
 mod lint;
 pub mod operation;
 mod trigger;
@@ -11,6 +12,7 @@ mod trigger;
 use crate::flow::{Catalogue, NodeType};
 
 pub use action::ACTION;
+pub use habits::{Habit, habits};
 pub use lint::{Dangling, dangling_references};
 pub use trigger::TRIGGER;
 

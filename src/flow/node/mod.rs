@@ -37,7 +37,7 @@ pub(super) use error_trigger::{error_payload, is_error_trigger};
 pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
 pub use http_request::{HTTP_REQUEST, HttpRequest, HttpResponse};
 use loops::Batches;
-pub use schedule::SCHEDULE;
+pub use schedule::{SCHEDULE, next_due, schedule_payload};
 pub use webhook::{RESPOND, WEBHOOK};
 
 /// The items that a node gives, by output.

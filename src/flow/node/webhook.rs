@@ -51,7 +51,7 @@ impl NodeType for RespondToWebhook {
     }
 
     fn role(&self) -> Role {
-        Role::Core
+        Role::Service
     }
 
     fn fill(&self, _version: f64, parameters: &mut Object, _report: &mut Findings) {
