@@ -178,3 +178,26 @@ fn a_caller_who_hangs_up_between_the_agents_answer_and_the_bridge() {
     assert_eq!(outcomes(&mut centre), [Outcome::Reached]);
     centre.close();
 }
+
+/// The disk refuses: who asks is told so and waits on, agents are not rung for callbacks that could
+/// not be written down, and the caller on the line is served.
+#[test]
+fn a_disk_that_refuses_is_told_and_callers_are_served() {
+    let mut centre = Centre::open("bad_disk");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.world.note("the disk refuses");
+    let now = centre.world.now();
+    centre.world.server().switch().handle_journal_failed(now);
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.pass(6_000);
+    centre.hears(CUSTOMER, "no-callback.wav", from);
+    let gauges = centre.world.server().gauges();
+    assert_eq!((gauges.promises, gauges.is_journal_failed), (0, true));
+    centre.act(AGENT, Phone::hangup);
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}

@@ -99,6 +99,10 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     match ask(shared).await {
+        // Calls are served as before, so no load balancer is to look elsewhere.
+        Some(snapshot) if snapshot.gauges.is_journal_failed => {
+            (StatusCode::OK, "degraded: the journal failed, callbacks are not offered\n")
+        }
         Some(_) => (StatusCode::OK, "ready\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "signalling does not answer\n"),
     }
@@ -231,6 +235,8 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("dials", "gauge", "Outgoing dials.", gauges.dials as u64);
     metric("queue_entries", "gauge", "Queue entries, live and callbacks.", gauges.entries as u64);
     metric("promises", "gauge", "Callbacks promised and not yet kept.", gauges.promises as u64);
+    let failed = u64::from(gauges.is_journal_failed);
+    metric("journal_failed", "gauge", "1: the journal failed, callbacks are not offered.", failed);
     metric("sip_dialogs", "gauge", "SIP dialogs.", gauges.sip.dialogs as u64);
     metric("sip_transactions", "gauge", "SIP transactions.", gauges.sip.transactions as u64);
     metric("media_ports", "gauge", "Audio ports in use.", gauges.ports as u64);

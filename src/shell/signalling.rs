@@ -207,7 +207,7 @@ impl Signalling {
                     self.guarded(|switch| switch.handle_durable(sequence, now));
                 }
                 Input::Stored(store::Report::Failed(error)) => {
-                    tracing::error!(%error, "the journal failed: nothing is promised any more");
+                    tracing::error!(%error, "the journal failed: callbacks are not offered");
                     self.guarded(|switch| switch.handle_journal_failed(now));
                 }
                 Input::Drain => self.guarded(Switch::drain),
@@ -261,7 +261,9 @@ impl Signalling {
             Output::Record(sequence, record) => {
                 if self.store.write(sequence, record).is_err() {
                     let now = self.clock.now();
-                    tracing::error!("the journal does not keep up: nothing is promised any more");
+                    if !self.switch.gauges().is_journal_failed {
+                        tracing::error!("the journal takes no more: callbacks are not offered");
+                    }
                     self.switch.handle_journal_failed(now);
                 }
             }

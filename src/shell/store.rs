@@ -153,7 +153,6 @@ fn run(
                 report(Report::DurableUpTo(written));
             }
             Err(error) => {
-                tracing::error!(%error, after = last, "the journal failed; nothing is promised");
                 // The channel closes first: whoever hears of the failure is refused from then on.
                 drop(records);
                 report(Report::Failed(error));

@@ -246,6 +246,8 @@ pub struct Gauges {
     pub entries: usize,
     /// Open promises; they may outlive all calls.
     pub promises: usize,
+    /// Whether the journal has failed: nothing is promised any more.
+    pub is_journal_failed: bool,
     /// Timers of the switch itself.
     pub timers: usize,
     /// Media ports in use.
@@ -542,6 +544,7 @@ impl Switch {
             dials: self.dials.len(),
             entries: self.queues.len(),
             promises: self.promises.len(),
+            is_journal_failed: self.promises.book.is_journal_failed(),
             timers: self.timers.len(),
             ports: self.ports.taken(),
             runs: self.runs.len(),

@@ -88,9 +88,14 @@ impl Switch {
         self.drain_endpoint(now);
     }
 
-    /// The disk refuses: nothing is promised any more; who waits for a promise is told.
+    /// The disk refuses: nothing is promised any more; who waits for a promise is told, and agents
+    /// are for those who wait on the line. What was promised stays on disk for the next process.
     pub fn handle_journal_failed(&mut self, now: Tick) {
+        if self.promises.book.is_journal_failed() {
+            return;
+        }
         self.promises.book.journal_failed();
+        self.shelve_callbacks(now);
         let waits =
             |pending: &Pending| matches!(pending, Pending::Promise { .. } | Pending::Attempt(_));
         let stuck = self.pending.iter().filter(|(_, (_, pending))| waits(pending));
@@ -157,6 +162,9 @@ impl Switch {
         now: Tick,
     ) {
         let _ = self.promises.book.caller_gone(promise, now);
+        if self.promises.book.is_journal_failed() {
+            self.shelve_callbacks(now);
+        }
         if !has_place {
             // The run that was about to serve him may call him back at once; if it does not, the
             // promise gets a place again.
@@ -280,6 +288,7 @@ impl Switch {
             return;
         }
         let party = Party { number: Some(wanted.number), trunk: wanted.trunk };
+        let queue = queue.filter(|_| !self.promises.book.is_journal_failed());
         let entry = queue.and_then(|queue| self.put_callback(queue, party, key, caller, now));
         match entry {
             Some(entry) => {

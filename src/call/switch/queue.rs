@@ -253,6 +253,16 @@ impl Switch {
         Some(entry)
     }
 
+    /// Takes callbacks out of their queues: no attempt could be written down.
+    pub(super) fn shelve_callbacks(&mut self, now: Tick) {
+        let callbacks = self.queues.cards.iter().filter(|(_, card)| card.leg.is_none());
+        for entry in callbacks.map(|(entry, _)| *entry).collect::<Vec<_>>() {
+            // One that an agent has just taken is no entry any more.
+            let _ = self.queues.dispatcher.cancel(entry);
+        }
+        self.drain_queues(now);
+    }
+
     /// The entry's caller has a promise already.
     pub(super) fn mark_callback(&mut self, entry: EntryId) {
         if self.queues.dispatcher.set_callback(entry, true).is_ok()
