@@ -159,7 +159,8 @@ impl Server {
         let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
         let reports: Sender<Input> = to_signalling.clone();
-        let (store, journal) = Store::open(&settings.data, move |report| {
+        let now_ms = u64::try_from(clock.epoch_ms()).unwrap_or_default();
+        let (store, journal) = Store::open(&settings.data, now_ms, move |report| {
             reports.send(Input::Stored(report));
         })?;
         switch.restore(journal, clock.now())?;

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
-use crate::promise::{Journal, PromiseId, Record, Secret};
+use crate::promise::{DAY, Journal, Made, PromiseId, Record, Secret};
 
 /// Records that wait for the disk. More means that it has stopped, and is a failure.
 const WAITING_MAX: usize = 8192;
 
 /// Records of one transaction: what comes in while the disk is busy with the last one.
 const GROUP_MAX: usize = 64;
+
+/// How long records of ended promises are kept; older ones are deleted when the journal is opened.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// The schema that this program writes, as `PRAGMA user_version`.
 const SCHEMA: i64 = 1;
@@ -101,15 +104,21 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Store {
-    /// Opens or creates the journal in this directory and reads what is still open.
+    /// Opens or creates the journal in this directory, reads what is still open, and deletes what
+    /// ended longer than 30 days ago. `now_ms` is the time, since the Unix epoch.
     ///
     /// `report` is called on the store's thread and must not wait.
     pub fn open(
         directory: &Path,
+        now_ms: u64,
         report: impl FnMut(Report) + Send + 'static,
     ) -> Result<(Self, Journal), StoreError> {
         let connection = open(&directory.join("ringback.db"))?;
-        let journal = load(&connection)?;
+        let deleted = prune(&connection, now_ms)?;
+        if deleted > 0 {
+            tracing::info!(deleted, "records of promises that ended long ago are deleted");
+        }
+        let journal = load(&connection, now_ms)?;
         let last = journal.last_sequence;
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let thread = Builder::new()
@@ -230,8 +239,41 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Deletes the records of promises that ended long ago, and says how many. Those of the last promise
+/// and of the last record stay: the numbers that follow on them must never come again.
+fn prune(connection: &Connection, now_ms: u64) -> Result<usize, StoreError> {
+    let before = now_ms.saturating_sub(KEPT.as_millis() as u64).cast_signed();
+    let deleted = connection.execute(
+        "DELETE FROM journal WHERE promise IN
+             (SELECT promise FROM journal WHERE is_end = 1 AND CASE WHEN json_valid(record)
+                  THEN json_extract(record, '$.at_ms') < ?1 END)
+         AND promise <> (SELECT max(promise) FROM journal)
+         AND promise <> (SELECT promise FROM journal ORDER BY sequence DESC LIMIT 1)",
+        [before],
+    )?;
+    Ok(deleted)
+}
+
+/// The promises that were made within a day, whatever became of them.
+fn load_made(connection: &Connection, now_ms: u64) -> Result<Vec<Made>, StoreError> {
+    let since = now_ms.saturating_sub(DAY.as_millis() as u64).cast_signed();
+    let mut select = connection.prepare(
+        "SELECT record FROM journal WHERE CASE WHEN json_valid(record)
+             THEN json_extract(record, '$.made_ms') >= ?1 END ORDER BY sequence",
+    )?;
+    let mut rows = select.query([since])?;
+    let mut made = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        if let Ok(Record::Promised { queue, number, made_ms, .. }) = Record::parse(&text) {
+            made.push(Made { queue, number, at_ms: made_ms });
+        }
+    }
+    Ok(made)
+}
+
 /// Every record of every promise that has not ended, and the counters that never go back.
-fn load(connection: &Connection) -> Result<Journal, StoreError> {
+fn load(connection: &Connection, now_ms: u64) -> Result<Journal, StoreError> {
     let secret = connection.query_row("SELECT high, low FROM secret", [], pair)?;
     let (last_sequence, last_promise) = connection.query_row(
         "SELECT coalesce(max(sequence), 0), coalesce(max(promise), 0) FROM journal",
@@ -252,7 +294,8 @@ fn load(connection: &Connection) -> Result<Journal, StoreError> {
         records.push((sequence, record));
     }
     let secret = Secret([secret.0, secret.1]);
-    Ok(Journal { records, last_sequence, last_promise, made: Vec::new(), secret })
+    let made = load_made(connection, now_ms)?;
+    Ok(Journal { records, last_sequence, last_promise, made, secret })
 }
 
 fn pair(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
@@ -309,7 +352,7 @@ mod tests {
         let connection = Connection::open(directory.join("ringback.db")).unwrap();
         connection.pragma_update(None, "user_version", 9).unwrap();
         drop(connection);
-        let error = Store::open(&directory, |_| {}).unwrap_err();
+        let error = Store::open(&directory, 0, |_| {}).unwrap_err();
         assert!(error.to_string().contains("schema 9"), "{error}");
     }
 
@@ -317,7 +360,7 @@ mod tests {
     fn one_process_holds_the_file() {
         let directory = fresh("held");
         let _held = start(&directory);
-        assert!(matches!(Store::open(&directory, |_| {}), Err(StoreError::Database(_))));
+        assert!(matches!(Store::open(&directory, 0, |_| {}), Err(StoreError::Database(_))));
     }
 
     #[test]
@@ -340,7 +383,7 @@ mod tests {
         let connection = Connection::open(directory.join("ringback.db")).unwrap();
         connection.execute("UPDATE journal SET record = x'ff00'", []).unwrap();
         drop(connection);
-        let error = Store::open(&directory, |_| {}).unwrap_err();
+        let error = Store::open(&directory, 0, |_| {}).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { sequence: 1 }), "{error}");
     }
 
@@ -349,8 +392,37 @@ mod tests {
         let report = move |report| {
             let _ = sender.send(report);
         };
-        let (store, journal) = Store::open(directory, report).unwrap();
+        let (store, journal) = Store::open(directory, 0, report).unwrap();
         (store, journal, reports)
+    }
+
+    /// What ended long ago goes, but for the last promise and the last record; what is open stays.
+    /// Limits by the day know the promises of the last day, ended ones too.
+    #[test]
+    fn what_ended_long_ago_is_deleted_and_no_number_comes_again() {
+        let directory = fresh("prune");
+        let (store, _, reports) = start(&directory);
+        for sequence in 1..=3 {
+            store.write(sequence, promised(sequence)).unwrap();
+        }
+        for (sequence, id) in [(4, 1), (5, 3)] {
+            store.write(sequence, ended(id)).unwrap();
+        }
+        last(&reports, 5);
+        drop(store);
+        let later = KEPT.as_millis() as u64 + 1;
+        let (_, journal) = Store::open(&directory, later, |_| {}).unwrap();
+        assert_eq!(journal.records, [(2, promised(2))]);
+        assert_eq!((journal.last_sequence, journal.last_promise), (5, 3));
+        assert_eq!(journal.made, []);
+        let connection = Connection::open(directory.join("ringback.db")).unwrap();
+        let kept =
+            "SELECT group_concat(sequence) FROM (SELECT sequence FROM journal ORDER BY sequence)";
+        let kept: String = connection.query_row(kept, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "2,3,5", "1 and 4 are gone");
+        drop(connection);
+        let (_, journal) = Store::open(&directory, 1000, |_| {}).unwrap();
+        assert_eq!(journal.made.len(), 2);
     }
 
     /// Reports until this record is durable or the store has failed.
