@@ -172,6 +172,8 @@ impl World {
         };
         if let Ok(dialog) = self.endpoint.invite(outgoing, now) {
             self.calls.insert(dialog, Call { role: Role::Caller, number });
+            // A server that said 100 and died leaves its caller waiting.
+            self.plan(dialog, 2 * TALK_MAX.as_millis() as u64, Plan::HangUp);
         }
     }
 
