@@ -121,7 +121,9 @@ impl Path {
             let next = match (here, key) {
                 (Value::Object(object), Key::Name(name)) => object.get(name),
                 (Value::Array(list), Key::Index(index)) => list.get(*index),
-                (Value::Array(list), Key::Name(name)) if name == "length" && keys.len() == 0 => {
+                (Value::Array(list), Key::Name(name))
+                    if name == "length" && keys.len() == 0 && self.slice.is_none() =>
+                {
                     return Found::Value(list.len().into());
                 }
                 (Value::Null, Key::Name(_) | Key::Index(_)) => return Found::Undefined,

@@ -87,6 +87,7 @@ fn paths_say_what_scripts_say() {
     check_both("$json.number.slice(1)", json!("049123"));
     check_both("$json.number.slice(2, 4)", json!("49"));
     check_both("$json.number.slice(20)", json!(""));
+    check_both("$json.list.length.slice(1)", Value::Null);
     check_both("$json", payload());
     check_both("$input.item.json.n", json!(3));
     check_both("$('call').item.json.legId", json!("leg-1"));
