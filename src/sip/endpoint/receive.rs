@@ -100,7 +100,7 @@ fn response_flow(request: &Message<'_>, flow: Flow) -> Flow {
 /// The key of a server transaction (RFC 3261 §17.2.3). Call-ID and number are the same in every
 /// copy, in the ACK and in the CANCEL; they keep apart the requests of clients whose branches are
 /// not unique. Without a branch the headers that RFC 2543 compared stand in for it.
-fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
+pub(super) fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
     let via = request.text(Name::Via).unwrap_or_default();
     let method = method.as_str().as_bytes();
     let text = |name| request.text(name).unwrap_or_default().as_bytes();

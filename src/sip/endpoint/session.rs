@@ -128,6 +128,9 @@ impl Endpoint {
         let wanted = self.config.session_expires.map(seconds);
         let knows = knows_timer(&request);
         let Some(leg) = self.legs.get_mut(id) else { return Vec::new() };
+        if !matches!(leg.state, State::Talking { .. }) {
+            return Vec::new(); // A session begins with the 2xx of its INVITE (§9).
+        }
         let asked = request.session_expires().ok().flatten();
         let least = request.min_se().ok().flatten().unwrap_or(0).clamp(MIN_SE, EXPIRES_MAX);
         let refresher = match (asked, leg.session.agreed) {

@@ -251,6 +251,13 @@ impl Table {
         self.timers.next()
     }
 
+    /// The transactions whose timer is due.
+    #[cfg(test)]
+    pub(super) fn due(&self, now: Tick) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        entries.filter(move |entry| entry.armed.is_some_and(|armed| armed.at() <= now))
+    }
+
     /// The transactions that live on one connection.
     pub(super) fn on_connection(&self, connection: u64) -> Vec<TransactionId> {
         let first = (connection, TransactionId::from_u64(0));

@@ -5,6 +5,7 @@ mod calls;
 mod chaos;
 mod close_out;
 mod early;
+mod machines;
 mod offers;
 mod reliable;
 mod rules;

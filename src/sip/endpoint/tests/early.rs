@@ -241,3 +241,58 @@ fn a_call_that_is_there_cannot_be_replaced() {
         ",
     );
 }
+
+#[test]
+fn a_callee_that_rings_and_is_never_heard_again_is_given_up() {
+    let mut world = World::new();
+    world.call();
+    world.until(20);
+    world.ring();
+    world.until(30);
+    world.lose("", 999);
+    world.until(200_000);
+    assert!(world.story.contains(" 181030 a * ended Timeout"), "{}", world.story);
+    world.story.clear();
+    world.check("");
+}
+
+#[test]
+fn a_connection_that_breaks_under_a_cancel_leaves_nothing() {
+    let mut world = World::over(Transport::Tcp);
+    world.call();
+    world.until(20);
+    world.ring();
+    world.until(40);
+    world.lose("487", 1);
+    world.hangup(0);
+    world.until(60);
+    world.ends[0].handle_flow_closed(1, world.now);
+    world.drain();
+    world.until(100);
+    assert_eq!(world.ends[0].gauges(), Gauges::default(), "{}", world.story);
+    world.story.clear();
+    world.check("");
+}
+
+#[test]
+fn a_session_begins_with_the_answer_and_not_with_an_early_update() {
+    // It once began with the 200 of the UPDATE: a call that still rang was told that it had ended.
+    let config = Config { session_expires: Some(Duration::from_secs(90)), ..config() };
+    let mut world = World::new();
+    world.ends[1] = Endpoint::new(config, Rng::new(2));
+    let sdp = || Some(Body::sdp("v=0\r\n"));
+    world.call();
+    world.until(20);
+    world.tell(1, |b, dialog, now| b.provisional(dialog, 183, sdp(), now));
+    world.until(50);
+    world.tell(0, |a, dialog, now| a.offer(dialog, sdp(), now));
+    world.until(70);
+    world.tell(1, |b, dialog, now| b.answer_offer(dialog, Ok(sdp()), now));
+    world.until(120_000);
+    assert!(!world.story.contains("ended"), "{}", world.story);
+    world.hangup(1);
+    world.until(121_000);
+    assert_eq!(world.story.matches("b * ended").count(), 1, "{}", world.story);
+    world.story.clear();
+    world.check("");
+}
