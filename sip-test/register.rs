@@ -421,6 +421,36 @@ fn what_a_client_may_not_do() {
 }
 
 #[test]
+fn the_best_contact_is_called_first() {
+    let mut client = Client::new();
+    let bind = "Contact: <sip:desk@198.51.100.8>;q=0.25, <sip:desk@198.51.100.9>;q=0.7, \
+                <sip:desk@198.51.100.7>;q=2\r\n";
+    let (status, contacts) = client.says("100", bind);
+    let expected = [
+        "<sip:desk@198.51.100.8>;q=0.250;expires=600",
+        "<sip:desk@198.51.100.9>;q=0.700;expires=600",
+        "<sip:desk@198.51.100.7>;expires=600",
+    ];
+    assert_eq!((status, contacts), (200, expected.map(str::to_owned).to_vec()));
+    let targets = client.switch.extension_targets(0, "100");
+    let hosts = targets.iter().map(|target| &target.request_uri[9..]).collect::<Vec<_>>();
+    assert_eq!(hosts, ["198.51.100.7", "198.51.100.9", "198.51.100.8"]);
+}
+
+/// RFC 3327: calls to a phone behind edge proxies pass them again, by the flow that they opened.
+#[test]
+fn a_path_becomes_a_route() {
+    let mut client = Client::new();
+    let bind = |path: &str| format!("Contact: <sip:desk@198.51.100.9>\r\nPath: {path}\r\n");
+    assert_eq!(client.says("100", &bind("<sip:strict.example>")).0, 400);
+    let path = "<sip:edge@192.0.2.7;lr>, <sip:inner.example;lr>";
+    assert_eq!(client.says("100", &bind(path)).0, 200);
+    let target = &client.switch.extension_targets(0, "100")[0];
+    assert_eq!(*target.routes, ["<sip:edge@192.0.2.7;lr>", "<sip:inner.example;lr>"]);
+    assert_eq!(target.flow.remote, SocketAddr::from(([198, 51, 100, 9], 5060)));
+}
+
+#[test]
 fn a_proof_is_used_once_and_grows_old() {
     let mut client = Client::new();
     assert_eq!(client.says("100", "").0, 200);

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
 use crate::call::guard::Blocked;
 use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
 use crate::sip::digest::{self, Signed};
-use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration};
+use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration, Wish};
 use crate::sip::{
     self, Account, Challenger, DigestConfig, Field, Flow, Message, Name, Start, Uri, Verdict,
 };
@@ -21,6 +22,8 @@ use crate::sip::{
 pub const BINDINGS_MAX: usize = 10_000;
 /// Characters of a number that may be dialled.
 pub const NUMBER_MAX: usize = 64;
+/// What a contact is worth that does not say it.
+const PREFERENCE_MAX: u16 = 1000;
 /// What the server calls itself in challenges when nobody says otherwise.
 pub const REALM_DEFAULT: &str = "ringback";
 
@@ -31,6 +34,8 @@ pub struct Target {
     pub request_uri: String,
     /// The way there.
     pub flow: Flow,
+    /// Proxies on it, nearest first, as values of Route.
+    pub routes: Arc<[String]>,
     /// What a challenge of the trunk is answered with.
     pub credentials: Option<sip::Credentials>,
     /// Host of the From header.
@@ -245,7 +250,11 @@ impl Site {
                 sip::Contact::All => is_all = true,
                 sip::Contact::Address(address) => {
                     let own = address.expires().map(|one| Duration::from_secs(one.into()));
-                    contacts.push((address.uri_text, own.unwrap_or(default)));
+                    contacts.push(Wish {
+                        contact: address.uri_text,
+                        life: own.unwrap_or(default),
+                        preference: address.preference(),
+                    });
                 }
             }
         }
@@ -257,7 +266,10 @@ impl Site {
         };
         let call_id = message.call_id().map_err(bad)?;
         let cseq = message.cseq().map_err(bad)?.number;
-        self.registrar.handle_register(account, Registration { call_id, cseq, flow, change }, now)
+        let path = message.path().map(|one| one.map(|one| one.to_string()));
+        let path = path.collect::<Result<Vec<_>, _>>().map_err(|_| NotBound::BadPath)?;
+        let registration = Registration { call_id, cseq, flow, path: &path, change };
+        self.registrar.handle_register(account, registration, now)
     }
 
     /// Where an account is registered.
@@ -272,20 +284,24 @@ impl Site {
         bindings.any(|binding| binding.flow == flow)
     }
 
-    /// Every endpoint of an extension of a workflow: configured, then registered.
+    /// Every endpoint of an extension of a workflow: configured, then registered, the best first.
     pub fn extension_targets(&self, workflow: usize, number: &str) -> Vec<Target> {
         let fixed = self.settings.extensions.get(number).and_then(|known| {
-            Some((known.contact.clone(), self.flow_to(known.transport, known.address)?))
+            let flow = self.flow_to(known.transport, known.address)?;
+            Some((known.contact.clone(), flow, Arc::default()))
         });
         let is_meant = |login: &&Login| {
             login.workflow == workflow && login.extension.as_deref() == Some(number)
         };
         let accounts = self.logins.iter().enumerate().filter(|(_, login)| is_meant(login));
         let bound = accounts.flat_map(|(index, _)| self.registrar.bindings(AccountRef(index)));
-        let bound = bound.map(|one| (one.contact.clone(), one.flow));
-        let target = |(request_uri, flow)| Target {
+        let mut bound = bound.collect::<Vec<_>>();
+        bound.sort_by_key(|one| std::cmp::Reverse(one.preference.unwrap_or(PREFERENCE_MAX)));
+        let bound = bound.iter().map(|one| (one.contact.clone(), one.flow, Arc::clone(&one.path)));
+        let target = |(request_uri, flow, routes): (String, Flow, Arc<[String]>)| Target {
             request_uri,
             flow,
+            routes,
             credentials: None,
             from_host: self.host(flow),
             extension: Some(number.to_owned()),
@@ -317,7 +333,7 @@ impl Site {
             return Err(NoTarget::Forbidden);
         }
         let credentials = settings.and_then(|settings| settings.credentials.clone());
-        let (request_uri, flow, provider) = match &trigger.kind {
+        let (request_uri, flow, routes, provider) = match &trigger.kind {
             Kind::Extensions { .. } => return Err(NoTarget::UnknownTrunk),
             Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {
                 let server = match trigger.kind {
@@ -331,15 +347,16 @@ impl Site {
                 let flow = self.flow_to(settings.transport(), server);
                 let flow = flow.ok_or(NoTarget::NotRegistered)?;
                 let host = settings.host(server);
-                (format!("sip:{user}@{host}"), flow, Some(host))
+                (format!("sip:{user}@{host}"), flow, Arc::default(), Some(host))
             }
             Kind::DynamicTrunk { .. } => {
                 let account = self.logins.iter().position(|login| login.trigger == index);
                 let bindings = account.map_or(&[][..], |one| self.bindings(AccountRef(one)));
-                // The last that was confirmed: a trunk that moved has left the others behind.
-                let binding = bindings.last().ok_or(NoTarget::NotRegistered)?;
+                // Of the best the last that was confirmed: a trunk that moved has left others behind.
+                let worth = |one: &&Binding| one.preference.unwrap_or(PREFERENCE_MAX);
+                let binding = bindings.iter().max_by_key(worth).ok_or(NoTarget::NotRegistered)?;
                 let uri = with_user(&binding.contact, &user).ok_or(NoTarget::NotRegistered)?;
-                (uri, binding.flow, None)
+                (uri, binding.flow, Arc::clone(&binding.path), None)
             }
         };
         // Who has an account with a provider speaks in the provider's name (RFC 3261 §8.1.1.3).
@@ -349,6 +366,7 @@ impl Site {
         Ok(Target {
             request_uri,
             flow,
+            routes,
             credentials,
             from_host,
             extension: None,
@@ -505,9 +523,10 @@ mod tests {
         let address = SocketAddr::from(([192, 0, 2, 7], 5060));
         let transport = sip::Transport::Udp;
         let flow = Flow { transport, local: address, remote: address, connection: 0 };
-        let contacts = [("sip:x@192.0.2.7", Duration::from_secs(life))];
+        let life = Duration::from_secs(life);
+        let contacts = [Wish { contact: "sip:x@192.0.2.7", life, preference: None }];
         let change = Change::Contacts(&contacts);
-        let registration = Registration { call_id: "c", cseq, flow, change };
+        let registration = Registration { call_id: "c", cseq, flow, path: &[], change };
         site.registrar.handle_register(AccountRef(account), registration, Tick::ZERO).unwrap();
     }
 

@@ -192,6 +192,11 @@ impl<'a> Message<'a> {
         self.list(Name::Route, NameAddr::parse)
     }
 
+    /// Every Path, the one nearest to us first (RFC 3327).
+    pub fn path(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Flaw>> {
+        self.list(Name::Path, NameAddr::parse)
+    }
+
     /// Every Record-Route, as they stand: a UAC reverses them (RFC 3261 12.1.2).
     pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Flaw>> {
         self.list(Name::RecordRoute, NameAddr::parse)

@@ -8,14 +8,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Armed, Tick, Timers};
 use crate::sip::transport::Flow;
+use crate::sip::typed::NameAddr;
 use crate::sip::uri::Uri;
 
 /// Contacts of one address-of-record.
 pub const CONTACTS_MAX: usize = 10;
+/// Proxies of a Path; a REGISTER with more is refused.
+pub const PATH_MAX: usize = 8;
 /// Bytes of a contact's URI.
 pub const CONTACT_BYTES_MAX: usize = 512;
 /// How long a binding lives whose client says nothing about it.
@@ -32,6 +36,10 @@ pub struct Binding {
     pub contact: String,
     /// The way it came: requests to the contact leave by it.
     pub flow: Flow,
+    /// What it was said to be worth in thousandths, if it was: the best is called first.
+    pub preference: Option<u16>,
+    /// Proxies that requests to the contact pass, nearest to us first, as values of Route.
+    pub path: Arc<[String]>,
     /// When it was last confirmed.
     pub refreshed: Tick,
     /// When it ends by itself.
@@ -50,6 +58,8 @@ pub struct Registration<'a> {
     pub cseq: u32,
     /// The way it came.
     pub flow: Flow,
+    /// Values of its Path headers, nearest to us first (RFC 3327).
+    pub path: &'a [String],
     /// What is to be changed; nothing: it only asks.
     pub change: Change<'a>,
 }
@@ -59,8 +69,19 @@ pub struct Registration<'a> {
 pub enum Change<'a> {
     /// `Contact: *` with `Expires: 0`: all bindings go (RFC 3261 §10.2.2).
     RemoveAll,
-    /// URIs of contacts, each with the life that is wished for; zero removes it.
-    Contacts(&'a [(&'a str, Duration)]),
+    /// Some contacts are bound or removed.
+    Contacts(&'a [Wish<'a>]),
+}
+
+/// What a REGISTER wants of one contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish<'a> {
+    /// Its URI.
+    pub contact: &'a str,
+    /// The life that is wished for; zero removes it.
+    pub life: Duration,
+    /// What it is worth, in thousandths.
+    pub preference: Option<u16>,
 }
 
 /// Why nothing was changed. A REGISTER is done as a whole or not at all (RFC 3261 §10.3).
@@ -68,6 +89,8 @@ pub enum Change<'a> {
 pub enum NotBound {
     /// A contact is no `sip:` or `sips:` URI of reasonable length.
     BadContact,
+    /// A Path that is longer than [`PATH_MAX`], or no list of `sip:` URIs with `lr`.
+    BadPath,
     /// A life below [`EXPIRES_MIN`] was wished for.
     TooBrief,
     /// A later REGISTER of the same client was here before.
@@ -82,7 +105,7 @@ impl NotBound {
     /// What the client is told (RFC 3261 §10.3).
     pub const fn status(self) -> u16 {
         match self {
-            Self::BadContact => 400,
+            Self::BadContact | Self::BadPath => 400,
             Self::TooBrief => 423,
             Self::OutOfOrder => 500,
             Self::TooManyContacts => 403,
@@ -95,6 +118,7 @@ impl fmt::Display for NotBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BadContact => "a contact is no sip address of at most 512 bytes",
+            Self::BadPath => "a Path is at most 8 sip addresses with lr",
             Self::TooBrief => "the shortest registration is 60 seconds",
             Self::OutOfOrder => "a later request was here before",
             Self::TooManyContacts => "at most 10 contacts are kept for one address",
@@ -148,11 +172,14 @@ impl<K: Copy + Ord> Registrar<K> {
         for binding in bindings.extract_if(.., |one| wishes.touch(&one.contact)) {
             self.timers.clear(binding.timer);
         }
-        for (contact, life) in wishes.kept() {
+        let path: Arc<[String]> = registration.path.into();
+        for Wish { contact, life, preference } in wishes.kept() {
             let expires = now + life.min(EXPIRES_MAX);
             bindings.push(Binding {
                 contact: contact.to_owned(),
                 flow: registration.flow,
+                preference,
+                path: Arc::clone(&path),
                 refreshed: now,
                 expires,
                 call_id: registration.call_id.to_owned(),
@@ -216,6 +243,9 @@ impl<K: Copy + Ord> Registrar<K> {
         address: K,
         registration: Registration<'a>,
     ) -> Result<Wishes<'a>, NotBound> {
+        if !is_path(registration.path) {
+            return Err(NotBound::BadPath);
+        }
         let wishes = Wishes::read(registration.change)?;
         let bindings = self.bindings(address);
         let is_late = |one: &Binding| {
@@ -262,7 +292,7 @@ impl<K: Copy + Ord> Registrar<K> {
 /// What a REGISTER wants, read and found possible.
 struct Wishes<'a> {
     all: bool,
-    contacts: Vec<(Uri<'a>, &'a str, Duration)>,
+    contacts: Vec<(Uri<'a>, Wish<'a>)>,
 }
 
 impl<'a> Wishes<'a> {
@@ -270,17 +300,17 @@ impl<'a> Wishes<'a> {
         let Change::Contacts(wished) = change else {
             return Ok(Self { all: true, contacts: Vec::new() });
         };
-        let mut contacts: Vec<(Uri<'a>, &str, Duration)> = Vec::new();
-        for (text, life) in wished {
-            let uri = Uri::parse(text).filter(|uri| uri.sip().is_some());
-            let uri = uri.filter(|_| text.len() <= CONTACT_BYTES_MAX);
+        let mut contacts: Vec<(Uri<'a>, Wish<'a>)> = Vec::new();
+        for wish in wished {
+            let uri = Uri::parse(wish.contact).filter(|uri| uri.sip().is_some());
+            let uri = uri.filter(|_| wish.contact.len() <= CONTACT_BYTES_MAX);
             let uri = uri.ok_or(NotBound::BadContact)?;
-            if !life.is_zero() && *life < EXPIRES_MIN {
+            if !wish.life.is_zero() && wish.life < EXPIRES_MIN {
                 return Err(NotBound::TooBrief);
             }
             // Said twice, the last word counts.
-            contacts.retain(|(other, _, _)| !other.is_equivalent(&uri));
-            contacts.push((uri, text, *life));
+            contacts.retain(|(other, _)| !other.is_equivalent(&uri));
+            contacts.push((uri, *wish));
             if contacts.len() > CONTACTS_MAX {
                 return Err(NotBound::TooManyContacts);
             }
@@ -293,14 +323,23 @@ impl<'a> Wishes<'a> {
         let known = Uri::parse(contact);
         self.all
             || known.is_some_and(|known| {
-                self.contacts.iter().any(|(wished, _, _)| wished.is_equivalent(&known))
+                self.contacts.iter().any(|(wished, _)| wished.is_equivalent(&known))
             })
     }
 
-    fn kept(&self) -> impl Iterator<Item = (&'a str, Duration)> {
-        let contacts = self.contacts.iter().filter(|(_, _, life)| !life.is_zero());
-        contacts.map(|(_, text, life)| (*text, *life))
+    fn kept(&self) -> impl Iterator<Item = Wish<'a>> {
+        self.contacts.iter().map(|(_, wish)| *wish).filter(|wish| !wish.life.is_zero())
     }
+}
+
+/// Whether requests can be sent along these: proxies that let the Request-URI alone.
+fn is_path(values: &[String]) -> bool {
+    let is_loose = |value: &String| {
+        let address = NameAddr::parse(value);
+        let is_short = value.len() <= CONTACT_BYTES_MAX;
+        is_short && address.is_some_and(|one| one.uri.sip().is_some_and(|sip| sip.params.has("lr")))
+    };
+    values.len() <= PATH_MAX && values.iter().all(is_loose)
 }
 
 #[cfg(test)]

@@ -97,6 +97,20 @@ impl<'a> NameAddr<'a> {
         self.params.value("tag").filter(|tag| !tag.is_empty())
     }
 
+    /// The `q` parameter of a contact in thousandths, 0 to 1000 (RFC 3261 25.1); what is no such
+    /// number says nothing.
+    pub fn preference(&self) -> Option<u16> {
+        let text = self.params.value("q")?;
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let is_short = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+        let thousandths = format!("{part:0<3}").parse::<u16>().ok().filter(|_| is_short)?;
+        match whole {
+            "0" => Some(thousandths),
+            "1" if thousandths == 0 => Some(1000),
+            _ => None,
+        }
+    }
+
     /// The `expires` parameter of a contact, in seconds; what is too large to count is the most
     /// that can be counted (RFC 4475 3.1.2.4).
     pub fn expires(&self) -> Option<u32> {

@@ -465,6 +465,7 @@ pub(super) fn outgoing_to(target: &Target, caller: &Caller) -> Outgoing {
     let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
     let user = user.rsplit(':').next().unwrap_or_default().to_owned();
     let from_user = if caller.number.is_empty() { "ringback" } else { &caller.number };
+    let routes = target.routes.iter().map(|route| ("Route".to_owned(), route.clone()));
     Outgoing {
         flow: target.flow,
         request_uri: target.request_uri.clone(),
@@ -478,7 +479,7 @@ pub(super) fn outgoing_to(target: &Target, caller: &Caller) -> Outgoing {
             user: target.extension.clone().unwrap_or(user),
             host: target.from_host.clone(),
         },
-        headers: caller.headers.clone(),
+        headers: routes.chain(caller.headers.iter().cloned()).collect(),
         body: None,
         credentials: target.credentials.clone(),
         derived: target.derived.clone(),

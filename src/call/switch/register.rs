@@ -8,7 +8,7 @@ use crate::call::site::{NoTarget, Proof, Target};
 use crate::call::switch::{Fact, Switch};
 use crate::call::trigger::Trigger;
 use crate::sip::registrar::{EXPIRES_MIN, NotBound, Presence};
-use crate::sip::{Flow, Message, TransactionId};
+use crate::sip::{Flow, Message, Name, TransactionId};
 
 /// Whose call it is. Only authentication makes one, and only a call with one gets a leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,10 +153,26 @@ impl Switch {
             Ok(()) => {
                 let bindings = self.site.bindings(account);
                 let values = bindings.iter().map(|one| {
-                    format!("<{}>;expires={}", one.contact, (one.expires - now).as_secs())
+                    let left = (one.expires - now).as_secs();
+                    match one.preference {
+                        Some(q) => format!(
+                            "<{}>;q={}.{:03};expires={left}",
+                            one.contact,
+                            q / 1000,
+                            q % 1000
+                        ),
+                        None => format!("<{}>;expires={left}", one.contact),
+                    }
                 });
                 let values = values.collect::<Vec<_>>();
-                self.endpoint.respond(request, 200, &headers("Contact", &values), None, now);
+                let mut told = headers("Contact", &values);
+                // RFC 3327 §5.3: who knows the extension sees that it was used.
+                let path = message.path().filter_map(Result::ok).map(|one| one.to_string());
+                let path = path.collect::<Vec<_>>();
+                if message.lists(Name::Supported, "path") {
+                    told.extend(headers("Path", &path));
+                }
+                self.endpoint.respond(request, 200, &told, None, now);
             }
             Err(refused) => self.refuse_binding(request, refused, now),
         }
@@ -187,9 +203,10 @@ impl Switch {
         let header = match refused {
             NotBound::TooBrief => ("Min-Expires", shortest.as_str()),
             NotBound::Full => ("Retry-After", retry_after.as_str()),
-            NotBound::BadContact | NotBound::OutOfOrder | NotBound::TooManyContacts => {
-                ("Warning", warning.as_str())
-            }
+            NotBound::BadContact
+            | NotBound::BadPath
+            | NotBound::OutOfOrder
+            | NotBound::TooManyContacts => ("Warning", warning.as_str()),
         };
         self.endpoint.respond(request, refused.status(), &[header], None, now);
     }

@@ -11,6 +11,10 @@ const DESK: &str = "sip:100@192.0.2.7:5060";
 const SOFT: &str = "sip:100@192.0.2.8;transport=tcp";
 const HOUR: Duration = EXPIRES_MAX;
 
+const fn wish(contact: &str, life: Duration) -> Wish<'_> {
+    Wish { contact, life, preference: None }
+}
+
 fn flow(connection: u64) -> Flow {
     let address = SocketAddr::from(([192, 0, 2, 7], 5060));
     Flow { transport: Transport::Udp, local: address, remote: address, connection }
@@ -30,13 +34,18 @@ impl Story {
 
     fn says(&mut self, change: Change<'_>) -> Result<(), NotBound> {
         self.cseq += 1;
-        let registration =
-            Registration { call_id: "c", cseq: self.cseq, flow: flow(self.cseq.into()), change };
+        let registration = Registration {
+            call_id: "c",
+            cseq: self.cseq,
+            flow: flow(self.cseq.into()),
+            path: &[],
+            change,
+        };
         self.registrar.handle_register(1, registration, self.now)
     }
 
     fn binds(&mut self, contact: &str, life: Duration) -> Result<(), NotBound> {
-        self.says(Change::Contacts(&[(contact, life)]))
+        self.says(Change::Contacts(&[wish(contact, life)]))
     }
 
     fn passes(&mut self, span: Duration) {
@@ -83,7 +92,7 @@ fn a_refresh_moves_the_end_and_the_way() {
 #[test]
 fn removed_one_by_one_or_all_at_once() {
     let mut story = Story::new();
-    story.says(Change::Contacts(&[(DESK, HOUR), (SOFT, HOUR)])).unwrap();
+    story.says(Change::Contacts(&[wish(DESK, HOUR), wish(SOFT, HOUR)])).unwrap();
     story.binds(DESK, Duration::ZERO).unwrap();
     story.check(&[SOFT], &[Presence::Online(1)]);
     story.says(Change::RemoveAll).unwrap();
@@ -96,7 +105,7 @@ fn removed_one_by_one_or_all_at_once() {
 fn what_is_refused_changes_nothing() {
     let mut story = Story::new();
     story.binds(DESK, HOUR).unwrap();
-    let brief = [(SOFT, HOUR), (DESK, Duration::from_secs(59))];
+    let brief = [wish(SOFT, HOUR), wish(DESK, Duration::from_secs(59))];
     assert_eq!(story.says(Change::Contacts(&brief)), Err(NotBound::TooBrief));
     for bad in ["tel:100", "nonsense", &format!("sip:{}@h", "1".repeat(600))] {
         assert_eq!(story.binds(bad, HOUR), Err(NotBound::BadContact));
@@ -105,7 +114,7 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(story.binds(DESK, Duration::ZERO), Err(NotBound::OutOfOrder));
     story.cseq = 9;
     let many = (0..10).map(|host| format!("sip:h{host}")).collect::<Vec<_>>();
-    let many = many.iter().map(|contact| (contact.as_str(), HOUR)).collect::<Vec<_>>();
+    let many = many.iter().map(|contact| wish(contact, HOUR)).collect::<Vec<_>>();
     assert_eq!(story.says(Change::Contacts(&many)), Err(NotBound::TooManyContacts));
     story.check(&[DESK], &[Presence::Online(1)]);
 }
@@ -114,11 +123,12 @@ fn what_is_refused_changes_nothing() {
 fn a_full_registrar_still_refreshes_and_a_lost_connection_makes_room() {
     let mut story = Story::new();
     let register = |story: &mut Story, address: u8| {
-        let change = Change::Contacts(&[(DESK, HOUR)]);
+        let change = Change::Contacts(&[wish(DESK, HOUR)]);
         let registration = Registration {
             call_id: &story.cseq.to_string(),
             cseq: 1,
             flow: flow(address.into()),
+            path: &[],
             change,
         };
         story.cseq += 1;
@@ -133,6 +143,26 @@ fn a_full_registrar_still_refreshes_and_a_lost_connection_makes_room() {
     story.registrar.handle_flow_closed(7);
     assert!(!story.registrar.is_online(7) && story.registrar.is_online(0));
     register(&mut story, 12).unwrap();
+}
+
+/// RFC 3327: the proxies on the way are kept with the binding, and only such that can be used.
+#[test]
+fn a_path_is_kept_or_refused_as_a_whole() {
+    let mut registrar = Registrar::with_max(5);
+    let mut says = |path: &[&str]| {
+        let path = path.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let change = Change::Contacts(&[wish(DESK, HOUR)]);
+        let call_id = &path.concat();
+        let registration = Registration { call_id, cseq: 1, flow: flow(0), path: &path, change };
+        let outcome = registrar.handle_register(1_u8, registration, Tick::ZERO);
+        outcome.map(|()| registrar.bindings(1)[0].path.to_vec())
+    };
+    let edge = ["<sip:edge;lr>", "\"far\" <sips:192.0.2.3:5061;lr;ob>"];
+    assert_eq!(says(&edge).unwrap(), edge);
+    assert_eq!(says(&["<sip:edge>"]), Err(NotBound::BadPath));
+    assert_eq!(says(&["<tel:1;lr>"]), Err(NotBound::BadPath));
+    assert_eq!(says(&["<sip:edge;lr>"; PATH_MAX + 1]), Err(NotBound::BadPath));
+    assert_eq!(says(&[]).unwrap(), [""; 0]);
 }
 
 proptest! {
@@ -150,13 +180,13 @@ proptest! {
                 registrar.handle_timeout(now);
             } else {
                 let contact = format!("sip:phone{contact}");
-                let contacts = [(contact.as_str(), Duration::from_secs(seconds))];
+                let contacts = [wish(&contact, Duration::from_secs(seconds))];
                 let change = match contact.as_str() {
                     "sip:phone0" => Change::RemoveAll,
                     _ => Change::Contacts(&contacts),
                 };
                 let cseq = cseq as u32;
-                let registration = Registration { call_id: "c", cseq, flow: flow(0), change };
+                let registration = Registration { call_id: "c", cseq, flow: flow(0), path: &[], change };
                 let _ = registrar.handle_register(address, registration, now);
             }
             while let Some(event) = registrar.poll_event() {
@@ -179,9 +209,9 @@ proptest! {
     #[test]
     fn arbitrary_contacts_do_no_harm(text in "\\PC{0,60}|(sip:)?[ -~]{0,60}") {
         let mut registrar = Registrar::with_max(5);
-        let contacts = [(text.as_str(), HOUR)];
+        let contacts = [wish(&text, HOUR)];
         let change = Change::Contacts(&contacts);
-        let registration = Registration { call_id: "c", cseq: 1, flow: flow(0), change };
+        let registration = Registration { call_id: "c", cseq: 1, flow: flow(0), path: &[], change };
         let _ = registrar.handle_register(1_u8, registration, Tick::ZERO);
     }
 }
