@@ -11,6 +11,7 @@ mod dials;
 mod documents;
 mod fuzz;
 mod house;
+mod keys;
 mod links;
 mod phones;
 mod queue;

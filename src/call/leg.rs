@@ -170,6 +170,8 @@ pub struct Audio {
     pub is_open: bool,
     /// Whether digits are looked for in its sound.
     pub finds_digits: bool,
+    /// Whether digits are taken out of its INFO requests.
+    pub takes_info: bool,
 }
 
 impl Leg {
@@ -179,7 +181,14 @@ impl Leg {
             dialog,
             origin: Origin::default(),
             status: Status::Created,
-            audio: Audio { local, offer: None, agreed: None, is_open: false, finds_digits: false },
+            audio: Audio {
+                local,
+                offer: None,
+                agreed: None,
+                is_open: false,
+                finds_digits: false,
+                takes_info: true,
+            },
             events: Bounded::with_max(EVENTS_MAX),
             waiting: Vec::new(),
             players: Vec::new(),

@@ -6,6 +6,7 @@
 pub mod digits;
 pub mod dial;
 pub mod guard;
+pub mod info;
 pub mod leg;
 pub mod node;
 pub mod payload;

@@ -43,13 +43,16 @@ pub struct AudioRules {
     pub encodings: Vec<Encoding>,
     /// Whether digits go and come as telephone-events.
     pub takes_events: bool,
+    /// Whether digits are taken out of INFO requests.
+    pub takes_info: bool,
     /// Whether digits are looked for in the sound.
     pub finds_digits: bool,
 }
 
 impl Default for AudioRules {
     fn default() -> Self {
-        Self { encodings: Encoding::STANDARD.to_vec(), takes_events: true, finds_digits: false }
+        let encodings = Encoding::STANDARD.to_vec();
+        Self { encodings, takes_events: true, takes_info: true, finds_digits: false }
     }
 }
 
@@ -237,7 +240,9 @@ impl Trigger {
         }
         if let Some(methods) = list("dtmfMethods").filter(|methods| !methods.is_empty()) {
             let has = |method: &str| methods.iter().any(|one| one == method);
-            (rules.takes_events, rules.finds_digits) = (has("rfc2833"), has("inband"));
+            rules.takes_events = has("rfc2833");
+            rules.takes_info = has("info");
+            rules.finds_digits = has("inband");
         }
         rules
     }

@@ -34,6 +34,11 @@ impl Digits {
         Self { codes, length: 1 }
     }
 
+    /// The digits, one after another.
+    pub fn keys(&self) -> impl Iterator<Item = char> {
+        self.codes().iter().map(|code| KEYS[usize::from(*code)])
+    }
+
     /// The event codes.
     pub(super) fn codes(&self) -> &[u8] {
         &self.codes[..self.length]

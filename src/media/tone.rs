@@ -13,8 +13,8 @@ use crate::media::{CLOCK_RATE, Clip, duration_of, samples_in};
 /// The longest period of a cadence.
 const PERIOD_MAX: Duration = Duration::from_secs(30);
 
-/// Steps that a cadence may have.
-const STEPS_MAX: usize = 32;
+/// Steps that a cadence may have: 64 digits with the pauses between them.
+const STEPS_MAX: usize = 128;
 
 /// Frequencies that sound at once.
 const FREQUENCIES_MAX: usize = 4;
@@ -112,7 +112,7 @@ pub enum ToneError {
         /// Which one, counted from 1.
         number: usize,
     },
-    /// More than 32 steps.
+    /// More than 128 steps.
     TooManySteps,
     /// All steps together last longer than 30 s.
     TooLong,
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(error("440/100,,"), ToneError::Step { number: 2 });
         assert_eq!(error("1000+1100+1200+1300+1400/10"), ToneError::Step { number: 1 });
         assert_eq!(error("440/20000,0/10001"), ToneError::TooLong);
-        assert_eq!(error(&vec!["440/10"; 33].join(",")), ToneError::TooManySteps);
+        assert_eq!(error(&vec!["440/10"; 129].join(",")), ToneError::TooManySteps);
         assert!(Tone::parse(" 440 + 480 / 200 , 0/100 ").is_ok());
     }
 

@@ -226,7 +226,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[],
         Branches::Fixed(&["Interrupted", "Timeout", "Completed"]),
     ),
-    later(
+    performed(
         "media.sendDtmf",
         &[required("dtmfDigits")],
         &["legId", "dtmfMethod", "dtmfDurationMs", "dtmfGapMs"],

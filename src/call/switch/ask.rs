@@ -107,6 +107,10 @@ pub(super) enum Failed {
     TrunkUnknown,
     /// No playback is named, nor in the item.
     MediaMissing,
+    /// Nothing that can be pressed, or too much.
+    DtmfDigits,
+    /// A way to press digits that the far side or this server does not have.
+    DtmfMethod,
     /// A tone that nobody knows.
     ToneUnknown,
     /// A tone pattern that cannot be read.
@@ -139,6 +143,8 @@ impl Failed {
             | Self::LegBMissing
             | Self::DialMissing
             | Self::MediaMissing
+            | Self::DtmfDigits
+            | Self::DtmfMethod
             | Self::RefMissing
             | Self::ToneUnknown
             | Self::TonePattern
@@ -187,6 +193,12 @@ impl fmt::Display for Failed {
             Self::TooManyDials => "too many dials at a time",
             Self::TrunkUnknown => "no active trunk has this ref",
             Self::MediaMissing => "mediaId is required",
+            Self::DtmfDigits => {
+                "dtmfDigits must be 1 to 64 of 0-9, *, # and A-D, and in the sound take at most 30 s"
+            }
+            Self::DtmfMethod => {
+                "dtmfMethod must be one that the far side takes: auto, rfc2833 if agreed, or inband"
+            }
             Self::ToneUnknown => "Unsupported playTone tone",
             Self::TonePattern => "Invalid custom tone pattern",
             Self::RefMissing => "ref is required",
@@ -226,6 +238,7 @@ impl Switch {
             "call.hangup" => self.hangup_call(&ask, now),
             "call.wait" => return self.start_wait(ask, now),
             "media.playAudio" => return self.start_play(ask, now),
+            "media.sendDtmf" => self.send_dtmf(&ask, now),
             _ => Err(Failed::Unsupported),
         };
         match outcome {

@@ -386,6 +386,7 @@ impl Switch {
         };
         let mut leg = Leg::new(dialog, target.flow, local, now);
         leg.audio.finds_digits = audio.finds_digits;
+        leg.audio.takes_info = audio.takes_info;
         leg.origin.workflow = workflow;
         leg.origin.trigger_ref = target.trunk.clone().unwrap_or_default();
         leg.origin.extension.clone_from(&target.extension);

@@ -93,6 +93,7 @@ impl Switch {
         let mut leg = Leg::new(dialog, flow, local, now);
         leg.origin = self.origin(&identity);
         leg.audio.finds_digits = audio.finds_digits;
+        leg.audio.takes_info = audio.takes_info;
         let extension = leg.origin.extension.clone();
         leg.audio.offer = offer;
         leg.max_forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);

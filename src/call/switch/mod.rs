@@ -10,6 +10,7 @@ mod control;
 mod dial;
 mod dial_wait;
 mod incoming;
+mod keys;
 mod life;
 mod play;
 mod promise;
@@ -312,7 +313,7 @@ enum Pending {
     /// `dial.wait`.
     DialWait(DialWait),
     /// Blocking playback.
-    Play { leg: LegRef, player: u64, digits_interrupt: bool },
+    Play { leg: LegRef, player: u64, digits_interrupt: bool, voice_interrupts: bool },
     /// A sound file that is being loaded.
     Clip { leg: LegRef },
     /// A promise that is being written down.
@@ -438,8 +439,8 @@ impl Switch {
                 let leg = LegRef::from_u64(leg.0);
                 self.tell(Fact::MediaRefused { leg, why: why.to_string() });
             }
-            Report::Watched { .. }
-            | Report::RecorderDone { .. }
+            Report::Watched { meter, .. } => self.on_voice(meter, now),
+            Report::RecorderDone { .. }
             | Report::DigitsSent { .. }
             | Report::Lost { .. }
             | Report::Closed { .. } => {}

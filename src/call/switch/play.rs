@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::call::node::operation::words;
 use crate::call::switch::ask::Ask;
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch};
-use crate::media::{Clip, Command, PlayerEnd, Source};
+use crate::media::{Clip, Command, Loudness, PlayerEnd, Source};
 
 /// Sound files that are kept; one more is loaded for each use and not kept.
 const CLIPS_MAX: usize = 1000;
@@ -112,7 +113,8 @@ impl Switch {
         let Some(leg) = self.forget_player(player) else { return };
         let Player { leg, ask } = leg;
         let Some(key) = ask else { return };
-        let Some((ask, _)) = self.pending.remove(&key) else { return };
+        let Some((ask, pending)) = self.pending.remove(&key) else { return };
+        self.stop_watching(leg, player, &pending);
         self.leave_leg(leg, key);
         let branch = match end {
             PlayerEnd::Completed => ask.branch("Completed"),
@@ -147,9 +149,31 @@ impl Switch {
         !is_swallowed
     }
 
-    fn interrupt_play(&mut self, key: AskRef, player: u64, digit: char, now: Tick) {
+    /// A leg has been loud for as long as a playback with this number asked: that one is
+    /// interrupted.
+    pub(super) fn on_voice(&mut self, player: u64, now: Tick) {
+        let Some(key) = self.players.get(&player).and_then(|player| player.ask) else { return };
         let Some((ask, _)) = self.pending.remove(&key) else { return };
         let Some(Player { leg, .. }) = self.forget_player(player) else { return };
+        self.leave_leg(leg, key);
+        self.outputs.push_back(Output::Media(Command::Stop { leg: media_leg(leg), player }));
+        let payload = json!({ "legId": leg_text(leg), "interruptReason": "media_voice" });
+        self.answer(&ask, ask.branch("Interrupted"), payload, Some(player));
+        self.release(leg, now);
+    }
+
+    /// Nobody needs to know any more whether the leg speaks.
+    fn stop_watching(&mut self, leg: LegRef, player: u64, pending: &Pending) {
+        if let Pending::Play { voice_interrupts: true, .. } = pending {
+            let command = Command::Unwatch { leg: media_leg(leg), meter: player };
+            self.outputs.push_back(Output::Media(command));
+        }
+    }
+
+    fn interrupt_play(&mut self, key: AskRef, player: u64, digit: char, now: Tick) {
+        let Some((ask, pending)) = self.pending.remove(&key) else { return };
+        let Some(Player { leg, .. }) = self.forget_player(player) else { return };
+        self.stop_watching(leg, player, &pending);
         self.leave_leg(leg, key);
         let command = Command::Stop { leg: media_leg(leg), player };
         self.outputs.push_back(Output::Media(command));
@@ -163,6 +187,7 @@ impl Switch {
     /// Starts a player on a live leg.
     pub(super) fn play(&mut self, ask: Ask, id: LegRef, source: Source, repeat: bool, now: Tick) {
         let digits_interrupt = words(ask.parameter("interruptOn")).iter().any(|on| on == "dtmf");
+        let voice_interrupts = words(ask.parameter("interruptOn")).iter().any(|on| on == "voice");
         let is_blocking =
             ask.option("mediaExecutionMode").and_then(Value::as_str) != Some("background");
         if ask.option("stopOtherMedia") == Some(&Value::Bool(true)) {
@@ -186,7 +211,16 @@ impl Switch {
         leg_waits(leg, ask.key);
         let key = ask.key;
         self.retain(id, now);
-        self.suspend(ask, Pending::Play { leg: id, player, digits_interrupt });
+        if voice_interrupts {
+            let command = Command::Watch {
+                leg: media_leg(id),
+                meter: player,
+                loudness: Loudness::Above(voice_threshold(&ask)),
+                duration: voice_duration(&ask),
+            };
+            self.outputs.push_back(Output::Media(command));
+        }
+        self.suspend(ask, Pending::Play { leg: id, player, digits_interrupt, voice_interrupts });
         if digits_interrupt && queued_digit {
             // Dialled ahead: the caller knows what the prompt would say.
             let digit = self.legs.get(id).and_then(first_digit);
@@ -237,6 +271,18 @@ impl Switch {
             leg.waiting.retain(|other| *other != key);
         }
     }
+}
+
+/// The effective value above which a caller speaks, 1 being full scale (contract §8.1).
+fn voice_threshold(ask: &Ask) -> f32 {
+    let threshold = ask.option("voiceThreshold").and_then(Value::as_f64).unwrap_or(0.02);
+    threshold.clamp(0.0, 1.0) as f32
+}
+
+/// How long a caller has to speak.
+fn voice_duration(ask: &Ask) -> Duration {
+    let millis = ask.option("voiceDurationMs").and_then(Value::as_u64).unwrap_or(150);
+    Duration::from_millis(millis.min(60_000))
 }
 
 fn leg_waits(leg: &mut crate::call::leg::Leg, key: AskRef) {

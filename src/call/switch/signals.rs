@@ -1,6 +1,7 @@
 //! What the SIP endpoint says, as events of legs.
 
 use crate::base::Tick;
+use crate::call::info;
 use crate::call::leg::{EndReason, LegRef};
 use crate::call::switch::control::body_of;
 use crate::call::switch::{Fact, Switch};
@@ -71,7 +72,11 @@ impl Switch {
             Event::Response { request, status, message, flow } => {
                 self.on_response(request, status, message.as_deref(), flow, now);
             }
-            Event::Info { .. } => {}
+            Event::Info { dialog, message } => {
+                if let (Some(leg), Some(digit)) = (self.leg_by(dialog), info::digit(&message)) {
+                    self.on_info_digit(leg, digit, now);
+                }
+            }
         }
     }
 
