@@ -208,6 +208,27 @@ fn an_agent_who_gives_up_stops_the_ringing() {
     centre.close();
 }
 
+/// A10, A11: his turn comes while he phones in again and is still in the menu: he is not dialled,
+/// the agent is told, and he is served on the line.
+#[test]
+fn a_customer_who_is_in_the_menu_is_not_dialled() {
+    let mut centre = Centre::soundless("callback_caller_in_the_menu");
+    centre.customer_asks_and_leaves();
+    centre.agents_are_free();
+    centre.pass(27_000);
+    centre.world.note("the customer phones in again");
+    centre.customer_calls();
+    centre.agent_is_told(1);
+    let events = centre.world.phone(CUSTOMER).events().iter();
+    let calls = events.filter(|(_, event)| matches!(event, PhoneEvent::Ended(_))).count();
+    assert_eq!(calls, 1, "only his first call has ended: nobody has dialled him");
+    centre.customer_presses("1");
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    assert_eq!(centre.promise_ends(), ["reached"]);
+    centre.close();
+}
+
 /// QC-15: who asked for nothing and hangs up while the agents ring stops their phones.
 #[test]
 fn a_caller_who_leaves_while_the_agent_rings_stops_the_ringing() {

@@ -95,8 +95,17 @@ impl Outgoing {
         password: Option<&str>,
         shape: impl FnOnce(Phone) -> Phone,
     ) -> Self {
+        Self::begin_as(trace, steps, password.map(credentials), shape)
+    }
+
+    fn begin_as(
+        trace: &'static str,
+        steps: &[Step<'_>],
+        credentials: Option<Credentials>,
+        shape: impl FnOnce(Phone) -> Phone,
+    ) -> Self {
         let mut config = standard_config(server());
-        let (server_at, credentials) = (Some(trunk()), password.map(credentials));
+        let server_at = Some(trunk());
         let settings = TrunkSettings { server: server_at, credentials, ..TrunkSettings::default() };
         config.trunks.insert("line".to_owned(), settings);
         let graph = graph_behind("office", steps);
@@ -209,6 +218,18 @@ fn a_stale_nonce_is_answered_once_more() {
     let mut story = Outgoing::begin("trunk_stale_for_ever", &waits(), Some("right"), shape(99));
     story.fails("failed: network_error");
     assert_eq!(story.invites(), 3, "a trunk cannot keep us trying");
+    story.close();
+}
+
+/// A challenge in the name of a realm that is not the configured one is not answered: whoever asks
+/// learns nothing about the password.
+#[test]
+fn a_challenge_of_another_realm_is_not_answered() {
+    let shape = |phone: Phone| phone.challenging(challenge(407, 0));
+    let known = Credentials { realm: Some("provider.example".to_owned()), ..credentials("right") };
+    let mut story = Outgoing::begin_as("trunk_other_realm", &waits(), Some(known), shape);
+    story.fails("failed: network_error");
+    assert_eq!(story.invites(), 1, "no INVITE with a proof");
     story.close();
 }
 

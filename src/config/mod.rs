@@ -394,6 +394,9 @@ impl FromStr for RtpRange {
         if first < 1024 || last <= first {
             return Err(RtpRangeError::Ports);
         }
+        if IpAddr::is_unspecified(&address) {
+            return Err(RtpRangeError::Unspecified);
+        }
         Ok(Self { address, ports: first..=last })
     }
 }
@@ -413,6 +416,8 @@ pub enum RtpRangeError {
     Shape,
     /// Its ports are not a range above 1023.
     Ports,
+    /// It is every address, and none that a phone could send to.
+    Unspecified,
 }
 
 impl fmt::Display for RtpRangeError {
@@ -420,6 +425,7 @@ impl fmt::Display for RtpRangeError {
         f.write_str(match self {
             Self::Shape => "write address:first-last, as 127.0.0.1:20000-29999",
             Self::Ports => "the first port must be at least 1024 and below the last",
+            Self::Unspecified => "write the address that phones reach; SDP tells it to them",
         })
     }
 }
@@ -436,6 +442,13 @@ mod tests {
         assert_eq!(settings, Settings::default());
         assert!(settings.sip.ip().is_loopback() && settings.http.ip().is_loopback());
         assert_eq!(settings.rtp.to_string(), "127.0.0.1:20000-29999");
+    }
+
+    #[test]
+    fn audio_has_an_address_that_phones_can_reach() {
+        for text in ["0.0.0.0:20000-29999", "[::]:20000-29999"] {
+            assert_eq!(text.parse::<RtpRange>(), Err(RtpRangeError::Unspecified), "{text}");
+        }
     }
 
     #[test]

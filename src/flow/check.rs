@@ -271,8 +271,10 @@ impl Checker<'_> {
         };
         target.inputs = target.inputs.max(input + 1);
         let node = &mut self.nodes[from.0];
-        // What an unknown type gives cannot be known; it is reported as unknown, once.
-        if node.kind.name() == Unknown.name() && output < OUTPUTS_MAX {
+        // What an unknown type or operation gives cannot be known; it is reported once, as unknown.
+        let is_refused = node.outputs.iter().all(|label| label == "error")
+            && self.findings.iter().any(|(of, found)| *of == from && found.has_errors());
+        if (node.kind.name() == Unknown.name() || is_refused) && output < OUTPUTS_MAX {
             let outputs = node.edges.len().max(output + 1);
             node.edges.resize(outputs, Vec::new());
         }

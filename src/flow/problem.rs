@@ -45,6 +45,11 @@ impl Findings {
         Self { found: Vec::new() }
     }
 
+    /// Whether something was found for which the flow cannot be taken.
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// The flow cannot be taken because of this.
     pub fn error(&mut self, code: &'static str, parameter: &str, message: &str, remedy: &str) {
         self.push(Severity::Error, code, parameter, message, remedy);

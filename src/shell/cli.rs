@@ -12,7 +12,7 @@ use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{credentials, demo, run, serve};
+use crate::shell::{credentials, demo, run, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -81,6 +81,18 @@ Example:
   ringback demo --prompts prompts"
     )]
     Demo(DemoArgs),
+    /// Plays days of calls to a flow in a simulated world, and says what came of them.
+    #[command(
+        after_help = "Customers call, press keys, wait, ask for a callback, hang up, and answer or not when they are
+called back; agents come, answer, refuse and leave. Nothing is sent; no sound is made. The same
+seed, flow and options give the same hash, on every machine of one kind.
+
+Examples:
+  ringback sim                                     a month of the shipped flow
+  ringback sim --days 365 --calls 30 --seed 7
+  ringback sim --flow my.json --press 8:2 --press 5:104# --callback 9:30"
+    )]
+    Sim(sim::SimArgs),
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +263,10 @@ pub fn run() -> ExitCode {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())
         }
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
+        Word::Sim(arguments) => {
+            start_log("warn");
+            sim::run(&arguments)
+        }
         Word::Demo(arguments) => {
             start_log("warn");
             demo::run(&arguments.flow, &arguments.queue_flow, &arguments.prompts)

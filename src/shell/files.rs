@@ -1,7 +1,7 @@
 //! Sound files: found beneath the prompts directory only, read and decoded on a thread of its own.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -40,7 +40,14 @@ pub(super) fn load(prompts: &Path, name: &str) -> Result<Arc<Clip>, String> {
         file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|error| format!("{}: {error}", prompts.join(name).display()))?;
+    let why = |error: std::io::Error| {
+        // What `openat2` says of a way out of the directory (RESOLVE_BENEATH).
+        if error.kind() == ErrorKind::CrossesDevices {
+            return format!("{name} leads out of {}, where sound files must be", prompts.display());
+        }
+        format!("{}: {error}", prompts.join(name).display())
+    };
+    let bytes = read().map_err(why)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(format!("{name}: larger than {BYTES_MAX} bytes"));
     }
@@ -69,6 +76,8 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_directory() {
+        let told = load(&prompts(), "../Cargo.toml").unwrap_err();
+        assert!(told.starts_with("../Cargo.toml leads out of "), "{told}");
         for name in ["../Cargo.toml", "/etc/passwd", "a/../../Cargo.toml", "missing.wav", ".", ""] {
             assert!(load(&prompts(), name).is_err(), "{name}");
         }

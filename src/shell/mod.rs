@@ -22,6 +22,7 @@ mod quota;
 mod run;
 mod server;
 mod signalling;
+mod sim;
 mod store;
 mod stream;
 mod wake;

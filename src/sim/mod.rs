@@ -3,13 +3,18 @@
 //! The parties run the very code that real calls run; only sockets, threads and clocks are
 //! replaced. Equal seeds and equal stories give equal ladders, byte for byte.
 
+mod exchange;
 mod link;
 mod phone;
 mod server;
 mod silence;
+mod traffic;
 mod world;
 
+pub use exchange::Exchange;
 pub use link::{Link, Meddling, Packet, Payload};
 pub use phone::{Answering, Challenge, EVENTS_MAX, HEARD_MAX, Phone, PhoneEvent};
 pub use server::{FACTS_MAX, Server, standard_config};
-pub use world::{MESSAGES_MAX, Party, PartyIndex, STEPS_MAX, World};
+pub use silence::Sound;
+pub use traffic::{Habits, Report, Traffic};
+pub use world::{MESSAGES_MAX, Party, PartyIndex, STEPS_MAX, Seen, World};

@@ -31,7 +31,7 @@ pub const HEARD_MAX: usize = 10 * 60 * 8000;
 pub const EVENTS_MAX: usize = 10_000;
 /// Four of these make a packet duration.
 const PHASE: Duration = Duration::from_millis(5);
-/// Seconds for which a phone wants to be registered.
+/// Seconds for which a phone wants to be registered unless told.
 const EXPIRES: u32 = 600;
 /// The phone's one media leg and the player that hums.
 const LEG: LegId = LegId(0);
@@ -63,6 +63,7 @@ pub struct Phone {
     answering: Answering,
     door: Option<Door>,
     is_soundless: bool,
+    expires: u32,
     encodings: Vec<Encoding>,
     hum: Option<String>,
     call: Option<Call>,
@@ -156,6 +157,7 @@ impl Phone {
             answering: Answering::After(Duration::from_secs(1)),
             door: None,
             is_soundless: false,
+            expires: EXPIRES,
             encodings: vec![Encoding::Pcmu, Encoding::Pcma],
             hum: None,
             call: None,
@@ -234,6 +236,11 @@ impl Phone {
         &self.events
     }
 
+    /// Takes the oldest of [`Self::events`].
+    pub fn poll_event(&mut self) -> Option<(Tick, PhoneEvent)> {
+        self.events.pop_front()
+    }
+
     /// The digits that the other side pressed.
     pub fn digits(&self) -> &str {
         &self.digits
@@ -247,6 +254,11 @@ impl Phone {
     /// Whether it is in a call that both sides have confirmed.
     pub fn is_talking(&self) -> bool {
         self.call.as_ref().is_some_and(|call| call.is_confirmed)
+    }
+
+    /// Whether it is in a call of any state.
+    pub const fn is_in_call(&self) -> bool {
+        self.call.is_some()
     }
 
     /// What its endpoint holds.
@@ -341,7 +353,7 @@ impl Phone {
         while let Some(wake) = self.timers.take_due(now) {
             match wake {
                 Wake::Answer(dialog) => self.answer(dialog, now),
-                Wake::Refresh => self.send_register(EXPIRES, now),
+                Wake::Refresh => self.send_register(self.expires, now),
             }
         }
         self.drain(now);

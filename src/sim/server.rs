@@ -10,7 +10,7 @@ use crate::call::{Blocked, Config, Fact, Gauges, Output, QueueSettings, Switch};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
 use crate::promise::{Journal, Record, Secret};
-use crate::sim::silence::Silence;
+use crate::sim::silence::{Silence, Sound};
 use crate::sim::{Packet, Payload};
 use crate::sip::digest::Hash;
 use crate::sip::{DigestConfig, Flow, Transport};
@@ -45,6 +45,8 @@ pub struct Server {
     packets: VecDeque<Packet>,
     /// What a disk would hold.
     journal: Vec<(u64, Record)>,
+    /// When each of them was written.
+    written: Vec<Tick>,
     facts: Vec<(Tick, Fact)>,
     /// How long a commit takes.
     disk_delay: Duration,
@@ -117,6 +119,7 @@ impl Server {
             to_flows: VecDeque::new(),
             packets: VecDeque::new(),
             journal: Vec::new(),
+            written: Vec::new(),
             facts: Vec::new(),
             disk_delay: Duration::ZERO,
             to_disk: VecDeque::new(),
@@ -159,6 +162,14 @@ impl Server {
         self.disk_delay = delay;
     }
 
+    /// Lets the disk take this long for a record; what it has not written is lost when the server
+    /// dies.
+    #[must_use]
+    pub const fn with_disk_delay(mut self, delay: Duration) -> Self {
+        self.disk_delay = delay;
+        self
+    }
+
     /// Its SIP address.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -192,9 +203,15 @@ impl Server {
         journal
     }
 
+    /// Every record on disk, and when it was written; what was restored, when that was.
+    pub fn written(&self) -> impl Iterator<Item = (Tick, &Record)> {
+        self.written.iter().copied().zip(self.journal.iter().map(|(_, record)| record))
+    }
+
     /// Takes up what an earlier server left on disk; before the first call.
     pub fn restore(&mut self, journal: Journal, now: Tick) {
         self.journal.clone_from(&journal.records);
+        self.written = vec![now; self.journal.len()];
         self.switch.restore(journal, now).expect("the journal is one of ours");
         self.drain(now);
     }
@@ -212,16 +229,34 @@ impl Server {
         }
     }
 
-    /// The sound files that a soundless server has begun to play since, by name; no more than the
-    /// first hundred thousand of its life.
+    /// The sound files that a soundless server has begun to play since, by name.
     pub fn played_since(&self, since: Tick) -> Vec<&str> {
         let Audio::Unheard(silence) = &self.audio else { return Vec::new() };
-        let played = silence.played().iter().filter(|(at, _)| *at >= since);
-        let name = |clip: &Arc<Clip>| {
-            let found = self.clips.iter().find(|(_, known)| Arc::ptr_eq(known, clip));
-            found.map(|(name, _)| name.as_str())
+        let sounds = silence.sounds().iter().filter(|(at, _)| *at >= since);
+        let name = |sound: &Sound| match sound {
+            Sound::Clip(_, clip) => self.name_of(clip),
+            Sound::Bridge(..) => None,
         };
-        played.filter_map(|(_, clip)| name(clip)).collect()
+        sounds.filter_map(|(_, sound)| name(sound)).collect()
+    }
+
+    /// The name of a sound file that flows play.
+    pub fn name_of(&self, clip: &Arc<Clip>) -> Option<&str> {
+        let found = self.clips.iter().find(|(_, known)| Arc::ptr_eq(known, clip));
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// Takes the oldest sound of a soundless server.
+    pub fn poll_sound(&mut self) -> Option<(Tick, Sound)> {
+        match &mut self.audio {
+            Audio::Heard(_) => None,
+            Audio::Unheard(silence) => silence.poll_sound(),
+        }
+    }
+
+    /// Takes all that has happened since it was last taken.
+    pub fn take_facts(&mut self) -> Vec<(Tick, Fact)> {
+        std::mem::take(&mut self.facts)
     }
 
     /// The switch, to drain or to hang up everything; the outputs leave at the next step.
@@ -281,6 +316,7 @@ impl Server {
         }
         while self.to_disk.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, sequence)) = self.to_disk.pop_front() else { break };
+            self.written.push(now);
             self.switch.handle_durable(sequence, now);
         }
         if self.runner.poll_timeout().is_some_and(|due| due <= now) {
@@ -363,6 +399,7 @@ impl Server {
             Output::Record(sequence, record) => {
                 self.journal.push((sequence, record));
                 if self.disk_delay.is_zero() {
+                    self.written.push(now);
                     self.switch.handle_durable(sequence, now);
                 } else {
                     self.to_disk.push_back((now + self.disk_delay, sequence));

@@ -10,16 +10,24 @@ use std::time::Duration;
 use crate::base::{Armed, Tick, Timers};
 use crate::media::{Clip, Command, Gauges, LegId, PlayerEnd, Report, Source};
 
-/// Clips that are remembered; no more than the first.
-const PLAYED_MAX: usize = 100_000;
+/// Sounds that are remembered until somebody takes them; the oldest goes first.
+const SOUNDS_MAX: usize = 100_000;
+
+/// What would be heard.
+#[derive(Clone, Debug)]
+pub enum Sound {
+    /// A clip began on a leg.
+    Clip(LegId, Arc<Clip>),
+    /// Two legs hear each other.
+    Bridge(LegId, LegId),
+}
 
 /// What a shard would hold, without its sound.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     legs: BTreeMap<LegId, Leg>,
     ends: Timers<(LegId, u64)>,
-    /// What was played, and when it began.
-    played: Vec<(Tick, Arc<Clip>)>,
+    sounds: VecDeque<(Tick, Sound)>,
     reports: VecDeque<Report>,
 }
 
@@ -36,8 +44,8 @@ impl Silence {
         if let Command::Open { leg } = command {
             self.legs.insert(leg, Leg::default());
         } else if let Command::Play { leg, player, source, repeat, .. } = command {
-            if let (Source::Clip(clip), true) = (&source, self.played.len() < PLAYED_MAX) {
-                self.played.push((now, Arc::clone(clip)));
+            if let Source::Clip(clip) = &source {
+                self.note(Sound::Clip(leg, Arc::clone(clip)), now);
             }
             self.play(leg, player, (!repeat).then(|| length(&source)), now);
         } else if let Command::Stop { leg, player } = command {
@@ -47,6 +55,7 @@ impl Silence {
         } else if let Command::Bridge { a, b } = command {
             self.unbridge(a);
             self.unbridge(b);
+            self.note(Sound::Bridge(a, b), now);
             for (leg, peer) in [(a, b), (b, a)] {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.peer = Some(peer);
@@ -69,8 +78,12 @@ impl Silence {
         }
     }
 
-    pub(super) fn played(&self) -> &[(Tick, Arc<Clip>)] {
-        &self.played
+    pub(super) const fn sounds(&self) -> &VecDeque<(Tick, Sound)> {
+        &self.sounds
+    }
+
+    pub(super) fn poll_sound(&mut self) -> Option<(Tick, Sound)> {
+        self.sounds.pop_front()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Tick) {
@@ -96,6 +109,13 @@ impl Silence {
             reports: self.reports.len(),
             ..Gauges::default()
         }
+    }
+
+    fn note(&mut self, sound: Sound, now: Tick) {
+        if self.sounds.len() == SOUNDS_MAX {
+            self.sounds.pop_front();
+        }
+        self.sounds.push_back((now, sound));
     }
 
     fn play(&mut self, leg: LegId, player: u64, lasts: Option<Duration>, now: Tick) {

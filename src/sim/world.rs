@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use crate::base::{Rng, Tick};
 use crate::sim::link::Rule;
-use crate::sim::{Link, Meddling, Packet, Payload, Phone, Server};
+use crate::sim::{Exchange, Link, Meddling, Packet, Payload, Phone, Server};
 use crate::sip::{Ladder, Message, Start};
 
 /// Steps that one story may take; more is a loop without progress.
 pub const STEPS_MAX: u64 = 50_000_000;
 
 /// Messages that a world remembers.
-pub const MESSAGES_MAX: usize = 10_000;
+pub const MESSAGES_MAX: usize = 100_000;
+/// The numbers of the FNV-1a hash of 64 bits.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// A message that takes longer gets a remark in the ladder.
 const DELAY_TOLD: Duration = Duration::from_millis(100);
 
@@ -28,6 +31,8 @@ pub enum Party {
     Server(Box<Server>),
     /// A phone.
     Phone(Box<Phone>),
+    /// The far side of a trunk.
+    Exchange(Box<Exchange>),
 }
 
 impl Party {
@@ -35,6 +40,7 @@ impl Party {
         match self {
             Self::Server(server) => server.handle_packet(packet, now),
             Self::Phone(phone) => phone.handle_packet(packet, now),
+            Self::Exchange(exchange) => exchange.handle_packet(packet, now),
         }
     }
 
@@ -42,6 +48,7 @@ impl Party {
         match self {
             Self::Server(server) => server.handle_timeout(now),
             Self::Phone(phone) => phone.handle_timeout(now),
+            Self::Exchange(exchange) => exchange.handle_timeout(now),
         }
     }
 
@@ -49,6 +56,7 @@ impl Party {
         match self {
             Self::Server(server) => server.poll_timeout(),
             Self::Phone(phone) => phone.poll_timeout(),
+            Self::Exchange(exchange) => exchange.poll_timeout(),
         }
     }
 
@@ -56,6 +64,7 @@ impl Party {
         match self {
             Self::Server(server) => server.poll_packet(),
             Self::Phone(phone) => phone.poll_packet(),
+            Self::Exchange(exchange) => exchange.poll_packet(),
         }
     }
 
@@ -63,6 +72,7 @@ impl Party {
         match self {
             Self::Server(server) => server.address().ip(),
             Self::Phone(phone) => phone.address().ip(),
+            Self::Exchange(exchange) => exchange.ip(),
         }
     }
 
@@ -70,6 +80,7 @@ impl Party {
         match self {
             Self::Server(server) => server.name(),
             Self::Phone(phone) => phone.name(),
+            Self::Exchange(exchange) => exchange.name(),
         }
     }
 }
@@ -86,7 +97,24 @@ pub struct World {
     sent: u64,
     ladder: Ladder,
     draws: bool,
-    messages: Vec<(PartyIndex, Arc<[u8]>)>,
+    remembers: bool,
+    messages: Vec<Seen>,
+    digest: u64,
+}
+
+/// A SIP message of the world.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When it was sent.
+    pub sent: Tick,
+    /// When it arrives for the first time; `None` when it is lost.
+    pub arrived: Option<Tick>,
+    /// Who sent it.
+    pub from: PartyIndex,
+    /// To whom.
+    pub to: PartyIndex,
+    /// What it says.
+    pub bytes: Arc<[u8]>,
 }
 
 impl World {
@@ -104,7 +132,9 @@ impl World {
             sent: 0,
             ladder,
             draws: true,
+            remembers: true,
             messages: Vec::new(),
+            digest: FNV_OFFSET,
         }
     }
 
@@ -112,6 +142,15 @@ impl World {
     #[must_use]
     pub const fn undrawn(mut self) -> Self {
         self.draws = false;
+        self.remembers = false;
+        self
+    }
+
+    /// Draws no ladder, but remembers every message.
+    #[must_use]
+    pub const fn remembering(mut self) -> Self {
+        self.draws = false;
+        self.remembers = true;
         self
     }
 
@@ -134,7 +173,7 @@ impl World {
     pub fn phone(&self, index: PartyIndex) -> &Phone {
         match &self.parties[index] {
             Party::Phone(phone) => phone,
-            Party::Server(_) => panic!("party {index} is the server"),
+            Party::Server(_) | Party::Exchange(_) => panic!("party {index} is no phone"),
         }
     }
 
@@ -147,7 +186,7 @@ impl World {
         let now = self.now;
         let done = match &mut self.parties[index] {
             Party::Phone(phone) => act(phone, now),
-            Party::Server(_) => panic!("party {index} is the server"),
+            Party::Server(_) | Party::Exchange(_) => panic!("party {index} is no phone"),
         };
         self.collect(index);
         done
@@ -157,7 +196,7 @@ impl World {
     pub fn server(&mut self) -> &mut Server {
         let found = self.parties.iter_mut().find_map(|party| match party {
             Party::Server(server) => Some(server),
-            Party::Phone(_) => None,
+            Party::Phone(_) | Party::Exchange(_) => None,
         });
         found.expect("the story has a server")
     }
@@ -171,6 +210,41 @@ impl World {
             **server = next(server, now);
         }
         self.collect(index);
+    }
+
+    /// The far side of the trunk, to use. What it sends leaves at the next step.
+    pub fn with_exchange<T>(&mut self, act: impl FnOnce(&mut Exchange, Tick) -> T) -> T {
+        let now = self.now;
+        let is_it = |party: &Party| matches!(party, Party::Exchange(_));
+        let index = self.parties.iter().position(is_it).expect("the story has an exchange");
+        let Party::Exchange(exchange) = &mut self.parties[index] else {
+            unreachable!("it was just found");
+        };
+        let done = act(exchange, now);
+        self.collect(index);
+        done
+    }
+
+    /// Takes the next step, if one is due until then; says whether there was one.
+    pub fn step_until(&mut self, until: Tick) -> bool {
+        let Some(next) = self.next_due().filter(|next| *next <= until) else {
+            self.now = self.now.max(until);
+            return false;
+        };
+        self.now = self.now.max(next);
+        self.step();
+        true
+    }
+
+    /// Every SIP message that was sent, in order; no more than the first [`MESSAGES_MAX`], and
+    /// none in a world that draws nothing.
+    pub fn messages(&self) -> &[Seen] {
+        &self.messages
+    }
+
+    /// A number that is equal for equal stories: over every SIP message, its sender and its time.
+    pub const fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// Lets this much time pass.
@@ -199,7 +273,7 @@ impl World {
     pub fn server_at(&mut self, index: PartyIndex) -> &mut Server {
         match &mut self.parties[index] {
             Party::Server(server) => server,
-            Party::Phone(_) => panic!("party {index} is a phone"),
+            Party::Phone(_) | Party::Exchange(_) => panic!("party {index} is no server"),
         }
     }
 
@@ -215,9 +289,9 @@ impl World {
 
     /// The last message of this method or status that a party has sent.
     pub fn last_message(&self, from: PartyIndex, what: &str) -> Option<String> {
-        let mut sent = self.messages.iter().rev().filter(|(sender, _)| *sender == from);
-        let found = sent.find(|(_, bytes)| names_of(bytes).iter().any(|name| name == what));
-        found.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+        let mut sent = self.messages.iter().rev().filter(|seen| seen.from == from);
+        let found = sent.find(|seen| names_of(&seen.bytes).iter().any(|name| name == what));
+        found.map(|seen| String::from_utf8_lossy(&seen.bytes).into_owned())
     }
 
     fn next_due(&self) -> Option<Tick> {
@@ -252,6 +326,7 @@ impl World {
             match &packet.payload {
                 Payload::Sip(bytes) => {
                     let arrivals = self.sip_arrivals(from, bytes);
+                    self.sum(from, bytes);
                     self.draw(&arrivals, from, to, bytes);
                     for at in arrivals {
                         self.fly(at, to, packet.clone());
@@ -269,10 +344,14 @@ impl World {
     }
 
     fn draw(&mut self, arrivals: &[Tick], from: PartyIndex, to: PartyIndex, bytes: &Arc<[u8]>) {
+        let arrived = arrivals.first().copied();
+        if self.remembers && self.messages.len() < MESSAGES_MAX {
+            let (sent, bytes) = (self.now, Arc::clone(bytes));
+            self.messages.push(Seen { sent, arrived, from, to, bytes });
+        }
         if !self.draws {
             return;
         }
-        let arrived = arrivals.first().copied();
         self.ladder.message(self.now, arrived, from, to, bytes);
         if let Some(late) = arrived.map(|at| at - self.now).filter(|took| *took > DELAY_TOLD) {
             self.note(&format!("the link takes {} ms for it", late.as_millis()));
@@ -281,9 +360,18 @@ impl World {
             let later = (*second - *first).as_millis();
             self.note(&format!("and it arrives again {later} ms later"));
         }
-        if self.messages.len() < MESSAGES_MAX {
-            self.messages.push((from, Arc::clone(bytes)));
-        }
+    }
+
+    /// FNV-1a, eight bytes at a time.
+    fn sum(&mut self, from: PartyIndex, bytes: &[u8]) {
+        let head = [self.now.as_micros(), from as u64];
+        let words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        let all = head.into_iter().chain(words);
+        self.digest = all.fold(self.digest, |sum, word| (sum ^ word).wrapping_mul(FNV_PRIME));
     }
 
     fn fly(&mut self, at: Tick, to: PartyIndex, packet: Packet) {

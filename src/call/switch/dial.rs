@@ -17,9 +17,16 @@ use crate::call::switch::control::body_of;
 use crate::call::switch::{Switch, Wake};
 use crate::call::trigger::{AudioRules, Trigger};
 use crate::dispatch::OfferId;
-use crate::promise::PromiseId;
+use crate::promise::{PromiseId, Refused};
 use crate::sdp;
 use crate::sip::{self, Body, Outgoing, Party};
+
+/// What a dial holds until it is final.
+struct Held {
+    attempts: Vec<LegRef>,
+    offer: Option<OfferId>,
+    promise: Option<(PromiseId, u32)>,
+}
 
 impl Switch {
     /// `dial.make`.
@@ -46,6 +53,10 @@ impl Switch {
         let is_single = targets.len() == 1;
         let number = ask.text("destination");
         if let (true, Some(promise)) = (is_single, self.promise_of_run(&ask, number.trim())) {
+            if self.is_on_line(number.trim()) {
+                // He may be in a menu still; who is on the line is never dialled (A10, A11).
+                return self.fail(&ask, Failed::Promise(Refused::Live));
+            }
             let target = targets.remove(0);
             let (strategy, caller) = (strategy(&ask), self.caller(&ask));
             return self.plan_attempt(ask, promise, target, strategy, caller, now);
@@ -194,14 +205,8 @@ impl Switch {
 
     /// A leg wins its dial: it answered, or was bridged while it rang. The others are hung up.
     pub(super) fn win_dial(&mut self, id: DialRef, winner: LegRef, now: Tick) {
-        let Some(dial) = self.dials.get_mut(id).filter(|dial| dial.is_dialing()) else { return };
-        dial.status = Status::Answered(winner);
-        dial.targets.clear();
-        let losers = std::mem::take(&mut dial.attempts);
-        let mut step = dial.step.take();
-        let (offer, promise) = (dial.offer.take(), dial.promise.take());
-        self.timers.clear_slot(&mut step);
-        for loser in losers.into_iter().filter(|loser| *loser != winner) {
+        let Some(held) = self.conclude(id, Status::Answered(winner)) else { return };
+        for loser in held.attempts.into_iter().filter(|loser| *loser != winner) {
             self.detach_attempt(loser, now);
             self.hangup_leg(loser, EndReason::ParallelLoser, now);
         }
@@ -213,10 +218,10 @@ impl Switch {
             leg.won = Some(id);
         }
         self.touch_dial(id, now);
-        if let Some(offer) = offer {
+        if let Some(offer) = held.offer {
             self.on_offer_answered(offer, winner, now);
         }
-        if let Some(fence) = promise {
+        if let Some(fence) = held.promise {
             self.hand_to_leg(winner, fence);
         }
     }
@@ -266,25 +271,29 @@ impl Switch {
 
     /// Ends a dial that has no winner; its attempts are hung up.
     pub(super) fn fail_dial(&mut self, id: DialRef, why: &'static str, end: EndReason, now: Tick) {
-        let Some(dial) = self.dials.get_mut(id).filter(|dial| dial.is_dialing()) else { return };
-        dial.status = Status::Failed(why);
-        dial.targets.clear();
-        let attempts = std::mem::take(&mut dial.attempts);
-        let mut step = dial.step.take();
-        let (offer, promise) = (dial.offer.take(), dial.promise.take());
-        self.timers.clear_slot(&mut step);
-        for attempt in attempts {
+        let Some(held) = self.conclude(id, Status::Failed(why)) else { return };
+        for attempt in held.attempts {
             self.detach_attempt(attempt, now);
             self.hangup_leg(attempt, end, now);
         }
         self.dial_event(id, DialEvent::Failed(why), now);
         self.touch_dial(id, now);
-        if let Some(offer) = offer {
+        if let Some(offer) = held.offer {
             self.on_offer_failed(offer, now);
         }
-        if let Some(attempt) = promise {
+        if let Some(attempt) = held.promise {
             self.on_attempt_over(attempt, why, now);
         }
+    }
+
+    /// Makes a dial final, once; what it held is the caller's to end.
+    fn conclude(&mut self, id: DialRef, status: Status) -> Option<Held> {
+        let dial = self.dials.get_mut(id).filter(|dial| dial.is_dialing())?;
+        dial.status = status;
+        dial.targets.clear();
+        self.timers.clear_slot(&mut dial.step);
+        let attempts = std::mem::take(&mut dial.attempts);
+        Some(Held { attempts, offer: dial.offer.take(), promise: dial.promise.take() })
     }
 
     /// Nothing has retained the dial for its time-to-live.

@@ -107,8 +107,9 @@ impl Switch {
         };
         self.by_dialog.insert(dialog, id);
         self.touch(id, now);
-        if let Some(number) = &extension {
-            self.on_extension_leg_begun(trigger.workflow, number, now);
+        match &extension {
+            Some(number) => self.on_extension_leg_begun(trigger.workflow, number, now),
+            None => self.on_caller_came(id),
         }
         let payload = payload::call(message, &trigger.reference, extension.as_deref(), id);
         let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();

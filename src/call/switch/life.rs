@@ -70,8 +70,12 @@ impl Switch {
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
         let attempt = leg.attempt.take();
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
+        let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
         let is_open = leg.audio.is_open;
+        if let Some(number) = caller {
+            self.forget_caller(&number);
+        }
         for player in players {
             self.players.remove(&player);
         }
@@ -108,6 +112,27 @@ impl Switch {
     pub(super) fn on_dialog_closed(&mut self, dialog: DialogId, now: Tick) {
         if let Some((workflow, number)) = self.leaving.remove(&dialog) {
             self.on_extension_leg_ended(workflow, &number, now);
+        }
+    }
+
+    /// A caller has come by a trunk.
+    pub(super) fn on_caller_came(&mut self, id: LegRef) {
+        if let Some(leg) = self.legs.get(id) {
+            *self.callers.entry(leg.caller_number.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether somebody is on the line who calls from this number.
+    pub(super) fn is_on_line(&self, number: &str) -> bool {
+        self.callers.contains_key(number)
+    }
+
+    fn forget_caller(&mut self, number: &str) {
+        if let Some(legs) = self.callers.get_mut(number) {
+            *legs -= 1;
+            if *legs == 0 {
+                self.callers.remove(number);
+            }
         }
     }
 

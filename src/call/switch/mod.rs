@@ -335,6 +335,8 @@ pub struct Switch {
     busy: BTreeMap<String, BTreeMap<usize, u32>>,
     /// Ended legs of extensions whose telephones do not know it yet.
     leaving: HashMap<DialogId, (usize, String)>,
+    /// Callers who are on the line by a trunk: how many legs, by number.
+    callers: BTreeMap<String, u32>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
     players_begun: u64,
@@ -367,6 +369,7 @@ impl Switch {
             by_dialog: HashMap::new(),
             busy: BTreeMap::new(),
             leaving: HashMap::new(),
+            callers: BTreeMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
             players_begun: 0,

@@ -61,6 +61,9 @@ struct Card {
     leg: Option<LegRef>,
     /// Whether the caller asked to be called back.
     is_callback_enabled: bool,
+    /// The best position that the caller was told. A promise that comes back to its old place
+    /// before him does not take that away (A7).
+    told: Option<usize>,
 }
 
 impl Queues {
@@ -162,7 +165,7 @@ impl Switch {
         let entry = joined.map_err(Failed::Queue)?;
         self.queues.cards.insert(
             entry,
-            Card { queue, caller: shown, leg: Some(id), is_callback_enabled: false },
+            Card { queue, caller: shown, leg: Some(id), is_callback_enabled: false, told: None },
         );
         if let Some(leg) = self.legs.get_mut(id) {
             leg.entry = Some(entry.0);
@@ -247,9 +250,10 @@ impl Switch {
     ) -> Option<EntryId> {
         let request = Request::callback(party, key);
         let entry = self.queues.dispatcher.enqueue(queue, request, now).ok()?;
-        self.queues
-            .cards
-            .insert(entry, Card { queue, caller, leg: None, is_callback_enabled: true });
+        self.queues.cards.insert(
+            entry,
+            Card { queue, caller, leg: None, is_callback_enabled: true, told: None },
+        );
         Some(entry)
     }
 

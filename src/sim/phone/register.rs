@@ -8,8 +8,33 @@ impl Phone {
         self.forget_registration();
         let credentials = Credentials::new(user, password);
         self.registration = Some(Registration { server, credentials, refresh_timer: None });
-        self.send_register(EXPIRES, now);
+        self.send_register(self.expires, now);
         self.drain(now);
+    }
+
+    /// Calls as this user, who is registered elsewhere or not at all.
+    #[must_use]
+    pub fn proving(mut self, credentials: Credentials) -> Self {
+        let server = self.sip;
+        self.registration = Some(Registration { server, credentials, refresh_timer: None });
+        self
+    }
+
+    /// Registers the user that it proves, at once.
+    pub fn register_again(&mut self, server: SocketAddr, now: Tick) {
+        if let Some(known) = &mut self.registration {
+            self.timers.clear_slot(&mut known.refresh_timer);
+            known.server = server;
+        }
+        self.send_register(self.expires, now);
+        self.drain(now);
+    }
+
+    /// Wants to be registered for so many seconds; 600 unless told.
+    #[must_use]
+    pub const fn registering_for(mut self, expires: u32) -> Self {
+        self.expires = expires;
+        self
     }
 
     /// Takes its registration back; its calls prove nobody from now on.

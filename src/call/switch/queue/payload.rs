@@ -63,7 +63,7 @@ impl Switch {
         with_leg(payload, leg.map(|leg| CallRef(leg.as_u64())))
     }
 
-    fn leg_stats(&self, ask: &Ask, now: Tick) -> Result<Map<String, Value>, Failed> {
+    fn leg_stats(&mut self, ask: &Ask, now: Tick) -> Result<Map<String, Value>, Failed> {
         let id = self.leg_of(ask)?;
         let entry = self.legs.get(id).and_then(|leg| leg.entry).map(EntryId);
         let entry = entry.ok_or(Failed::QueueEntry)?;
@@ -71,9 +71,18 @@ impl Switch {
         let mut payload = self.stats_of(queue, now);
         let estimate = self.queues.dispatcher.estimated_answer(entry).unwrap_or_default();
         payload.insert("legId".to_owned(), leg_text(id).into());
-        payload.insert("position".to_owned(), self.queues.dispatcher.position(entry).into());
+        payload.insert("position".to_owned(), self.tell_position(entry).into());
         payload.insert("estimatedAnswerSeconds".to_owned(), estimate.as_secs().into());
         Ok(payload)
+    }
+
+    /// The position of an entry, never worse than it was told before (A7).
+    fn tell_position(&mut self, entry: EntryId) -> Option<usize> {
+        let position = self.queues.dispatcher.position(entry)?;
+        let card = self.queues.cards.get_mut(&entry)?;
+        let told = card.told.map_or(position, |told| told.min(position));
+        card.told = Some(told);
+        Some(told)
     }
 
     fn stats_of(&self, queue: QueueId, now: Tick) -> Map<String, Value> {
