@@ -325,7 +325,9 @@ impl World {
             };
             match &packet.payload {
                 Payload::Sip(bytes) => {
-                    let arrivals = self.sip_arrivals(from, bytes);
+                    let mut arrivals = self.sip_arrivals(from, bytes);
+                    // A copy may overtake the message itself.
+                    arrivals.sort_unstable();
                     self.sum(from, bytes);
                     self.draw(&arrivals, from, to, bytes);
                     for at in arrivals {
