@@ -1,13 +1,15 @@
-//! Base: ticks, timers, ids, slabs, seeded randomness and bounded queues; no word of telephony.
+//! Base: ticks, timers, ids, slabs, seeded randomness, bounded queues, caught panics; no word of telephony.
 //!
 //! Every other room may name this one, and this one names only the standard library.
 
+mod caught;
 mod queue;
 mod rng;
 mod slab;
 mod tick;
 mod timers;
 
+pub use caught::caught;
 pub use queue::Bounded;
 pub use rng::Rng;
 pub use slab::{Id, Slab};

@@ -127,6 +127,8 @@ pub enum EndReason {
     Broken,
     /// It rang for as long as an attempt may.
     RangOut,
+    /// A bug of ours ended it.
+    Panicked,
     /// The leg that it was bridged with was refused.
     PeerRejected(u16),
 }
@@ -143,6 +145,7 @@ impl fmt::Display for EndReason {
             Self::ParallelLoser => f.write_str("parallel_loser"),
             Self::Broken => f.write_str("broken"),
             Self::RangOut => f.write_str("timeout"),
+            Self::Panicked => f.write_str("internal_error"),
             Self::PeerRejected(_) => f.write_str("bridge_peer_rejected"),
         }
     }

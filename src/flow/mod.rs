@@ -38,4 +38,4 @@ pub use node::{
 };
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};
-pub use runner::{AskId, Config, Gauges, Input, Output, RunId, Runner};
+pub use runner::{AskId, Config, Gauges, Input, Output, PANICKED, RunId, Runner};

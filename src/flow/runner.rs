@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::base::{Armed, Rng, Tick, Timers};
+use crate::base::{Armed, Rng, Tick, Timers, caught};
 use crate::flow::expr::Scripts;
 use crate::flow::node::{self, SubRun};
 use crate::flow::run::{Run, Step};
@@ -22,6 +22,9 @@ pub struct RunId(pub u64);
 /// The id of an ask, unique within its runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
+
+/// The code of the fault of a run that met a bug of ours.
+pub const PANICKED: &str = "E-FLOW-PANIC";
 
 /// Limits and surroundings of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,15 @@ pub enum Input {
         /// The run.
         run: RunId,
     },
+}
+
+impl Input {
+    /// The run that it is about.
+    pub const fn run(&self) -> RunId {
+        match self {
+            Self::Start { run, .. } | Self::Answer { run, .. } | Self::Cancel { run } => *run,
+        }
+    }
 }
 
 /// What runs want.
@@ -126,6 +138,8 @@ pub struct Gauges {
     pub failed: u64,
     /// Answers that came too late.
     pub late: u64,
+    /// Inputs that met a bug; each failed the run that it was about.
+    pub panics: u64,
 }
 
 /// The runs of one worker. It is built on the thread that uses it.
@@ -146,6 +160,8 @@ pub struct Runner {
     inner: u64,
     /// Asks of runs that were started here.
     inner_asks: BTreeMap<AskId, RunId>,
+    /// The run that is being served, to be blamed for a panic.
+    serving: Option<RunId>,
 }
 
 /// How many workflows may execute one another.
@@ -197,6 +213,7 @@ impl Runner {
             workflows: BTreeMap::new(),
             inner: 0,
             inner_asks: BTreeMap::new(),
+            serving: None,
         }
     }
 
@@ -236,8 +253,32 @@ impl Runner {
         self
     }
 
+    /// Does one thing; a panic in it fails the run that was being served, and no other.
+    pub fn guarded(&mut self, now: Tick, act: impl FnOnce(&mut Self)) {
+        self.serving = None;
+        let mut done = caught(|| act(self));
+        // Whoever waits for the run that failed goes on, and may meet a bug as well.
+        while let Err(why) = done {
+            self.gauges.panics += 1;
+            let Some(id) = self.serving.take() else { return };
+            done = caught(|| self.bury(id, why, now));
+        }
+    }
+
+    fn bury(&mut self, id: RunId, why: String, now: Tick) {
+        let outcome = Finished::Failed { node: None, fault: Fault::new(PANICKED, why) };
+        if self.runs.contains_key(&id) {
+            self.end(id, outcome, now);
+        } else if id.0 & INNER == 0 {
+            // Whoever started it waits for its end.
+            let (steps, last) = (0, Arc::default());
+            self.outputs.push_back(Output::Finished { run: id, outcome, steps, last });
+        }
+    }
+
     /// Takes one input; take every output before the next.
     pub fn handle_input(&mut self, input: Input, now: Tick) {
+        self.serving = Some(input.run());
         match input {
             Input::Start { run, graph, trigger, outputs } => {
                 self.on_start(run, graph, trigger, outputs, now);
@@ -252,12 +293,14 @@ impl Runner {
         while let Some(wake) = self.timers.take_due(now) {
             match wake {
                 Wake::Resume(id) => {
+                    self.serving = Some(id);
                     let running = self.runs.get_mut(&id).expect("an ended run has no timers");
                     running.pause = None;
                     running.run.resume();
                     self.drive(id, now);
                 }
                 Wake::Expire(id) => {
+                    self.serving = Some(id);
                     let running = self.runs.get_mut(&id).expect("an ended run has no timers");
                     running.expiry = None;
                     let node = running.run.here();
@@ -347,6 +390,7 @@ impl Runner {
     }
 
     fn drive(&mut self, id: RunId, now: Tick) {
+        self.serving = Some(id);
         let running = self.runs.get_mut(&id).expect("only a live run is driven");
         let now_ms = self.config.epoch_ms.saturating_add_unsigned(now.as_millis());
         let step = running.run.advance(&mut self.scripts, now_ms);

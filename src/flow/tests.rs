@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::base::{Rng, Tick};
 use crate::flow::{
-    AskId, Catalogue, Config, Document, Fault, Finished, Graph, Input, Item, NodeType, Object,
-    Output, Role, RunId, Runner, check as check_document, read,
+    AskId, Branches, Catalogue, Config, Document, Fault, Finished, Graph, Input, Item, NodeType,
+    Object, Output, PANICKED, Role, RunId, Runner, Work, check as check_document, read,
 };
 
 /// A node of the world with the outputs `ok` and `no`.
@@ -413,4 +413,53 @@ proptest! {
             let _ = check_document(&document, &catalogue());
         }
     }
+}
+
+/// A node that meets a bug.
+struct Bug;
+
+impl NodeType for Bug {
+    fn name(&self) -> &'static str {
+        "test.bug"
+    }
+
+    fn versions(&self) -> &'static [f64] {
+        &[1.0]
+    }
+
+    fn role(&self) -> Role {
+        Role::Core
+    }
+
+    fn perform(&self, _work: &mut Work<'_>) -> Result<Branches, Fault> {
+        panic!("a bug in a node")
+    }
+}
+
+/// Contract sentence 7: the run that meets a bug fails, and another goes on and ends.
+#[test]
+fn a_bug_costs_one_run() {
+    let nodes = [("ask", "test.phone", 0, json!({})), ("bug", "test.bug", 0, json!({}))];
+    let document = document(&nodes, &[("start", 0, "ask"), ("ask", 0, "bug")]);
+    let (graph, _) = check_document(&document, &catalogue().with(vec![Box::new(Bug)]));
+    let graph = Arc::new(graph.unwrap());
+    let mut runner = Runner::new(Config { runs_max: 10, epoch_ms: 0 }, Rng::new(1));
+    let trigger = graph.find("start").unwrap();
+    let mut asks = Vec::new();
+    for run in [RunId(1), RunId(2)] {
+        let input = Input::Start { run, graph: graph.clone(), trigger, outputs: Vec::new() };
+        runner.guarded(Tick::ZERO, |runner| runner.handle_input(input, Tick::ZERO));
+        let Some(Output::Ask { ask, .. }) = runner.poll_output() else { panic!("it asks") };
+        asks.push((run, ask));
+    }
+    let mut ends = Vec::new();
+    for ((run, ask), output) in asks.into_iter().zip([0, 1]) {
+        let input = Input::Answer { run, ask, answer: Ok(vec![(output, Item::default())]) };
+        runner.guarded(Tick::ZERO, |runner| runner.handle_input(input, Tick::ZERO));
+        let Some(Output::Finished { outcome, .. }) = runner.poll_output() else { panic!("no end") };
+        ends.push(outcome);
+    }
+    let fault = Fault::new(PANICKED, "a bug in a node");
+    assert_eq!(ends, [Finished::Failed { node: None, fault }, Finished::Success]);
+    assert_eq!((runner.gauges().runs, runner.gauges().panics), (0, 1));
 }

@@ -248,6 +248,30 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The leg that it is for; of a bridge, the first.
+    pub const fn leg(&self) -> LegId {
+        match self {
+            Self::Open { leg }
+            | Self::Configure { leg, .. }
+            | Self::Play { leg, .. }
+            | Self::Stop { leg, .. }
+            | Self::StopAll { leg }
+            | Self::SendDigits { leg, .. }
+            | Self::Bridge { a: leg, .. }
+            | Self::Unbridge { leg }
+            | Self::Shun { leg, .. }
+            | Self::FindDigits { leg, .. }
+            | Self::Watch { leg, .. }
+            | Self::Unwatch { leg, .. }
+            | Self::Record { leg, .. }
+            | Self::PauseRecorder { leg, .. }
+            | Self::StopRecorder { leg, .. }
+            | Self::Close { leg } => *leg,
+        }
+    }
+}
+
 /// What a shard has to say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
@@ -306,6 +330,13 @@ pub enum Report {
         /// Why.
         why: Refusal,
     },
+    /// A leg met a bug of ours and is gone; the others go on.
+    Panicked {
+        /// The leg.
+        leg: LegId,
+        /// What the bug says of itself.
+        why: String,
+    },
     /// A leg is gone.
     Closed {
         /// The leg.
@@ -313,6 +344,23 @@ pub enum Report {
         /// What it sent and heard.
         statistics: Statistics,
     },
+}
+
+impl Report {
+    /// The leg that it is about.
+    pub const fn leg(&self) -> LegId {
+        match self {
+            Self::Digit { leg, .. }
+            | Self::PlayerDone { leg, .. }
+            | Self::Watched { leg, .. }
+            | Self::RecorderDone { leg, .. }
+            | Self::DigitsSent { leg }
+            | Self::Lost { leg }
+            | Self::Refused { leg, .. }
+            | Self::Panicked { leg, .. }
+            | Self::Closed { leg, .. } => *leg,
+        }
+    }
 }
 
 /// Why a player ended.

@@ -214,6 +214,7 @@ fn digits_of(reports: &[Report], of: LegId) -> String {
         | Report::RecorderDone { .. }
         | Report::Lost { .. }
         | Report::Refused { .. }
+        | Report::Panicked { .. }
         | Report::Closed { .. } => None,
     };
     reports.iter().filter_map(digit).collect()
@@ -425,4 +426,34 @@ proptest! {
             world.run(world.now.as_millis() + 5);
         }
     }
+}
+
+/// A wire on which whatever is sent for one leg meets a bug.
+struct Cursed(LegId, usize);
+
+impl Wire for Cursed {
+    fn send(&mut self, leg: LegId, _channel: Channel, _to: SocketAddr, _packet: &[u8]) {
+        assert_ne!(leg, self.0, "a bug");
+        self.1 += 1;
+    }
+}
+
+/// Contract sentence 7: a bug in one leg's audio costs that leg, and frees its peer.
+#[test]
+fn a_bug_costs_one_leg() {
+    let mut world = World::new(&[(ANN, Codec::Pcmu), (BOB, Codec::Pcmu)]);
+    world.tell(SERVER, Command::Bridge { a: ANN, b: BOB });
+    for leg in [ANN, BOB] {
+        let tone = Tone::parse("440/1000").unwrap();
+        world.play(SERVER, leg, 1, Source::Tone(tone), true);
+    }
+    let (shard, mut wire) = (&mut world.shards[SERVER], Cursed(ANN, 0));
+    for phase in [0, 1, 2, 3, 0, 1] {
+        shard.guarded(|shard| shard.tick(phase, &mut wire, Tick::ZERO));
+    }
+    let died = |report: Report| matches!(report, Report::Panicked { leg: ANN, .. });
+    assert!(std::iter::from_fn(|| shard.poll_report()).any(died));
+    let gauges = shard.gauges();
+    assert_eq!((gauges.legs, gauges.legs_bridged), (1, 0));
+    assert_eq!(wire.1, 2, "Bob hears on");
 }

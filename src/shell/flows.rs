@@ -192,8 +192,14 @@ pub(super) fn run(
         let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));
         let wait = wait.min(schedules.wait(clock.wall_ms()));
         match inputs.recv_timeout(wait) {
-            Ok(input) => runner.handle_input(input, clock.now()),
-            Err(RecvTimeoutError::Timeout) => runner.handle_timeout(clock.now()),
+            Ok(input) => {
+                let now = clock.now();
+                runner.guarded(now, |runner| runner.handle_input(input, now));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let now = clock.now();
+                runner.guarded(now, |runner| runner.handle_timeout(now));
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while let Some(start) = schedules.take_due(clock.wall_ms(), &requests.webhooks) {

@@ -243,7 +243,12 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("calls_accepted_total", "counter", "Calls that a flow got.", gauges.calls_accepted);
     metric("calls_refused_total", "counter", "Calls that were refused.", gauges.calls_refused);
     metric("dropped_total", "counter", "Values dropped by full channels.", snapshot.dropped);
-    metric("panics_total", "counter", "Inputs that made the switch panic.", snapshot.panics);
+    metric(
+        "panics_total",
+        "counter",
+        "Inputs that met a bug; each ended the call that it was about.",
+        snapshot.gauges.panics,
+    );
     let _ = writeln!(
         text,
         "# HELP ringback_legs_ended_total Legs by the reason of their end.\n# TYPE ringback_legs_ended_total counter"

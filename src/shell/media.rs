@@ -172,7 +172,8 @@ impl MediaThread {
             [None, None]
         };
         let peers = named.map(|leg| leg.and_then(|leg| self.shard.peer(leg)));
-        self.shard.handle_command(command, self.clock.now());
+        let now = self.clock.now();
+        self.shard.guarded(|shard| shard.handle_command(command, now));
         for leg in named.into_iter().chain(peers).flatten() {
             self.watch(leg);
         }
@@ -202,7 +203,8 @@ impl MediaThread {
 
     fn tick(&mut self, expired: u64) {
         for _ in 0..expired.min(CATCH_UP_MAX) {
-            self.shard.tick(self.phase, &mut self.table, self.clock.now());
+            let (phase, now) = (self.phase, self.clock.now());
+            self.shard.guarded(|shard| shard.tick(phase, &mut self.table, now));
             self.phase = (self.phase + 1) % 4;
         }
     }
@@ -232,7 +234,8 @@ impl MediaThread {
         };
         let leg = sockets.leg;
         let Ok((length, from)) = socket.recv_from(buffer) else { return };
-        self.shard.handle_packet(leg, channel, from, &buffer[..length], &mut self.table, now);
+        let (table, packet) = (&mut self.table, &buffer[..length]);
+        self.shard.guarded(|shard| shard.handle_packet(leg, channel, from, packet, table, now));
     }
 
     fn open(&mut self, leg: LegId, port: u16) {
@@ -249,7 +252,7 @@ impl MediaThread {
         }
         self.table.places[place] = Some(sockets);
         let now = self.clock.now();
-        self.shard.handle_command(Command::Open { leg }, now);
+        self.shard.guarded(|shard| shard.handle_command(Command::Open { leg }, now));
         let earlier = self.sources.remove(&port).filter(|(_, until)| *until > now);
         if let Some((source, until)) = earlier {
             self.shard.handle_command(Command::Shun { leg, source, until }, now);

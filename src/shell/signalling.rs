@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -63,8 +62,6 @@ pub struct Snapshot {
     pub live_legs: usize,
     /// Values that full channels have dropped.
     pub dropped: u64,
-    /// Inputs that made the switch panic; each is a bug.
-    pub panics: u64,
     /// Legs by the reason of their end.
     pub ended: BTreeMap<String, u64>,
 }
@@ -88,7 +85,6 @@ pub(super) struct Signalling {
     store: Store,
     clock: Clock,
     dropped: u64,
-    panics: u64,
     ended: BTreeMap<String, u64>,
     /// Lines about bad input.
     bad_inputs: Quota,
@@ -114,7 +110,7 @@ impl Signalling {
         poller.add(&inbox, INBOX)?;
         poller.add(&udp, UDP)?;
         poller.add(streams.listener(), TCP)?;
-        let (dropped, panics, ended) = (0, 0, BTreeMap::new());
+        let (dropped, ended) = (0, BTreeMap::new());
         Ok(Self {
             switch,
             udp,
@@ -126,7 +122,6 @@ impl Signalling {
             store,
             clock,
             dropped,
-            panics,
             ended,
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
         })
@@ -141,7 +136,7 @@ impl Signalling {
     pub(super) fn run(mut self) {
         let (mut ready, mut buffer) = (Vec::new(), vec![0_u8; DATAGRAM_MAX]);
         // What was restored may have something to say before anything happens.
-        self.guarded(|_| {});
+        self.guarded(self.clock.now(), |_| {});
         loop {
             let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
             let wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
@@ -159,7 +154,7 @@ impl Signalling {
             self.streams.expire(&self.poller, now);
             self.take_given();
             if self.switch.poll_timeout().is_some_and(|due| due <= now) {
-                self.guarded(|switch| switch.handle_timeout(now));
+                self.guarded(now, |switch| switch.handle_timeout(now));
             }
         }
     }
@@ -170,7 +165,7 @@ impl Signalling {
             let (transport, local) = (Transport::Udp, self.local);
             let flow = Flow { transport, local, remote, connection: 0 };
             let now = self.clock.now();
-            self.guarded(|switch| switch.handle_message(flow, &buffer[..length], now));
+            self.guarded(now, |switch| switch.handle_message(flow, &buffer[..length], now));
         }
     }
 
@@ -184,10 +179,10 @@ impl Signalling {
             let now = self.clock.now();
             match given {
                 Given::Message(flow, bytes) => {
-                    self.guarded(|switch| switch.handle_message(flow, &bytes, now));
+                    self.guarded(now, |switch| switch.handle_message(flow, &bytes, now));
                 }
                 Given::Closed(number) => {
-                    self.guarded(|switch| switch.handle_flow_closed(number, now));
+                    self.guarded(now, |switch| switch.handle_flow_closed(number, now));
                 }
             }
         }
@@ -198,20 +193,22 @@ impl Signalling {
         while let Some(input) = self.inbox.take() {
             let now = self.clock.now();
             match input {
-                Input::Media(report) => self.guarded(|switch| switch.handle_media(report, now)),
-                Input::Flow(output) => self.guarded(|switch| switch.handle_flow(output, now)),
+                Input::Media(report) => {
+                    self.guarded(now, |switch| switch.handle_media(report, now))
+                }
+                Input::Flow(output) => self.guarded(now, |switch| switch.handle_flow(output, now)),
                 Input::Clip(path, clip) => {
-                    self.guarded(|switch| switch.handle_clip(&path, clip, now));
+                    self.guarded(now, |switch| switch.handle_clip(&path, clip, now));
                 }
                 Input::Stored(store::Report::DurableUpTo(sequence)) => {
-                    self.guarded(|switch| switch.handle_durable(sequence, now));
+                    self.guarded(now, |switch| switch.handle_durable(sequence, now));
                 }
                 Input::Stored(store::Report::Failed(error)) => {
                     tracing::error!(%error, "the journal failed: callbacks are not offered");
-                    self.guarded(|switch| switch.handle_journal_failed(now));
+                    self.guarded(now, |switch| switch.handle_journal_failed(now));
                 }
-                Input::Drain => self.guarded(Switch::drain),
-                Input::HangUp => self.guarded(|switch| switch.hangup_all(now)),
+                Input::Drain => self.guarded(now, Switch::drain),
+                Input::HangUp => self.guarded(now, |switch| switch.hangup_all(now)),
                 Input::Gauges(reply) => {
                     // Whoever asked and went away does not want to know any more.
                     let _ = reply.try_send(self.snapshot(now));
@@ -223,15 +220,8 @@ impl Signalling {
     }
 
     /// Hands one input to the switch and takes everything that comes out.
-    ///
-    /// A panic is a bug of ours: it is counted and logged, and the other calls go on.
-    fn guarded(&mut self, input: impl FnOnce(&mut Switch)) {
-        if catch_unwind(AssertUnwindSafe(|| input(&mut self.switch))).is_err() {
-            self.panics += 1;
-            tracing::error!(
-                "an input made the switch panic; the calls that it did not touch go on"
-            );
-        }
+    fn guarded(&mut self, now: Tick, input: impl FnOnce(&mut Switch)) {
+        self.switch.guarded(now, input);
         while let Some(output) = self.switch.poll_output() {
             self.route(output);
         }
@@ -289,7 +279,6 @@ impl Signalling {
             gauges: self.switch.gauges(),
             live_legs: self.switch.live_legs(),
             dropped: self.dropped + self.inbox.dropped(),
-            panics: self.panics,
             ended: self.ended.clone(),
         }
     }
@@ -344,6 +333,9 @@ impl Signalling {
                 tracing::warn!(promise, "nobody answers for an attempt left behind");
             }
             Fact::RunFailed { flow, error } => tracing::warn!(flow, error, "the flow failed"),
+            Fact::Panicked { why, ladder } => {
+                tracing::error!(why, "a bug ended a call; the others go on\n{ladder}");
+            }
             Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),
             Fact::MediaRefused { leg, why } => tracing::warn!(?leg, why, "audio refused"),
         }

@@ -3,6 +3,8 @@
 //! The parties run the very code that real calls run; only sockets, threads and clocks are
 //! replaced. Equal seeds and equal stories give equal ladders, byte for byte.
 
+#[cfg(test)]
+mod bugs;
 mod exchange;
 mod link;
 mod phone;

@@ -52,6 +52,8 @@ pub struct Server {
     disk_delay: Duration,
     /// Commits under way, by the number of their record.
     to_disk: VecDeque<(Tick, u64)>,
+    /// Whether a bug ends a call, as in a server that runs, and not the story.
+    bears_bugs: bool,
 }
 
 /// A configuration for simulated worlds: phones on other loopback addresses are let in.
@@ -123,6 +125,7 @@ impl Server {
             facts: Vec::new(),
             disk_delay: Duration::ZERO,
             to_disk: VecDeque::new(),
+            bears_bugs: false,
         }
     }
 
@@ -167,6 +170,15 @@ impl Server {
     #[must_use]
     pub const fn with_disk_delay(mut self, delay: Duration) -> Self {
         self.disk_delay = delay;
+        self
+    }
+
+    /// A bug from now on ends the call that it is about, as in a server that runs; without this,
+    /// it ends the story.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bearing_bugs(mut self) -> Self {
+        self.bears_bugs = true;
         self
     }
 
@@ -274,7 +286,7 @@ impl Server {
                     remote: packet.from,
                     connection: 0,
                 };
-                self.switch.handle_message(flow, &bytes, now);
+                self.switch.guarded(now, |switch| switch.handle_message(flow, &bytes, now));
             }
             Payload::Media(bytes) => {
                 let port = packet.to.port();
@@ -323,7 +335,7 @@ impl Server {
             self.runner.handle_timeout(now);
         }
         if self.switch.poll_timeout().is_some_and(|due| due <= now) {
-            self.switch.handle_timeout(now);
+            self.switch.guarded(now, |switch| switch.handle_timeout(now));
         }
         self.drain(now);
     }
@@ -350,9 +362,9 @@ impl Server {
             if let Some(output) = self.switch.poll_output() {
                 self.route(output, now);
             } else if let Some(output) = self.runner.poll_output() {
-                self.switch.handle_flow(output, now);
+                self.switch.guarded(now, |switch| switch.handle_flow(output, now));
             } else if let Some(report) = self.audio.poll_report() {
-                self.switch.handle_media(report, now);
+                self.switch.guarded(now, |switch| switch.handle_media(report, now));
             } else {
                 break;
             }
@@ -406,6 +418,8 @@ impl Server {
                 }
             }
             Output::Fact(fact) => {
+                let is_bug = matches!(fact, Fact::Panicked { .. });
+                assert!(self.bears_bugs || !is_bug, "a bug ended a call: {fact:?}");
                 if self.facts.len() < FACTS_MAX {
                     self.facts.push((now, fact));
                 }

@@ -221,6 +221,7 @@ impl fmt::Display for Failed {
 impl Switch {
     /// Performs what a run asks; the answer goes back at once or when it is known.
     pub(super) fn perform(&mut self, ask: Ask, now: Tick) {
+        self.fault("ask");
         let operation = ask.text("operation");
         let outcome = match operation.as_str() {
             "call.answer" => self.answer_call(&ask, now),

@@ -141,6 +141,7 @@ const fn why(reason: EndReason) -> Option<&'static str> {
         | EndReason::Lost
         | EndReason::Rejected(_)
         | EndReason::Broken
+        | EndReason::Panicked
         | EndReason::RangOut
         | EndReason::PeerRejected(_) => None,
     }

@@ -18,7 +18,7 @@ const DIALS_MAX: usize = 16;
 pub(super) struct DialWait {
     dials: Vec<DialRef>,
     /// The caller who waits with us: his end interrupts the wait, never the dial.
-    master: Option<LegRef>,
+    pub(super) master: Option<LegRef>,
     /// Whether his digits do so too; otherwise they are lost.
     pub(super) digits_interrupt: bool,
     timer: Armed,

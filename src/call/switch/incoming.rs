@@ -105,6 +105,7 @@ impl Switch {
             self.ports.release(port, now);
             return Err(Refusal::Full);
         };
+        self.fault("invite");
         self.by_dialog.insert(dialog, id);
         self.touch(id, now);
         match &extension {

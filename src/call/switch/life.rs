@@ -73,6 +73,7 @@ impl Switch {
         let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
         let is_open = leg.audio.is_open;
+        self.fault("end");
         if let Some(number) = caller {
             self.forget_caller(&number);
         }

@@ -9,12 +9,15 @@ mod bridge;
 mod control;
 mod dial;
 mod dial_wait;
+mod gauges;
+mod guard;
 mod incoming;
 mod keys;
 mod life;
 mod play;
 mod promise;
 mod queue;
+mod recent;
 mod register;
 mod signals;
 mod tone;
@@ -40,13 +43,16 @@ use crate::sdp::Encoding;
 use crate::sip::{self, DialogId, Endpoint};
 
 pub use ask::AskRef;
+pub use gauges::Gauges;
 
 use ask::Ask;
 use attempt::Planned;
 use dial_wait::DialWait;
+use guard::Suspect;
 use play::{Clips, Player};
 use promise::Promises;
 use queue::Queues;
+use recent::{Recent, Way};
 use trunk::Trunks;
 use wait::Wait;
 
@@ -215,6 +221,13 @@ pub enum Fact {
         /// Node, code and message.
         error: String,
     },
+    /// An input met a bug of ours. The call that it was about is ended, the others go on.
+    Panicked {
+        /// What the bug says of itself.
+        why: String,
+        /// The last messages of the call, as a drawing; empty when it was about no call.
+        ladder: String,
+    },
     /// A sound file could not be loaded.
     ClipFailed {
         /// The file, as the flow names it.
@@ -229,57 +242,6 @@ pub enum Fact {
         /// Why.
         why: String,
     },
-}
-
-/// What is in use at this moment; everything but the counters and registrations is zero when all
-/// calls are gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Legs, with those that have just ended.
-    pub legs: usize,
-    /// Operations that flows wait for.
-    pub asks: usize,
-    /// Playbacks.
-    pub players: usize,
-    /// Dials, with those that have just ended.
-    pub dials: usize,
-    /// Queue entries, live and callbacks.
-    pub entries: usize,
-    /// Open promises; they may outlive all calls.
-    pub promises: usize,
-    /// Whether the journal has failed: nothing is promised any more.
-    pub is_journal_failed: bool,
-    /// Timers of the switch itself.
-    pub timers: usize,
-    /// Media ports in use.
-    pub ports: usize,
-    /// Runs of flows.
-    pub runs: usize,
-    /// Registered contacts; these outlive calls.
-    pub registrations: usize,
-    /// Trunks where this server is registered.
-    pub trunks: usize,
-    /// The SIP endpoint's own.
-    pub sip: sip::Gauges,
-    /// Counter: calls that a flow got.
-    pub calls_accepted: u64,
-    /// Counter: calls that were refused.
-    pub calls_refused: u64,
-}
-
-impl Gauges {
-    /// Whether nothing is left over (A9, I10).
-    pub const fn is_idle(&self) -> bool {
-        let own = self.legs
-            + self.asks
-            + self.players
-            + self.dials
-            + self.entries
-            + self.timers
-            + self.ports
-            + self.runs;
-        own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0
-    }
 }
 
 /// Why the switch wakes by itself.
@@ -354,6 +316,11 @@ pub struct Switch {
     is_draining: bool,
     accepted: u64,
     refused: u64,
+    panics: u64,
+    suspect: Suspect,
+    recent: Recent,
+    #[cfg(test)]
+    faults: Vec<&'static str>,
     rng: Rng,
 }
 
@@ -387,6 +354,11 @@ impl Switch {
             is_draining: false,
             accepted: 0,
             refused: 0,
+            panics: 0,
+            suspect: Suspect::Nobody,
+            recent: Recent::default(),
+            #[cfg(test)]
+            faults: Vec::new(),
             // Its own generator: session ids are seen by everybody and must not lead back to the
             // secret of the challenges.
             rng: Rng::new(rng.next_u64()),
@@ -420,6 +392,8 @@ impl Switch {
 
     /// A whole SIP message has arrived.
     pub fn handle_message(&mut self, flow: sip::Flow, bytes: &[u8], now: Tick) {
+        self.suspect = Suspect::Message;
+        self.recent.push(Way::In, flow, bytes);
         self.endpoint.handle_message(flow, bytes, now);
         self.drain_endpoint(now);
     }
@@ -435,6 +409,7 @@ impl Switch {
 
     /// The media thread reports.
     pub fn handle_media(&mut self, report: Report, now: Tick) {
+        self.suspect = Suspect::Leg(LegRef::from_u64(report.leg().0));
         match report {
             Report::Digit { leg, digit, .. } => self.on_digit(LegRef::from_u64(leg.0), digit, now),
             Report::PlayerDone { player, end, .. } => self.on_player_done(player, end, now),
@@ -443,6 +418,9 @@ impl Switch {
                 self.tell(Fact::MediaRefused { leg, why: why.to_string() });
             }
             Report::Watched { meter, .. } => self.on_voice(meter, now),
+            Report::Panicked { leg, why } => {
+                self.on_audio_panicked(LegRef::from_u64(leg.0), why, now);
+            }
             Report::RecorderDone { .. }
             | Report::DigitsSent { .. }
             | Report::Lost { .. }
@@ -457,11 +435,18 @@ impl Switch {
             flow::Output::Ask { run, ask, name, parameters, item, .. } => {
                 let key = AskRef { run, ask };
                 let ask = Ask { key, node: name, parameters, item };
+                self.suspect = Suspect::Run(run, self.leg_of(&ask).ok());
                 self.perform(ask, now);
             }
             flow::Output::Visited { .. } => {}
-            flow::Output::Withdraw { run, ask } => self.withdraw(AskRef { run, ask }, now),
-            flow::Output::Finished { run, outcome, .. } => self.on_finished(run, &outcome, now),
+            flow::Output::Withdraw { run, ask } => {
+                self.suspect = Suspect::Ask(AskRef { run, ask });
+                self.withdraw(AskRef { run, ask }, now);
+            }
+            flow::Output::Finished { run, outcome, .. } => {
+                self.suspect = Suspect::Run(run, None);
+                self.on_finished(run, &outcome, now);
+            }
         }
         self.drain_endpoint(now);
     }
@@ -477,9 +462,11 @@ impl Switch {
         self.site.handle_timeout(now);
         self.drain_site(now);
         self.on_trunk_timeout(now);
+        self.suspect = Suspect::SipTimer;
         self.endpoint.handle_timeout(now);
         self.drain_endpoint(now);
         while let Some(wake) = self.timers.take_due(now) {
+            self.suspect = Suspect::of_wake(wake);
             match wake {
                 Wake::Free(leg) => self.on_free(leg, now),
                 Wake::Wait(key) => self.on_wait_expired(key, now),
@@ -489,6 +476,7 @@ impl Switch {
             }
             self.drain_endpoint(now);
         }
+        self.suspect = Suspect::Nobody;
         if self.queues.poll_timeout().is_some_and(|due| due <= now) {
             self.on_queue_timeout(now);
             self.drain_endpoint(now);
@@ -515,7 +503,13 @@ impl Switch {
     /// The next thing that the owner has to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         // What SIP says goes first: a 200 leaves before the prompt that it announces.
-        self.endpoint.poll_transmit().map(Output::Transmit).or_else(|| self.outputs.pop_front())
+        match self.endpoint.poll_transmit() {
+            Some(transmit) => {
+                self.recent.push(Way::Out, transmit.flow, &transmit.bytes);
+                Some(Output::Transmit(transmit))
+            }
+            None => self.outputs.pop_front(),
+        }
     }
 
     /// Takes no new calls from now on, and takes back what is registered at trunks; the calls that
@@ -557,6 +551,7 @@ impl Switch {
             sip: self.endpoint.gauges(),
             calls_accepted: self.accepted,
             calls_refused: self.refused,
+            panics: self.panics,
         }
     }
 
@@ -566,6 +561,7 @@ impl Switch {
             self.on_entry_run_finished(entry, now);
         }
         if let flow::Finished::Failed { node, fault } = outcome {
+            self.panics += u64::from(fault.code == flow::PANICKED);
             let flow = self.workflows[workflow].name().to_owned();
             let error = format!("node {}: {fault}", node.as_deref().unwrap_or("?"));
             self.tell(Fact::RunFailed { flow, error });

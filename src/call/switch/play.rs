@@ -25,6 +25,13 @@ pub(super) struct Player {
     ask: Option<AskRef>,
 }
 
+impl Player {
+    /// The leg that hears it.
+    pub(super) const fn leg(&self) -> LegRef {
+        self.leg
+    }
+}
+
 /// Sound files by the name that flows give them.
 #[derive(Debug, Default)]
 pub(super) struct Clips {

@@ -4,6 +4,7 @@ use crate::base::Tick;
 use crate::call::info;
 use crate::call::leg::{EndReason, LegRef};
 use crate::call::switch::control::body_of;
+use crate::call::switch::guard::Suspect;
 use crate::call::switch::{Fact, Switch};
 use crate::sip::{Cause, DialogId, Event, Message, Method};
 
@@ -11,6 +12,7 @@ impl Switch {
     /// Takes everything that the endpoint has to say.
     pub(super) fn drain_endpoint(&mut self, now: Tick) {
         while let Some(event) = self.endpoint.poll_event() {
+            self.suspect = Suspect::of_event(&event);
             self.on_event(event, now);
         }
     }

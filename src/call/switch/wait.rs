@@ -20,6 +20,13 @@ pub(super) struct Wait {
     timer: Armed,
 }
 
+impl Wait {
+    /// The legs that it listens to.
+    pub(super) fn legs(&self) -> impl Iterator<Item = LegRef> {
+        self.legs.iter().map(|(leg, _)| *leg)
+    }
+}
+
 impl Switch {
     /// `call.wait`.
     pub(super) fn start_wait(&mut self, ask: Ask, now: Tick) {
@@ -58,6 +65,7 @@ impl Switch {
 
     /// A digit has come in on a leg: a wait has it, or a playback, or it is kept.
     pub(super) fn on_digit(&mut self, id: LegRef, digit: char, now: Tick) {
+        self.fault("digit");
         let Some(leg) = self.legs.get(id) else { return };
         if !is_digit(digit) || leg.end().is_some() {
             return;

@@ -14,6 +14,7 @@
 //! *Absent:* SDP content, registrations, trunks. Requests above 1300 bytes stay on UDP when their
 //! flow is UDP; choosing a stream for them (RFC 3261 §18.1.1) is left to who chooses the flow.
 
+mod abandon;
 mod address;
 mod answer;
 mod auth;

@@ -43,7 +43,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn read(
+    pub(super) fn read(
         flow: Flow,
         bytes: &'a Arc<[u8]>,
         message: &'a Message<'a>,

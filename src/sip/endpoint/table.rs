@@ -150,6 +150,7 @@ pub(super) struct Table {
     merged: ByKey<TransactionId>,
     by_connection: BTreeSet<(u64, TransactionId)>,
     timers: Timers<TransactionId>,
+    last_due: Option<TransactionId>,
     beginnings_max: usize,
 }
 
@@ -163,6 +164,7 @@ impl Table {
             merged: ByKey::default(),
             by_connection: BTreeSet::new(),
             timers: Timers::new(),
+            last_due: None,
             beginnings_max,
         }
     }
@@ -241,10 +243,21 @@ impl Table {
     /// The next transaction whose timer is due.
     pub(super) fn take_due(&mut self, now: Tick) -> Option<TransactionId> {
         let id = self.timers.take_due(now)?;
+        self.last_due = Some(id);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.armed = None;
         }
         Some(id)
+    }
+
+    /// The transaction that [`Self::take_due`] gave last.
+    pub(super) const fn last_due(&self) -> Option<TransactionId> {
+        self.last_due
+    }
+
+    /// Every transaction, in order of place.
+    pub(super) fn ids(&self) -> Vec<TransactionId> {
+        self.entries.iter().map(|(id, _)| id).collect()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Tick> {

@@ -1,0 +1,81 @@
+//! The last messages of all calls, so that the ladder of one can be drawn when it dies of a bug.
+
+use std::collections::VecDeque;
+
+use crate::base::Tick;
+use crate::sip::{Flow, Ladder, Message};
+
+/// Messages that are remembered; older ones are forgotten.
+const MESSAGES_MAX: usize = 1024;
+/// Bytes of them together; older ones are forgotten.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It came in.
+    In,
+    /// It went out.
+    Out,
+}
+
+/// The messages that came in and went out last, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    now: Tick,
+    /// Whether the input that is being handled is a message.
+    is_heard: bool,
+    messages: VecDeque<(Tick, Way, Flow, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// What comes now is of this time.
+    pub(super) const fn begin(&mut self, now: Tick) {
+        self.now = now;
+        self.is_heard = false;
+    }
+
+    /// The Call-ID of the message that is being handled, if it is a message.
+    pub(super) fn heard_now(&self) -> Option<String> {
+        let (_, bytes) = self.last_in().filter(|_| self.is_heard)?;
+        Message::parse(bytes).ok()?.call_id().ok().map(str::to_owned)
+    }
+
+    /// Remembers a message.
+    pub(super) fn push(&mut self, way: Way, flow: Flow, bytes: &[u8]) {
+        if bytes.len() > BYTES_MAX {
+            return;
+        }
+        self.is_heard |= way == Way::In;
+        self.bytes += bytes.len();
+        self.messages.push_back((self.now, way, flow, Box::from(bytes)));
+        while self.messages.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
+            let gone = self.messages.pop_front();
+            self.bytes -= gone.map_or(0, |(.., bytes)| bytes.len());
+        }
+    }
+
+    /// The message that came in last.
+    pub(super) fn last_in(&self) -> Option<(Flow, &[u8])> {
+        let mut latest = self.messages.iter().rev();
+        latest.find(|(_, way, ..)| *way == Way::In).map(|(.., flow, bytes)| (*flow, &**bytes))
+    }
+
+    /// What is remembered of this call, as a ladder.
+    pub(super) fn ladder(&self, call_id: &str) -> String {
+        let mut ladder = Ladder::new(&["peer", "ringback"]);
+        for (at, way, _, bytes) in &self.messages {
+            let is_its = Message::parse(bytes)
+                .is_ok_and(|message| message.call_id().is_ok_and(|its| its == call_id));
+            if is_its {
+                let (from, to) = match way {
+                    Way::In => (0, 1),
+                    Way::Out => (1, 0),
+                };
+                ladder.message(*at, Some(*at), from, to, bytes);
+            }
+        }
+        ladder.render()
+    }
+}
