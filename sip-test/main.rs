@@ -16,6 +16,7 @@ mod keys;
 mod links;
 mod phones;
 mod queue;
+mod records;
 mod register;
 mod registration;
 mod story;

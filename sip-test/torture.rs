@@ -124,6 +124,7 @@ impl Peer {
             | Output::Flow(_)
             | Output::Load(_)
             | Output::Record(..)
+            | Output::CallRecord(_)
             | Output::Fact(_) => None,
         });
         answers.collect()

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::base::{Armed, Bounded, Id};
 use crate::call::leg::{self, LegRef};
+use crate::call::record::CallKey;
 use crate::call::site::Target;
 use crate::call::switch::AskRef;
 use crate::dispatch::OfferId;
@@ -32,6 +33,8 @@ pub type DialRef = Id<Dial>;
 /// One dial.
 #[derive(Debug)]
 pub struct Dial {
+    /// The call that its legs belong to.
+    pub call: CallKey,
     /// The workflow that it belongs to.
     pub workflow: usize,
     /// Where it stands.

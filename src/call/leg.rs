@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::base::{Armed, Bounded, Id, Tick};
 use crate::call::dial::DialRef;
+use crate::call::record::{CallKey, Trace};
 use crate::call::switch::AskRef;
+use crate::media::Statistics;
 use crate::promise::PromiseId;
 use crate::sdp;
 use crate::sip::{DialogId, Flow, MAX_FORWARDS};
@@ -66,8 +68,20 @@ pub struct Leg {
     pub max_forwards: u8,
     /// When the leg began.
     pub started: Tick,
+    /// When it was first known to ring.
+    pub rang: Option<Tick>,
     /// When it was answered.
     pub answered: Option<Tick>,
+    /// When it ended.
+    pub ended: Option<Tick>,
+    /// The number that was called.
+    pub called_number: String,
+    /// The call that it belongs to.
+    pub call: CallKey,
+    /// Its messages.
+    pub trace: Trace,
+    /// What its audio was like, from its end on.
+    pub statistics: Option<Statistics>,
 }
 
 /// Whose a leg is: proven before the leg came into being, so that nobody unknown has one.
@@ -209,7 +223,13 @@ impl Leg {
             is_inbound: true,
             max_forwards: MAX_FORWARDS,
             started: now,
+            rang: None,
             answered: None,
+            ended: None,
+            called_number: String::new(),
+            call: CallKey::default(),
+            trace: Trace::default(),
+            statistics: None,
         }
     }
 

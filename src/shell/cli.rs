@@ -12,7 +12,7 @@ use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{credentials, demo, run, serve, sim};
+use crate::shell::{calls, credentials, demo, run, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -68,6 +68,12 @@ Examples:
   echo '{\"value\": 7}' | ringback credentials set limit --type variable      $vars.limit
   ringback credentials list")]
     Credentials(CredentialsArgs),
+    /// Lists calls that are over, and shows one with its ladder and its path through the flow.
+    #[command(after_help = "Examples:
+  ringback calls                                 the last 50
+  ringback calls show 19a9c0b1f00-17
+  ringback calls --format json | jq '.[].errors'")]
+    Calls(CallsArgs),
     /// Draws a flow as its author laid it out.
     #[command(after_help = "Example:
   ringback draw flows/queue-callback.json -o flow.svg")]
@@ -206,6 +212,30 @@ struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+struct CallsArgs {
+    #[command(subcommand)]
+    word: Option<CallsWord>,
+    /// How many are listed, the newest first.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    count: usize,
+    /// Directory of the server's data.
+    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
+    data: PathBuf,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum CallsWord {
+    /// Shows one call: its legs, its messages as a ladder, and the nodes that its runs visited.
+    Show {
+        /// Its name in the list.
+        call: String,
+    },
+}
+
+#[derive(Debug, Args)]
 struct DrawArgs {
     /// A workflow export.
     flow: PathBuf,
@@ -258,6 +288,13 @@ pub fn run() -> ExitCode {
                 CredentialsWord::Remove { name } => credentials::Order::Remove { name },
             };
             credentials::run(order, &data)
+        }
+        Word::Calls(CallsArgs { word, count, data, format }) => {
+            let order = match word {
+                None => calls::Order::List(count),
+                Some(CallsWord::Show { call }) => calls::Order::Show(call),
+            };
+            calls::show(&order, &data, matches!(format, Format::Json))
         }
         Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::shell::server::snapshot;
-use crate::shell::signalling::{Input, Snapshot};
+use crate::shell::signalling::{Input, MOS_BOUNDS, Snapshot, Talks};
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{ANSWER_MAX, Reply, Request, Webhooks};
 
@@ -213,6 +213,24 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// How long legs talked, and how they sounded.
+fn talks(text: &mut String, talks: &Talks) {
+    let seconds = talks.millis as f64 / 1000.0;
+    let _ = writeln!(
+        text,
+        "# HELP ringback_talk_seconds How long answered legs lasted.\n# TYPE ringback_talk_seconds \
+         summary\nringback_talk_seconds_sum {seconds}\nringback_talk_seconds_count {}\n# HELP \
+         ringback_mos Opinion scores of legs (ITU-T G.107).\n# TYPE ringback_mos histogram",
+        talks.count
+    );
+    let bounds = MOS_BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+    for (bound, count) in bounds.zip(talks.mos) {
+        let _ = writeln!(text, "ringback_mos_bucket{{le=\"{bound}\"}} {count}");
+    }
+    let heard = talks.mos.last().copied().unwrap_or_default();
+    let _ = writeln!(text, "ringback_mos_sum {}\nringback_mos_count {heard}", talks.mos_sum);
+}
+
 async fn ask(shared: Shared) -> Option<Snapshot> {
     tokio::task::spawn_blocking(move || snapshot(&shared.signalling)).await.ok().flatten()
 }
@@ -227,6 +245,7 @@ fn rendered(snapshot: &Snapshot) -> String {
             "# HELP ringback_{name} {help}\n# TYPE ringback_{name} {kind}\nringback_{name} {value}"
         );
     };
+    metric("calls", "gauge", "Calls, with those that have just ended.", gauges.calls as u64);
     metric("legs", "gauge", "Call legs that have not ended.", snapshot.live_legs as u64);
     metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
     metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
@@ -249,6 +268,10 @@ fn rendered(snapshot: &Snapshot) -> String {
         "Inputs that met a bug; each ended the call that it was about.",
         snapshot.gauges.panics,
     );
+    let (written, lost) = snapshot.call_records;
+    metric("call_records_total", "counter", "Call records written.", written);
+    metric("call_records_lost_total", "counter", "Call records that the disk did not take.", lost);
+    talks(&mut text, &snapshot.talks);
     let _ = writeln!(
         text,
         "# HELP ringback_legs_ended_total Legs by the reason of their end.\n# TYPE ringback_legs_ended_total counter"

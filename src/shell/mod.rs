@@ -2,13 +2,14 @@
 //! nothing about telephony.
 //!
 //! Threads: `signalling` owns the switch; `media` owns the audio legs; `flows` owns the runs;
-//! `files` loads sound; `http` serves health and metrics. They share bounded channels of values.
+//! `files` loads sound; `call records` writes them; `http` serves health and metrics. They share bounded channels of values.
 
 pub mod check;
 pub mod cli;
 pub mod demo;
 pub mod serve;
 
+mod calls;
 mod clock;
 mod credentials;
 mod files;

@@ -24,7 +24,7 @@ use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
-use crate::shell::{Clock, files, flows, media};
+use crate::shell::{Clock, calls, files, flows, media};
 use crate::sip;
 
 /// Values that a channel between two threads may hold.
@@ -140,22 +140,10 @@ pub struct Server {
 impl Server {
     /// Starts every thread; when this returns, calls are answered.
     pub fn start(settings: &Settings, graphs: Vec<Graph>) -> Result<Self, StartError> {
-        let directory =
-            |what, path: &PathBuf, error| StartError::Directory { what, path: path.clone(), error };
-        std::fs::create_dir_all(&settings.data)
-            .map_err(|error| directory("data", &settings.data, error))?;
-        std::fs::read_dir(&settings.prompts)
-            .map_err(|error| directory("prompts", &settings.prompts, error))?;
+        look_at_directories(settings)?;
         let (clock, mut rng) = (Clock::start(), system_rng());
-        let mut switch = Switch::new(switch_config(settings, clock), Rng::new(rng.next_u64()));
         let workflows: Vec<Arc<Graph>> = graphs.iter().cloned().map(Arc::new).collect();
-        for graph in graphs {
-            switch.add_workflow(graph);
-        }
-        let missing = switch.unregistrable();
-        if !missing.is_empty() {
-            return Err(StartError::Trunks(missing));
-        }
+        let mut switch = switch_with(graphs, settings, clock, Rng::new(rng.next_u64()))?;
         let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
         let reports: Sender<Input> = to_signalling.clone();
@@ -173,7 +161,9 @@ impl Server {
         let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
         let schedules = Schedules::new(&workflows, clock.wall_ms());
         let (to_files, paths) = sync_channel(FILES_MAX);
-        let outlets = Outlets { media: to_media.clone(), flows: to_flows, files: to_files };
+        let (calls, call_records) = calls::channel(&settings.data);
+        let media = to_media.clone();
+        let outlets = Outlets { media, flows: to_flows, files: to_files, calls };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
         let signalling = bound.map_err(|error| StartError::Bind {
             what: "SIP",
@@ -200,13 +190,14 @@ impl Server {
             spawn("flows", move || {
                 // A runner is built where it is used: script engines do not move between threads.
                 let runner = Runner::new(flow_config, rng).with_workflows(workflows.iter());
-                let runner = runner.with_variables(credentials.variables());
+                let runner = runner.with_variables(credentials.variables()).traced();
                 flows::run(&flow_inputs, &outputs, runner, clock, &requests, schedules);
             })?,
             spawn("files", {
                 let outputs = to_signalling.clone();
                 move || files::run(&paths, &outputs, &prompts)
             })?,
+            spawn("call records", move || call_records.run())?,
         ];
         let (signalling, media) = (to_signalling, to_media);
         Ok(Self { sip, http, triggers, signalling, media, threads })
@@ -260,6 +251,31 @@ pub(super) fn snapshot(signalling: &Sender<Input>) -> Option<Snapshot> {
     let (reply, answer) = sync_channel(1);
     signalling.send(Input::Gauges(reply));
     answer.recv_timeout(SNAPSHOT_WAIT).ok()
+}
+
+fn look_at_directories(settings: &Settings) -> Result<(), StartError> {
+    let directory =
+        |what, path: &PathBuf, error| StartError::Directory { what, path: path.clone(), error };
+    std::fs::create_dir_all(&settings.data)
+        .map_err(|error| directory("data", &settings.data, error))?;
+    std::fs::read_dir(&settings.prompts)
+        .map_err(|error| directory("prompts", &settings.prompts, error))?;
+    Ok(())
+}
+
+/// A switch with these flows, each of whose trunks knows what it needs.
+fn switch_with(
+    graphs: Vec<Graph>,
+    settings: &Settings,
+    clock: Clock,
+    rng: Rng,
+) -> Result<Switch, StartError> {
+    let mut switch = Switch::new(switch_config(settings, clock), rng);
+    for graph in graphs {
+        switch.add_workflow(graph);
+    }
+    let missing = switch.unregistrable();
+    if missing.is_empty() { Ok(switch) } else { Err(StartError::Trunks(missing)) }
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::base::Tick;
+use crate::call::record::{LegRecord, Record};
 use crate::call::{Fact, Gauges, Output, Switch};
 use crate::flow;
 use crate::media::{Clip, Report};
 use crate::shell::Clock;
+use crate::shell::calls::Calls;
 use crate::shell::media::MediaInput;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quota::Quota;
@@ -64,6 +66,43 @@ pub struct Snapshot {
     pub dropped: u64,
     /// Legs by the reason of their end.
     pub ended: BTreeMap<String, u64>,
+    /// Legs that were answered and are over, how long they talked, and how they sounded.
+    pub talks: Talks,
+    /// Call records that were written, and that were lost.
+    pub call_records: (u64, u64),
+}
+
+/// Upper bounds of the opinion scores that are counted apart (ITU-T G.107 Annex B: below 3.1 nearly
+/// all are dissatisfied, from 4.34 on very satisfied).
+pub(super) const MOS_BOUNDS: [f64; 5] = [2.58, 3.1, 3.6, 4.03, 4.34];
+
+/// Talks that are over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Talks {
+    /// Legs that were answered.
+    pub count: u64,
+    /// Milliseconds that they talked.
+    pub millis: u64,
+    /// Legs by opinion score: at most each of [`MOS_BOUNDS`], and all that were heard at all.
+    pub mos: [u64; MOS_BOUNDS.len() + 1],
+    /// The sum of the scores.
+    pub mos_sum: f64,
+}
+
+impl Talks {
+    fn count(&mut self, leg: &LegRecord) {
+        if let Some(talked) = leg.talked {
+            self.count += 1;
+            self.millis += u64::try_from(talked.as_millis()).unwrap_or(u64::MAX);
+        }
+        if let Some(mos) = leg.mos {
+            for (count, bound) in self.mos.iter_mut().zip(MOS_BOUNDS.iter().chain([&f64::INFINITY]))
+            {
+                *count += u64::from(mos <= *bound);
+            }
+            self.mos_sum += mos;
+        }
+    }
 }
 
 /// The channels to the other threads.
@@ -72,6 +111,7 @@ pub(super) struct Outlets {
     pub(super) media: Sender<MediaInput>,
     pub(super) flows: Arc<SyncSender<flow::Input>>,
     pub(super) files: SyncSender<String>,
+    pub(super) calls: Calls,
 }
 
 pub(super) struct Signalling {
@@ -86,6 +126,7 @@ pub(super) struct Signalling {
     clock: Clock,
     dropped: u64,
     ended: BTreeMap<String, u64>,
+    talks: Talks,
     /// Lines about bad input.
     bad_inputs: Quota,
 }
@@ -123,6 +164,7 @@ impl Signalling {
             clock,
             dropped,
             ended,
+            talks: Talks::default(),
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
         })
     }
@@ -213,7 +255,10 @@ impl Signalling {
                     // Whoever asked and went away does not want to know any more.
                     let _ = reply.try_send(self.snapshot(now));
                 }
-                Input::Stop => return false,
+                Input::Stop => {
+                    self.guarded(now, Switch::record_all);
+                    return false;
+                }
             }
         }
         true
@@ -257,6 +302,12 @@ impl Signalling {
                     self.switch.handle_journal_failed(now);
                 }
             }
+            Output::CallRecord(record) => {
+                if let Record::Leg(leg) = &record {
+                    self.talks.count(leg);
+                }
+                self.outlets.calls.send(record);
+            }
             Output::Fact(fact) => self.note(&fact),
         }
     }
@@ -280,6 +331,8 @@ impl Signalling {
             live_legs: self.switch.live_legs(),
             dropped: self.dropped + self.inbox.dropped(),
             ended: self.ended.clone(),
+            talks: self.talks,
+            call_records: self.outlets.calls.counts(),
         }
     }
 

@@ -48,6 +48,7 @@ pub struct Server {
     /// When each of them was written.
     written: Vec<Tick>,
     facts: Vec<(Tick, Fact)>,
+    call_records: Vec<serde_json::Value>,
     /// How long a commit takes.
     disk_delay: Duration,
     /// Commits under way, by the number of their record.
@@ -106,6 +107,7 @@ impl Server {
         restored.expect("an empty journal is in order");
         let runner =
             Runner::new(flow::Config { runs_max: 20_000, epoch_ms: 0 }, Rng::new(rng.next_u64()));
+        let runner = runner.traced();
         Self {
             name: "ringback".to_owned(),
             address,
@@ -123,6 +125,7 @@ impl Server {
             journal: Vec::new(),
             written: Vec::new(),
             facts: Vec::new(),
+            call_records: Vec::new(),
             disk_delay: Duration::ZERO,
             to_disk: VecDeque::new(),
             bears_bugs: false,
@@ -264,6 +267,12 @@ impl Server {
             Audio::Heard(_) => None,
             Audio::Unheard(silence) => silence.poll_sound(),
         }
+    }
+
+    /// Takes the records of calls and legs that were written since they were last taken; no more
+    /// than the first [`FACTS_MAX`].
+    pub fn take_call_records(&mut self) -> Vec<serde_json::Value> {
+        std::mem::take(&mut self.call_records)
     }
 
     /// Takes all that has happened since it was last taken.
@@ -415,6 +424,11 @@ impl Server {
                     self.switch.handle_durable(sequence, now);
                 } else {
                     self.to_disk.push_back((now + self.disk_delay, sequence));
+                }
+            }
+            Output::CallRecord(record) => {
+                if self.call_records.len() < FACTS_MAX {
+                    self.call_records.push(record.json().clone());
                 }
             }
             Output::Fact(fact) => {

@@ -56,7 +56,19 @@ impl Ladder {
         to: usize,
         bytes: &[u8],
     ) {
-        let label = label(bytes);
+        self.labelled(sent, arrived, from, to, &label(bytes));
+    }
+
+    /// The same for a message of which only its name is kept.
+    pub fn labelled(
+        &mut self,
+        sent: Tick,
+        arrived: Option<Tick>,
+        from: usize,
+        to: usize,
+        label: &str,
+    ) {
+        let label = label.to_owned();
         self.push(Row { at: sent, what: What::Message { from, to, label, arrived } });
     }
 
@@ -161,7 +173,7 @@ fn shaft(span: usize, label: &str, is_rightward: bool, has_arrived: bool) -> Str
 }
 
 /// What a message is called: its method, or its status and the method it answers.
-fn label(bytes: &[u8]) -> String {
+pub fn label(bytes: &[u8]) -> String {
     let Ok(message) = Message::parse(bytes) else { return "malformed".to_owned() };
     match &message.start {
         Start::Request { method, .. } => method.as_str().to_owned(),
@@ -172,9 +184,35 @@ fn label(bytes: &[u8]) -> String {
     }
 }
 
+/// The Call-ID of a message, found without reading the rest of it; `None` where there is none in a
+/// line of its own.
+pub fn call_id(bytes: &[u8]) -> Option<&str> {
+    let lines = bytes.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(b"call-id") || matches!(name, b"i" | b"I");
+    let mut values = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        is_it(line[..colon].trim_ascii()).then_some(&line[colon + 1..])
+    });
+    std::str::from_utf8(values.next()?.trim_ascii()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_id_is_found_where_the_parser_finds_it() {
+        let of = |field: &str| {
+            let text =
+                format!("BYE sip:a@b:1 SIP/2.0\r\nVia: x;i: 1\r\n{field}\r\nl: 0\r\n\r\ni: body");
+            call_id(text.as_bytes()).map(str::to_owned)
+        };
+        assert_eq!(of("Call-ID: a@b"), Some("a@b".to_owned()));
+        assert_eq!(of("i:a"), Some("a".to_owned()));
+        assert_eq!(of("CALL-id \t:  x:y "), Some("x:y".to_owned()));
+        assert_eq!(of("X-Call-ID: a"), None);
+        assert_eq!(call_id(b""), None);
+    }
 
     #[test]
     fn three_parties_arrows_both_ways_and_a_loss() {

@@ -6,9 +6,10 @@ use serde_json::json;
 use crate::base::Tick;
 use crate::call::dial::{Caller, Dial, DialRef, Strategy, dial_text};
 use crate::call::leg::{EndReason, LegRef, leg_text};
+use crate::call::record::CallKey;
 use crate::call::site::Target;
 use crate::call::switch::ask::{Ask, Failed};
-use crate::call::switch::dial::{attempt_reason, outgoing_to};
+use crate::call::switch::dial::{Whose, attempt_reason, outgoing_to};
 use crate::call::switch::{Fact, Pending, Switch};
 use crate::call::way::{Way, far_side, far_text};
 use crate::promise::{Attempt, LeftBehind, Outcome, PromiseId};
@@ -22,6 +23,7 @@ pub(super) struct Planned {
     pub(super) strategy: Strategy,
     pub(super) caller: Caller,
     pub(super) workflow: usize,
+    pub(super) call: CallKey,
 }
 
 impl Switch {
@@ -45,10 +47,11 @@ impl Switch {
         now: Tick,
     ) {
         let workflow = self.workflow_of(&ask);
+        let call = self.call_of_run(ask.key.run, now);
         let way = Way::of(&outgoing_to(&target, &caller)).print();
         match self.promises.book.begin_attempt(promise, Some(way), now) {
             Ok(attempt) => {
-                let planned = Planned { attempt, target, strategy, caller, workflow };
+                let planned = Planned { attempt, target, strategy, caller, workflow, call };
                 self.suspend(ask, Pending::Attempt(Box::new(planned)));
                 self.drain_promises(now);
             }
@@ -95,10 +98,11 @@ impl Switch {
     }
 
     fn begin_attempt_dial(&mut self, planned: Planned, now: Tick) -> Option<DialRef> {
-        let Planned { attempt, mut target, strategy, caller, workflow } = planned;
+        let Planned { attempt, mut target, strategy, caller, workflow, call } = planned;
         let fence = (attempt.promise, attempt.attempt);
         target.derived = Some(derived(&attempt));
-        self.begin_dial_for(None, Some(fence), workflow, vec![target], strategy, caller, now)
+        let whose = Whose { call, workflow, offer: None, promise: Some(fence) };
+        self.begin_dial(whose, vec![target], strategy, caller, now)
     }
 
     /// The customer of an attempt rings: a later process would have to know where.

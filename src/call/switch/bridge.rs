@@ -47,6 +47,7 @@ impl Switch {
         let (id, leg) = self.live_leg_of(ask)?;
         if leg.status == Status::Created && leg.is_inbound {
             leg.status = Status::Ringing;
+            leg.rang = Some(now);
             let dialog = leg.dialog;
             self.endpoint.provisional(dialog, 180, None, now);
         }
@@ -61,6 +62,7 @@ impl Switch {
         let dialog = leg.dialog;
         if leg.status == Status::Created && status == 180 {
             leg.status = Status::Ringing;
+            leg.rang = Some(now);
         }
         let body = if has_media { self.answer_early(peer) } else { None };
         let status = if body.is_some() { 183 } else { status };

@@ -42,6 +42,7 @@ impl Switch {
         self.configure_media(id);
         self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
         self.tell(Fact::Answered { leg: id });
+        self.on_call_answered(id, now);
         self.touch(id, now);
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::call::dial::{
 };
 use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, OriginKind, leg_text};
 use crate::call::node::operation::{items, words};
+use crate::call::record::CallKey;
 use crate::call::site::{NoTarget, Target};
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::control::body_of;
@@ -20,6 +21,18 @@ use crate::dispatch::OfferId;
 use crate::promise::{PromiseId, Refused};
 use crate::sdp;
 use crate::sip::{self, Body, Outgoing, Party};
+
+/// What a dial is made for.
+pub(super) struct Whose {
+    /// The call that its legs belong to.
+    pub(super) call: CallKey,
+    /// The workflow that it belongs to.
+    pub(super) workflow: usize,
+    /// The offer of a queue.
+    pub(super) offer: Option<OfferId>,
+    /// The promise that it is to keep, and the number of the attempt.
+    pub(super) promise: Option<(PromiseId, u32)>,
+}
 
 /// What a dial holds until it is final.
 struct Held {
@@ -61,7 +74,10 @@ impl Switch {
             let (strategy, caller) = (strategy(&ask), self.caller(&ask));
             return self.plan_attempt(ask, promise, target, strategy, caller, now);
         }
-        let dial = self.begin_dial(workflow, targets, strategy(&ask), self.caller(&ask), now);
+        let call = self.call_of_run(ask.key.run, now);
+        let whose = Whose { call, workflow, offer: None, promise: None };
+        let dial = self.begin_dial(whose, targets, strategy(&ask), self.caller(&ask), now);
+        self.end_call_if_over(call);
         let Some(dial) = dial else { return self.fail(&ask, Failed::TooManyDials) };
         let mut payload = json!({ "dialId": dial_text(dial) });
         let attempt = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
@@ -85,28 +101,15 @@ impl Switch {
     /// Starts a dial; `None` when there is no room. Without targets it fails at once.
     pub(super) fn begin_dial(
         &mut self,
-        workflow: usize,
+        whose: Whose,
         targets: Vec<Target>,
         strategy: Strategy,
         caller: Caller,
         now: Tick,
     ) -> Option<DialRef> {
-        self.begin_dial_for(None, None, workflow, targets, strategy, caller, now)
-    }
-
-    /// Starts a dial on behalf of a queue's offer, or of a promise's attempt.
-    #[expect(clippy::too_many_arguments, reason = "a dial is all of this")]
-    pub(super) fn begin_dial_for(
-        &mut self,
-        offer: Option<OfferId>,
-        promise: Option<(PromiseId, u32)>,
-        workflow: usize,
-        targets: Vec<Target>,
-        strategy: Strategy,
-        caller: Caller,
-        now: Tick,
-    ) -> Option<DialRef> {
+        let Whose { call, workflow, offer, promise } = whose;
         let id = self.dials.insert(Dial {
+            call,
             workflow,
             status: Status::Dialing,
             strategy,
@@ -160,6 +163,7 @@ impl Switch {
         let has_media = !body.is_empty();
         if status == 180 {
             leg.status = leg::Status::Ringing;
+            leg.rang.get_or_insert(now);
         }
         let dial = leg.dial;
         if has_media {
@@ -182,6 +186,7 @@ impl Switch {
         let body = body_of(response);
         let is_settled = leg.audio.agreed.is_some() && body.is_empty();
         self.tell(crate::call::Fact::Answered { leg: id });
+        self.on_call_answered(id, now);
         if !is_settled {
             self.on_answer(id, &body, now);
         }
@@ -389,6 +394,7 @@ impl Switch {
         local.address.set_port(port);
         let outgoing =
             Outgoing { body: Some(Body::sdp(sdp::offer(&local))), ..outgoing_to(target, caller) };
+        let (from, called) = (outgoing.from.user.clone(), outgoing.to.user.clone());
         let Ok(dialog) = self.endpoint.invite(outgoing, now) else {
             self.ports.release(port, now);
             return None;
@@ -402,6 +408,9 @@ impl Switch {
         if target.extension.is_some() {
             leg.origin.kind = OriginKind::Extension;
         }
+        leg.caller_number = from;
+        leg.caller_name.clone_from(&caller.name);
+        leg.called_number = called;
         leg.dial = Some(dial);
         leg.is_inbound = false;
         let Some(id) = self.legs.insert(leg) else {
@@ -411,6 +420,9 @@ impl Switch {
         };
         self.by_dialog.insert(dialog, id);
         self.retain(id, now);
+        let call = self.dials.get(dial).map(|dial| dial.call).unwrap_or_default();
+        let call_id = self.endpoint.call_id(dialog).unwrap_or_default().to_owned();
+        self.add_leg_to_call(id, call, &call_id);
         self.open_media(id);
         if let Some(number) = &target.extension {
             self.on_extension_leg_begun(workflow, number, now);

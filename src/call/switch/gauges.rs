@@ -26,6 +26,8 @@ pub struct Gauges {
     pub ports: usize,
     /// Runs of flows.
     pub runs: usize,
+    /// Calls: their legs, with those that have just ended, and their runs.
+    pub calls: usize,
     /// Registered contacts; these outlive calls.
     pub registrations: usize,
     /// Trunks where this server is registered.
@@ -50,7 +52,8 @@ impl Gauges {
             + self.entries
             + self.timers
             + self.ports
-            + self.runs;
+            + self.runs
+            + self.calls;
         own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0
     }
 }

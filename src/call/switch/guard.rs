@@ -6,7 +6,7 @@
 
 use crate::base::{Tick, caught};
 use crate::call::dial::DialRef;
-use crate::call::leg::{EndReason, LegRef};
+use crate::call::leg::{EndReason, LegRef, Status};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::flow::{Fault, Input, RunId};
@@ -203,6 +203,9 @@ impl Switch {
                 self.timers.clear_slot(&mut leg.free);
                 self.by_dialog.remove(&leg.dialog);
                 self.endpoint.purge(leg.dialog);
+                leg.status = Status::Ended(EndReason::Panicked);
+                leg.ended = leg.ended.or(Some(now));
+                let _ = caught(|| self.record_leg(*id, &leg));
             }
         }
         if let Some(dialog) = victims.dialog {

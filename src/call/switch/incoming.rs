@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::Tick;
 use crate::call::leg::Leg;
 use crate::call::payload;
+use crate::call::record::CallKey;
 use crate::call::switch::register::{Unproven, headers};
 use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::{AudioRules, Trigger};
@@ -101,6 +102,9 @@ impl Switch {
             leg.caller_number = payload::user_of(from.uri_text);
             leg.caller_name = from.display_name().into_owned();
         }
+        if let Ok(to) = message.to() {
+            leg.called_number = payload::user_of(to.uri_text);
+        }
         let Some(id) = self.legs.insert(leg) else {
             self.ports.release(port, now);
             return Err(Refusal::Full);
@@ -108,6 +112,8 @@ impl Switch {
         self.fault("invite");
         self.by_dialog.insert(dialog, id);
         self.touch(id, now);
+        let call = self.begin_call(trigger.workflow, None, now);
+        self.add_leg_to_call(id, call, message.call_id().unwrap_or_default());
         match &extension {
             Some(number) => self.on_extension_leg_begun(trigger.workflow, number, now),
             None => self.on_caller_came(id),
@@ -122,12 +128,13 @@ impl Switch {
             source: flow.remote,
             flow: trigger.graph.name().to_owned(),
         });
-        self.start_run(&trigger, vec![vec![Item::new(payload)]]);
+        self.start_run(&trigger, call, vec![vec![Item::new(payload)]]);
         Ok(())
     }
 
-    fn start_run(&mut self, trigger: &Trigger, outputs: Vec<Vec<Item>>) {
-        let card = RunCard { workflow: trigger.workflow, entry: None };
+    fn start_run(&mut self, trigger: &Trigger, call: CallKey, outputs: Vec<Vec<Item>>) {
+        let number = self.run_number(call);
+        let card = RunCard { workflow: trigger.workflow, entry: None, call, number };
         self.start_run_at(trigger.graph.clone(), card, trigger.node, outputs);
     }
 
@@ -141,6 +148,7 @@ impl Switch {
     ) {
         self.runs_begun += 1;
         let run = RunId(self.runs_begun);
+        self.add_run_to_call(card.call);
         self.runs.insert(run, card);
         self.outputs.push_back(Output::Flow(Input::Start { run, graph, trigger, outputs }));
     }

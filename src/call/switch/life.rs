@@ -45,7 +45,9 @@ impl Switch {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.free = None;
         if leg.end().is_some() {
-            self.legs.remove(id);
+            if let Some(leg) = self.legs.remove(id) {
+                self.record_leg(id, &leg);
+            }
         } else {
             self.hangup_leg(id, EndReason::FreeTtl, now);
         }
@@ -59,6 +61,7 @@ impl Switch {
         }
         let was_answered = leg.is_answered();
         leg.status = Status::Ended(reason);
+        leg.ended = Some(now);
         let dialog = leg.dialog;
         self.by_dialog.remove(&dialog);
         self.timers.clear_slot(&mut leg.free);

@@ -6,9 +6,11 @@
 mod ask;
 mod attempt;
 mod bridge;
+mod calls;
 mod control;
 mod dial;
 mod dial_wait;
+mod fact;
 mod gauges;
 mod guard;
 mod incoming;
@@ -33,6 +35,7 @@ use crate::base::{Rng, Slab, Tick, Timers};
 use crate::call::dial::{Dial, DialRef};
 use crate::call::guard::{Blocked, QueueSettings};
 use crate::call::leg::{EndReason, Leg, LegRef};
+use crate::call::record::{CallKey, Heading, Record};
 use crate::call::site::{self, Site};
 use crate::call::trigger::{ExtensionSettings, Trigger, TrunkSettings};
 use crate::dispatch::EntryId;
@@ -43,10 +46,12 @@ use crate::sdp::Encoding;
 use crate::sip::{self, DialogId, Endpoint};
 
 pub use ask::AskRef;
+pub use fact::Fact;
 pub use gauges::Gauges;
 
 use ask::Ask;
 use attempt::Planned;
+use calls::Calls;
 use dial_wait::DialWait;
 use guard::Suspect;
 use play::{Clips, Player};
@@ -109,139 +114,10 @@ pub enum Output {
     Load(String),
     /// Write this down under this number, and call [`Switch::handle_durable`] when it is safe.
     Record(u64, promise_book::Record),
+    /// Keep this record of a leg or call that is over.
+    CallRecord(Record),
     /// Something that an operator wants to know.
     Fact(Fact),
-}
-
-/// Something that happened, for logs and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A call came in and a flow has it.
-    Arrived {
-        /// The leg.
-        leg: LegRef,
-        /// User part of the caller's address.
-        from: String,
-        /// User part of the called address.
-        to: String,
-        /// Where it came from.
-        source: SocketAddr,
-        /// Name of the flow.
-        flow: String,
-    },
-    /// A call came in and was refused.
-    Refused {
-        /// Where it came from.
-        source: SocketAddr,
-        /// What the caller was told.
-        status: u16,
-        /// Why.
-        why: String,
-    },
-    /// A message broke a rule of SIP and was answered so, or dropped.
-    BadInput {
-        /// Where it came from.
-        source: SocketAddr,
-        /// Its method; empty when it was no request. Not to be trusted in a log as it is.
-        method: String,
-        /// What it was answered; 0: it was dropped.
-        status: u16,
-        /// The rule.
-        rule: String,
-    },
-    /// This server is registered at a trunk, or has moved to another of its servers.
-    TrunkUp {
-        /// Public name.
-        trunk: String,
-        /// The server.
-        server: SocketAddr,
-        /// For how long, in seconds, unless it is renewed.
-        expires_s: u64,
-    },
-    /// No server of a trunk took the registration.
-    TrunkFailed {
-        /// Public name.
-        trunk: String,
-        /// The last status; 0: our contact was not among those that were bound.
-        status: u16,
-        /// Seconds until it is tried again.
-        retry_s: u64,
-    },
-    /// This server is no longer registered at a trunk.
-    TrunkDown {
-        /// Public name.
-        trunk: String,
-    },
-    /// A leg was answered.
-    Answered {
-        /// The leg.
-        leg: LegRef,
-    },
-    /// A leg ended.
-    Ended {
-        /// The leg.
-        leg: LegRef,
-        /// Why.
-        reason: EndReason,
-        /// From its beginning, in milliseconds.
-        lasted_ms: u64,
-    },
-    /// A promise is on disk.
-    Promised {
-        /// Its number.
-        promise: u64,
-    },
-    /// A promise was kept, or ended otherwise.
-    PromiseEnded {
-        /// Its number.
-        promise: u64,
-        /// How.
-        end: String,
-    },
-    /// An earlier process died while it dialled this.
-    AttemptLeftBehind {
-        /// The promise.
-        promise: u64,
-        /// The attempt.
-        attempt: u32,
-        /// Whether it is known where it went, so that CANCEL or BYE have left.
-        is_taken_back: bool,
-    },
-    /// What an earlier process left behind is taken back.
-    AttemptTakenBack {
-        /// The promise.
-        promise: u64,
-        /// Whether nothing rings there any more; otherwise nobody answered.
-        is_certain: bool,
-    },
-    /// A run of a flow ended in an error.
-    RunFailed {
-        /// Name of the flow.
-        flow: String,
-        /// Node, code and message.
-        error: String,
-    },
-    /// An input met a bug of ours. The call that it was about is ended, the others go on.
-    Panicked {
-        /// What the bug says of itself.
-        why: String,
-        /// The last messages of the call, as a drawing; empty when it was about no call.
-        ladder: String,
-    },
-    /// A sound file could not be loaded.
-    ClipFailed {
-        /// The file, as the flow names it.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Audio could not do what was asked of it.
-    MediaRefused {
-        /// The leg.
-        leg: LegRef,
-        /// Why.
-        why: String,
-    },
 }
 
 /// Why the switch wakes by itself.
@@ -265,6 +141,9 @@ struct RunCard {
     workflow: usize,
     /// The queue entry that it was started for.
     entry: Option<EntryId>,
+    /// The call that it belongs to, and which of its runs it is.
+    call: CallKey,
+    number: u64,
 }
 
 /// What a run waits for.
@@ -309,6 +188,7 @@ pub struct Switch {
     site: Site,
     workflows: Vec<Arc<Graph>>,
     runs: BTreeMap<RunId, RunCard>,
+    calls: Calls,
     promises: Promises,
     trunks: Trunks,
     runs_begun: u64,
@@ -347,6 +227,7 @@ impl Switch {
             site,
             workflows: Vec::new(),
             runs: BTreeMap::new(),
+            calls: Calls::default(),
             promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
             trunks: Trunks::default(),
             runs_begun: 0,
@@ -394,6 +275,7 @@ impl Switch {
     pub fn handle_message(&mut self, flow: sip::Flow, bytes: &[u8], now: Tick) {
         self.suspect = Suspect::Message;
         self.recent.push(Way::In, flow, bytes);
+        self.trace(Heading::In, bytes);
         self.endpoint.handle_message(flow, bytes, now);
         self.drain_endpoint(now);
     }
@@ -421,10 +303,12 @@ impl Switch {
             Report::Panicked { leg, why } => {
                 self.on_audio_panicked(LegRef::from_u64(leg.0), why, now);
             }
-            Report::RecorderDone { .. }
-            | Report::DigitsSent { .. }
-            | Report::Lost { .. }
-            | Report::Closed { .. } => {}
+            Report::Closed { leg, statistics } => {
+                if let Some(leg) = self.legs.get_mut(LegRef::from_u64(leg.0)) {
+                    leg.statistics = Some(statistics);
+                }
+            }
+            Report::RecorderDone { .. } | Report::DigitsSent { .. } | Report::Lost { .. } => {}
         }
         self.drain_endpoint(now);
     }
@@ -438,7 +322,7 @@ impl Switch {
                 self.suspect = Suspect::Run(run, self.leg_of(&ask).ok());
                 self.perform(ask, now);
             }
-            flow::Output::Visited { .. } => {}
+            flow::Output::Visited { run, visited } => self.on_visited(run, &visited, now),
             flow::Output::Withdraw { run, ask } => {
                 self.suspect = Suspect::Ask(AskRef { run, ask });
                 self.withdraw(AskRef { run, ask }, now);
@@ -506,6 +390,7 @@ impl Switch {
         match self.endpoint.poll_transmit() {
             Some(transmit) => {
                 self.recent.push(Way::Out, transmit.flow, &transmit.bytes);
+                self.trace(Heading::Out, &transmit.bytes);
                 Some(Output::Transmit(transmit))
             }
             None => self.outputs.pop_front(),
@@ -546,6 +431,7 @@ impl Switch {
             timers: self.timers.len(),
             ports: self.ports.taken(),
             runs: self.runs.len(),
+            calls: self.calls.len(),
             registrations: self.site.registrations(),
             trunks: self.trunks.registered(),
             sip: self.endpoint.gauges(),
@@ -556,7 +442,12 @@ impl Switch {
     }
 
     fn on_finished(&mut self, run: RunId, outcome: &flow::Finished, now: Tick) {
-        let Some(RunCard { workflow, entry, .. }) = self.runs.remove(&run) else { return };
+        let Some(RunCard { workflow, entry, call, .. }) = self.runs.remove(&run) else { return };
+        let fault = match outcome {
+            flow::Finished::Failed { fault, .. } => Some(&*fault.code),
+            flow::Finished::Success | flow::Finished::Cancelled => None,
+        };
+        self.end_run_of_call(call, fault);
         if let Some(entry) = entry {
             self.on_entry_run_finished(entry, now);
         }

@@ -13,9 +13,10 @@ use crate::call::dial::{Caller, DialRef, Strategy};
 use crate::call::guard::{QueueSettings, is_dialable};
 use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::node::operation::words;
+use crate::call::record::CallKey;
 use crate::call::site::Target;
 use crate::call::switch::ask::{Ask, Failed, seconds};
-use crate::call::switch::dial::{caller, strategy};
+use crate::call::switch::dial::{Whose, caller, strategy};
 
 use crate::call::switch::{RunCard, Switch};
 use crate::dispatch::{
@@ -61,6 +62,8 @@ struct Card {
     leg: Option<LegRef>,
     /// Whether the caller asked to be called back.
     is_callback_enabled: bool,
+    /// The call that it came by; its dials and runs belong to it while it goes on.
+    call: CallKey,
     /// The best position that the caller was told. A promise that comes back to its old place
     /// before him does not take that away (A7).
     told: Option<usize>,
@@ -146,6 +149,7 @@ impl Switch {
         if shown.name.is_empty() {
             shown.name.clone_from(&leg.caller_name);
         }
+        let call = leg.call;
         let number = Some(shown.number.clone()).filter(|number| is_dialable(number));
         let party = Party { number, trunk: leg.origin.trigger_ref.clone() };
         let request = Request {
@@ -165,7 +169,14 @@ impl Switch {
         let entry = joined.map_err(Failed::Queue)?;
         self.queues.cards.insert(
             entry,
-            Card { queue, caller: shown, leg: Some(id), is_callback_enabled: false, told: None },
+            Card {
+                queue,
+                caller: shown,
+                leg: Some(id),
+                is_callback_enabled: false,
+                call,
+                told: None,
+            },
         );
         if let Some(leg) = self.legs.get_mut(id) {
             leg.entry = Some(entry.0);
@@ -252,7 +263,14 @@ impl Switch {
         let entry = self.queues.dispatcher.enqueue(queue, request, now).ok()?;
         self.queues.cards.insert(
             entry,
-            Card { queue, caller, leg: None, is_callback_enabled: true, told: None },
+            Card {
+                queue,
+                caller,
+                leg: None,
+                is_callback_enabled: true,
+                call: CallKey::default(),
+                told: None,
+            },
         );
         Some(entry)
     }
@@ -409,7 +427,7 @@ impl Switch {
             }
             Event::Placed { entry } => {
                 let payload = self.entry_payload(entry, None, None);
-                self.emit(entry, 0, payload);
+                self.emit(entry, 0, payload, now);
             }
             Event::Dispatch { offer, caller, agents, strategy, .. } => {
                 self.on_dispatch(offer, caller, &agents, strategy, now);
@@ -418,7 +436,7 @@ impl Switch {
                 let mode = if caller.is_some() { Mode::Live } else { Mode::Callback };
                 let payload = self.entry_payload(entry, Some(mode), None);
                 let payload = with_leg(payload, caller);
-                self.emit(entry, 2, payload);
+                self.emit(entry, 2, payload, now);
             }
             Event::BreakOffer { offer, reason } => {
                 let why = match reason {
@@ -463,24 +481,41 @@ impl Switch {
                 Strategy::OneAgent { attempt }
             }
         };
-        let dial =
-            self.begin_dial_for(Some(offer), None, workflow, targets, strategy, card.caller, now);
-        let Some(dial) = dial else { return self.on_offer_failed(offer, now) };
+        let call = self.call_of_entry(offer.entry, now);
+        let whose = Whose { call, workflow, offer: Some(offer), promise: None };
+        let dial = self.begin_dial(whose, targets, strategy, card.caller, now);
+        let Some(dial) = dial else {
+            self.end_call_if_over(call);
+            return self.on_offer_failed(offer, now);
+        };
         if self.dials.get(dial).is_some_and(|dial| dial.is_dialing()) {
             self.queues.offers.insert(offer, dial);
         }
         let mode = if on_line.is_some() { Mode::Live } else { Mode::Callback };
         let payload = self.entry_payload(offer.entry, Some(mode), Some(dial));
-        self.emit(offer.entry, 1, with_leg(payload, on_line));
+        self.emit(offer.entry, 1, with_leg(payload, on_line), now);
     }
 
-    fn emit(&mut self, entry: EntryId, branch: usize, payload: Map<String, Value>) {
+    /// The call of an entry; one that is over is continued by a new one.
+    fn call_of_entry(&mut self, entry: EntryId, now: Tick) -> CallKey {
+        let Some(card) = self.queues.cards.get(&entry) else { return CallKey::default() };
+        let (call, workflow) = (card.call, self.queues.queues[card.queue.0 as usize].workflow);
+        let call = self.continue_call(call, workflow, now);
+        if let Some(card) = self.queues.cards.get_mut(&entry) {
+            card.call = call;
+        }
+        call
+    }
+
+    fn emit(&mut self, entry: EntryId, branch: usize, payload: Map<String, Value>, now: Tick) {
+        let call = self.call_of_entry(entry, now);
         let Some(card) = self.queues.cards.get(&entry) else { return };
         let queue = &self.queues.queues[card.queue.0 as usize];
         let (graph, node, workflow) = (queue.graph.clone(), queue.node, queue.workflow);
         let mut outputs = vec![Vec::new(), Vec::new(), Vec::new()];
         outputs[branch].push(Item::new(payload));
-        let card = RunCard { workflow, entry: Some(entry) };
+        let number = self.run_number(call);
+        let card = RunCard { workflow, entry: Some(entry), call, number };
         self.start_run_at(graph, card, node, outputs);
     }
 

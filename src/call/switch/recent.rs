@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 
 use crate::base::Tick;
-use crate::sip::{Flow, Ladder, Message};
+use crate::call::record::Heading;
+use crate::sip::{self, Flow, Ladder, Message};
 
 /// Messages that are remembered; older ones are forgotten.
 const MESSAGES_MAX: usize = 1024;
 /// Bytes of them together; older ones are forgotten.
 const BYTES_MAX: usize = 1024 * 1024;
+/// Messages that are looked through for those of a new call.
+const LOOK_BACK: usize = 64;
 
 /// Which way a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,26 @@ impl Recent {
     pub(super) fn last_in(&self) -> Option<(Flow, &[u8])> {
         let mut latest = self.messages.iter().rev();
         latest.find(|(_, way, ..)| *way == Way::In).map(|(.., flow, bytes)| (*flow, &**bytes))
+    }
+
+    /// The time of the input that is being handled.
+    pub(super) const fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// What was said of a call shortly before its leg was made: a challenge, and its INVITE.
+    pub(super) fn of_call<'a>(
+        &'a self,
+        call_id: &str,
+    ) -> impl Iterator<Item = (Tick, Heading, &'a [u8])> {
+        let first = self.messages.len().saturating_sub(LOOK_BACK);
+        self.messages.range(first..).filter_map(move |(at, way, _, bytes)| {
+            let heading = match way {
+                Way::In => Heading::In,
+                Way::Out => Heading::Out,
+            };
+            (sip::call_id(bytes) == Some(call_id)).then_some((*at, heading, &**bytes))
+        })
     }
 
     /// What is remembered of this call, as a ladder.
