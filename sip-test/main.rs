@@ -16,6 +16,7 @@ mod keys;
 mod links;
 mod phones;
 mod queue;
+mod recordings;
 mod records;
 mod register;
 mod registration;

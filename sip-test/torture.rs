@@ -123,6 +123,7 @@ impl Peer {
             | Output::Media(_)
             | Output::Flow(_)
             | Output::Load(_)
+            | Output::Keep(_)
             | Output::Record(..)
             | Output::CallRecord(_)
             | Output::Fact(_) => None,

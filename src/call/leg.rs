@@ -40,6 +40,8 @@ pub struct Leg {
     pub waiting: Vec<AskRef>,
     /// Playbacks of this leg.
     pub players: Vec<u64>,
+    /// Recordings of this leg.
+    pub recordings: Vec<u64>,
     /// What keeps the leg: running operations, bridges, queue entries.
     pub retained: u32,
     /// Ends the leg when nothing has retained it for [`FREE_TTL`]; forgets an ended one.
@@ -209,6 +211,7 @@ impl Leg {
             events: Bounded::with_max(EVENTS_MAX),
             waiting: Vec::new(),
             players: Vec::new(),
+            recordings: Vec::new(),
             retained: 0,
             free: None,
             flow,

@@ -19,5 +19,5 @@ pub mod trigger;
 pub mod way;
 
 pub use guard::{Blocked, Guard, QueueSettings};
-pub use switch::{Config, Fact, Gauges, Output, Switch};
+pub use switch::{Config, Fact, Gauges, Keep, Keeping, Kept, Output, Remote, Switch};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

@@ -44,6 +44,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where sound files of flows are looked for.
     pub prompts: PathBuf,
+    /// Where recordings of flows are written.
+    pub recordings: PathBuf,
     /// Hosts that requests of flows may reach at private addresses.
     pub outbound_allow: Vec<String>,
     /// Legs at a time.
@@ -104,6 +106,7 @@ impl Default for Settings {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("data"),
             prompts: PathBuf::from("prompts"),
+            recordings: PathBuf::from("recordings"),
             outbound_allow: Vec::new(),
             legs_max: 2000,
             drain: Duration::from_secs(30),
@@ -147,6 +150,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
         data: raw.data.unwrap_or(defaults.data),
         prompts: raw.prompts.unwrap_or(defaults.prompts),
+        recordings: raw.recordings.unwrap_or(defaults.recordings),
         outbound_allow: raw.outbound.allow,
         legs_max: checked.within("limits.legs", raw.limits.legs, 1..=100_000, 2000) as usize,
         drain: Duration::from_secs(checked.within(

@@ -19,6 +19,8 @@ pub struct Raw {
     pub data: Option<PathBuf>,
     /// Directory of the sound files that flows name; `prompts`.
     pub prompts: Option<PathBuf>,
+    /// Directory that recordings of flows are written to; `recordings`.
+    pub recordings: Option<PathBuf>,
     /// Requests that flows make.
     pub outbound: Outbound,
     /// Limits.

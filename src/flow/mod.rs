@@ -28,7 +28,7 @@ pub use check::check;
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX, Document, WORKFLOWS_MAX, read};
 pub use draw::draw;
 pub use evaluate::{Evaluated, Evaluator};
-pub use expr::Deadline;
+pub use expr::{Deadline, base64, unbase64};
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};

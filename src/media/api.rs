@@ -477,9 +477,9 @@ pub trait Wire {
     /// Sends one packet from the leg's socket. What cannot be sent is the wire's to count.
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]);
 
-    /// Takes 20 ms of a recording, a slice for each channel, at 8 kHz. A wire that records nothing
-    /// drops it.
-    fn record(&mut self, recorder: u64, channels: &[&[i16; FRAME]]) {
-        let _ = (recorder, channels);
+    /// Takes 20 ms of a recording, a slice for each channel, at 8 kHz; `index` counts them from
+    /// zero. A wire that records nothing drops it.
+    fn record(&mut self, recorder: u64, index: u64, channels: &[&[i16; FRAME]]) {
+        let _ = (recorder, index, channels);
     }
 }

@@ -47,6 +47,7 @@ mod clip;
 mod codec;
 mod g711;
 mod resample;
+mod tape;
 mod tone;
 mod wav;
 
@@ -64,6 +65,7 @@ pub use player::PLAYERS_MAX;
 pub use ports::{Ports, PortsGauges, REST, REST_MIN};
 pub use recorder::RECORDERS_MAX;
 pub use shard::Shard;
+pub use tape::{HEADER_OCTETS, TAPE_DURATION_MAX, Tape, TapeFormat};
 pub use tone::{Country, Tone, ToneError};
 
 use std::time::Duration;

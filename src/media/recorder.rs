@@ -42,14 +42,15 @@ impl Recorder {
         wire: &mut impl Wire,
     ) -> bool {
         if !self.is_paused && self.frames < self.frames_max {
+            let index = self.frames;
             self.frames += 1;
             match self.what {
-                Recorded::Heard => wire.record(self.number, &[heard]),
+                Recorded::Heard => wire.record(self.number, index, &[heard]),
                 Recorded::Mixed => {
                     let both = |n: usize| heard[n].saturating_add(said[n]);
-                    wire.record(self.number, &[&std::array::from_fn(both)]);
+                    wire.record(self.number, index, &[&std::array::from_fn(both)]);
                 }
-                Recorded::Split => wire.record(self.number, &[heard, said]),
+                Recorded::Split => wire.record(self.number, index, &[heard, said]),
             }
         }
         self.frames >= self.frames_max

@@ -17,16 +17,69 @@ pub(super) fn resample(samples: Vec<f32>, from: u32, to: u32) -> Vec<f32> {
     if from == to {
         return samples;
     }
-    let divisor = greatest_common_divisor(from, to);
-    let (step, phases) = ((from / divisor) as usize, (to / divisor) as usize);
-    let cutoff = EDGE * (to as f32 / from as f32).min(1.0);
-    let kernels: Vec<Kernel> =
-        (0..phases).map(|phase| Kernel::at(phase as f32 / phases as f32, cutoff)).collect();
-    let outputs = samples.len() * phases / step;
-    (0..outputs).map(|n| kernels[n * step % phases].apply(&samples, n * step / phases)).collect()
+    let mut converted = Vec::with_capacity(samples.len() * to as usize / from as usize + 1);
+    let mut resampler = Resampler::new(from, to);
+    resampler.push(&samples, &mut converted);
+    resampler.finish(&mut converted);
+    converted
+}
+
+/// A change of rate that takes its sound in pieces.
+#[derive(Debug)]
+pub(super) struct Resampler {
+    kernels: Vec<Kernel>,
+    step: usize,
+    /// Input that is still needed; the next output begins with the first of it.
+    buffer: Vec<f32>,
+    phase: usize,
+    /// What came, and what was given.
+    counts: [u64; 2],
+}
+
+impl Resampler {
+    /// From one rate to another, both above zero.
+    pub(super) fn new(from: u32, to: u32) -> Self {
+        let divisor = greatest_common_divisor(from, to);
+        let (step, phases) = ((from / divisor) as usize, (to / divisor) as usize);
+        let cutoff = EDGE * (to as f32 / from as f32).min(1.0);
+        let kernels: Vec<Kernel> =
+            (0..phases).map(|phase| Kernel::at(phase as f32 / phases as f32, cutoff)).collect();
+        // Before its beginning the input is silent.
+        let buffer = vec![0.0; kernels[0].taps.len() / 2 - 1];
+        Self { kernels, step, buffer, phase: 0, counts: [0, 0] }
+    }
+
+    /// Takes a piece, and appends what can be told of the output now.
+    pub(super) fn push(&mut self, samples: &[f32], output: &mut Vec<f32>) {
+        self.counts[0] += samples.len() as u64;
+        self.buffer.extend_from_slice(samples);
+        self.convert(u64::MAX, output);
+    }
+
+    /// Appends the rest: after its end the input is silent.
+    pub(super) fn finish(mut self, output: &mut Vec<f32>) {
+        let total = self.counts[0] * self.kernels.len() as u64 / self.step as u64;
+        let reach = self.kernels[0].taps.len();
+        self.buffer.resize(self.buffer.len() + reach, 0.0);
+        self.convert(total, output);
+    }
+
+    fn convert(&mut self, total: u64, output: &mut Vec<f32>) {
+        let (phases, reach) = (self.kernels.len(), self.kernels[0].taps.len());
+        let mut at = 0;
+        while at + reach <= self.buffer.len() && self.counts[1] < total {
+            output.push(dot(&self.buffer[at..], &self.kernels[self.phase].taps));
+            self.counts[1] += 1;
+            self.phase += self.step;
+            at += self.phase / phases;
+            self.phase %= phases;
+        }
+        self.buffer.drain(..at.min(self.buffer.len()));
+    }
 }
 
 /// The low-pass at one offset between two input samples.
+#[derive(Debug)]
 struct Kernel {
     taps: Vec<f32>,
 }
@@ -47,13 +100,6 @@ impl Kernel {
         let sum: f32 = taps.iter().sum();
         taps.iter_mut().for_each(|tap| *tap /= sum);
         Self { taps }
-    }
-
-    /// The output at this offset after input sample `at`; beyond its ends the input is silent.
-    fn apply(&self, samples: &[f32], at: usize) -> f32 {
-        let before = self.taps.len() / 2 - 1;
-        let (from, skipped) = (at.saturating_sub(before), before.saturating_sub(at));
-        dot(&samples[from..], &self.taps[skipped..])
     }
 }
 
@@ -119,5 +165,19 @@ mod tests {
         assert!(level(&up).abs() < 0.1);
         assert_eq!(up.len(), 8000);
         assert!(resample(Vec::new(), 48_000, 8000).is_empty());
+    }
+
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        for (from, to) in [(44_100, 8000), (8000, 44_100), (8000, 16_000), (48_000, 8000)] {
+            let whole = resample(sine(440.0, from), from, to);
+            assert_eq!(whole.len(), to as usize);
+            let (mut resampler, mut pieces) = (Resampler::new(from, to), Vec::new());
+            for piece in sine(440.0, from).chunks(577) {
+                resampler.push(piece, &mut pieces);
+            }
+            resampler.finish(&mut pieces);
+            assert!(pieces == whole, "{from} to {to}");
+        }
     }
 }

@@ -42,7 +42,7 @@ impl Wire for Sent {
         self.packets.push((leg, channel, to, packet.to_vec()));
     }
 
-    fn record(&mut self, recorder: u64, channels: &[&[i16; FRAME]]) {
+    fn record(&mut self, recorder: u64, _index: u64, channels: &[&[i16; FRAME]]) {
         let recording =
             self.recorded.entry(recorder).or_insert_with(|| vec![Vec::new(); channels.len()]);
         for (channel, sound) in recording.iter_mut().zip(channels) {

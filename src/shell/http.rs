@@ -251,6 +251,7 @@ fn rendered(snapshot: &Snapshot) -> String {
     metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
     metric("trunks_registered", "gauge", "Trunks where we are registered.", gauges.trunks as u64);
     metric("players", "gauge", "Playbacks.", gauges.players as u64);
+    metric("recordings", "gauge", "Recordings.", gauges.recordings as u64);
     metric("dials", "gauge", "Outgoing dials.", gauges.dials as u64);
     metric("queue_entries", "gauge", "Queue entries, live and callbacks.", gauges.entries as u64);
     metric("promises", "gauge", "Callbacks promised and not yet kept.", gauges.promises as u64);

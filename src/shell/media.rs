@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use rustix::time::{
@@ -15,9 +16,10 @@ use rustix::time::{
 };
 
 use crate::base::{Rng, Tick};
-use crate::media::{self, Channel, Command, LegId, Report, Shard, Wire};
+use crate::media::{self, Channel, Command, FRAME, LegId, Report, Shard, Wire};
 use crate::shell::Clock;
 use crate::shell::poller::{Poller, Ready};
+use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
 use crate::shell::wake::{Inbox, Sender};
 
@@ -54,9 +56,10 @@ struct Sockets {
 }
 
 /// Sockets by the leg's place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     places: Vec<Option<Sockets>>,
+    recordings: SyncSender<Take>,
 }
 
 impl Wire for Table {
@@ -68,6 +71,11 @@ impl Wire for Table {
         };
         // A packet that the kernel does not take now is too late in 20 ms; the peer counts it.
         let _ = socket.send_to(packet, to);
+    }
+
+    fn record(&mut self, recorder: u64, index: u64, channels: &[&[i16; FRAME]]) {
+        // What a slow disk does not take is silence in the recording, and said at its end.
+        let _ = self.recordings.try_send(Take::frame(recorder, index, channels));
     }
 }
 
@@ -89,6 +97,7 @@ impl MediaThread {
     pub(super) fn new(
         inbox: Inbox<MediaInput>,
         reports: Sender<Input>,
+        recordings: SyncSender<Take>,
         address: IpAddr,
         legs_max: usize,
         clock: Clock,
@@ -97,7 +106,8 @@ impl MediaThread {
         let config = media::Config { legs_max, ..media::Config::STANDARD };
         let (urgent, patient) = (Poller::new()?, Poller::new()?);
         urgent.add(&inbox, INBOX)?;
-        let (shard, table) = (Shard::new(config, rng), Table::default());
+        let table = Table { places: Vec::new(), recordings };
+        let shard = Shard::new(config, rng);
         let sources = BTreeMap::new();
         Ok(Self {
             shard,

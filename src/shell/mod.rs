@@ -2,7 +2,8 @@
 //! nothing about telephony.
 //!
 //! Threads: `signalling` owns the switch; `media` owns the audio legs; `flows` owns the runs;
-//! `files` loads sound; `call records` writes them; `http` serves health and metrics. They share bounded channels of values.
+//! `files` loads sound; `recordings` keeps it; `call records` writes what is left of calls; `http`
+//! serves health and metrics. They share bounded channels of values.
 
 pub mod check;
 pub mod cli;
@@ -20,12 +21,15 @@ mod outbound;
 mod phone;
 mod poller;
 mod quota;
+mod recordings;
 mod run;
 mod server;
 mod signalling;
 mod sim;
 mod store;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod wake;
 mod webhooks;
 

@@ -5,17 +5,22 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
 
 use ureq::config::Config;
-use ureq::http::{Request, Uri};
+use ureq::http::{Request, Response, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
-use crate::flow::{HttpRequest, HttpResponse};
+use crate::call::Remote;
+use crate::flow::{Fault, HttpRequest, HttpResponse};
+use crate::shell::credentials::Credentials;
 
 /// Bytes of an answer that are read; what is longer is an error.
 pub(super) const BODY_MAX: u64 = 16 * 1024 * 1024;
+/// Redirects that a request for sound, or with it, follows.
+const REDIRECTS_MAX: u32 = 5;
 
 /// Where requests may go: to public addresses, and to those that are listed.
 #[derive(Clone, Debug, Default)]
@@ -108,10 +113,67 @@ impl Resolver for Policy {
     }
 }
 
+/// An answer as it came, whatever its body is.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+    /// Names in lower case, and values, in order.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// The request that a node of the telephony package describes, with what its credential holds.
+pub(super) fn remote_request(
+    remote: &Remote,
+    credentials: &Credentials,
+    timeout: Duration,
+) -> Result<HttpRequest, String> {
+    let credential = |kind: &str| match &remote.credential {
+        Some((_, name)) => credentials.find(name),
+        None => Err(Fault::new("E-FLOW-CREDENTIALS", format!("no credential of type {kind}"))),
+    };
+    let request = HttpRequest::read(&remote.parameters(), credential);
+    let mut request = request.map_err(|fault| fault.to_string())?;
+    (request.timeout, request.redirects) = (timeout, REDIRECTS_MAX);
+    Ok(request)
+}
+
 /// Sends a request and waits for the whole answer. An error says what and where.
 pub(super) fn send(request: &HttpRequest, policy: &Policy) -> Result<HttpResponse, String> {
+    let fetched = match &request.body {
+        Some(body) => fetch(request, Some(("", body.as_bytes())), policy),
+        None => fetch(request, None, policy),
+    }?;
+    let Fetched { status, reason, headers, body } = fetched;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(HttpResponse { status, reason: reason.to_owned(), headers, body })
+}
+
+/// [`send`] with a body of any bytes in both directions; a type that is given is said in a header.
+pub(super) fn fetch(
+    request: &HttpRequest,
+    body: Option<(&str, &[u8])>,
+    policy: &Policy,
+) -> Result<Fetched, String> {
+    let fail =
+        |error: Error| format!("the request to {} failed: {}", host(&request.url), told(&error));
+    let mut response = open(request, body, policy, Some(request.timeout)).map_err(fail)?;
+    let (status, headers) = (response.status(), headers(&response));
+    let body = response.body_mut().with_config().limit(BODY_MAX).read_to_vec().map_err(fail)?;
+    let reason = status.canonical_reason().unwrap_or_default();
+    Ok(Fetched { status: status.as_u16(), reason, headers, body })
+}
+
+/// Sends a request and waits until the answer begins.
+fn open(
+    request: &HttpRequest,
+    body: Option<(&str, &[u8])>,
+    policy: &Policy,
+    timeout: Option<Duration>,
+) -> Result<Response<Body>, Error> {
     let config = Agent::config_builder()
-        .timeout_global(Some(request.timeout))
+        .timeout_global(timeout)
         .max_redirects(request.redirects)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -123,27 +185,24 @@ pub(super) fn send(request: &HttpRequest, policy: &Policy) -> Result<HttpRespons
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }
-    let fail =
-        |error: Error| format!("the request to {} failed: {}", host(&request.url), told(&error));
-    let wrong = |error: ureq::http::Error| format!("the request cannot be sent: {error}");
-    let sent = match &request.body {
-        None => agent.run(builder.body(()).map_err(wrong)?),
-        Some(body) => agent.run(builder.body(body.clone()).map_err(wrong)?),
-    };
-    let mut response = sent.map_err(fail)?;
-    let status = response.status();
+    match body {
+        None => agent.run(builder.body(())?),
+        Some((kind, body)) => {
+            if !kind.is_empty() {
+                builder = builder.header("content-type", kind);
+            }
+            agent.run(builder.body(body)?)
+        }
+    }
+}
+
+/// The headers of an answer, names in lower case.
+fn headers(response: &Response<Body>) -> Vec<(String, String)> {
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
-    let headers = headers.collect();
-    let body = response.body_mut().with_config().limit(BODY_MAX).read_to_vec().map_err(fail)?;
-    Ok(HttpResponse {
-        status: status.as_u16(),
-        reason: status.canonical_reason().unwrap_or_default().to_owned(),
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    headers.collect()
 }
 
 fn told(error: &Error) -> String {

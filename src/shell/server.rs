@@ -20,6 +20,7 @@ use crate::shell::credentials::Credentials;
 use crate::shell::flows::{Requests, Schedules};
 use crate::shell::http::Http;
 use crate::shell::media::MediaThread;
+use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
@@ -161,9 +162,16 @@ impl Server {
         let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
         let schedules = Schedules::new(&workflows, clock.wall_ms());
         let (to_files, paths) = sync_channel(FILES_MAX);
+        let (to_recordings, takes) = sync_channel(TAKES_MAX);
+        let recordings = Recordings::of(settings, to_signalling.clone(), credentials.clone());
         let (calls, call_records) = calls::channel(&settings.data);
-        let media = to_media.clone();
-        let outlets = Outlets { media, flows: to_flows, files: to_files, calls };
+        let outlets = Outlets {
+            media: to_media.clone(),
+            flows: to_flows,
+            files: to_files,
+            calls,
+            recordings: Keeps::new(to_recordings.clone()),
+        };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
         let signalling = bound.map_err(|error| StartError::Bind {
             what: "SIP",
@@ -175,8 +183,9 @@ impl Server {
             .map_err(|error| StartError::Bind { what: "HTTP", address: settings.http, error })?;
         let (address, legs_max) = (settings.rtp.address, settings.legs_max);
         let seed = Rng::new(rng.next_u64());
+        let reports = to_signalling.clone();
         let media =
-            MediaThread::new(media_inbox, to_signalling.clone(), address, legs_max, clock, seed)?;
+            MediaThread::new(media_inbox, reports, to_recordings, address, legs_max, clock, seed)?;
         let runs_max = legs_max * 2;
         let flow_config = flow::Config { runs_max, epoch_ms: clock.epoch_ms() };
         let (outputs, prompts) = (to_signalling.clone(), settings.prompts.clone());
@@ -198,6 +207,7 @@ impl Server {
                 move || files::run(&paths, &outputs, &prompts)
             })?,
             spawn("call records", move || call_records.run())?,
+            spawn("recordings", move || recordings.run(&takes))?,
         ];
         let (signalling, media) = (to_signalling, to_media);
         Ok(Self { sip, http, triggers, signalling, media, threads })

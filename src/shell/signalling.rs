@@ -5,10 +5,11 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
 
 use crate::base::Tick;
 use crate::call::record::{LegRecord, Record};
-use crate::call::{Fact, Gauges, Output, Switch};
+use crate::call::{Fact, Gauges, Kept, Output, Switch};
 use crate::flow;
 use crate::media::{Clip, Report};
 use crate::shell::Clock;
@@ -16,6 +17,7 @@ use crate::shell::calls::Calls;
 use crate::shell::media::MediaInput;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quota::Quota;
+use crate::shell::recordings::Keeps;
 use crate::shell::store::{self, Store};
 use crate::shell::stream::{Given, Streams};
 use crate::shell::wake::{Inbox, Sender};
@@ -27,6 +29,9 @@ const BURST_MAX: usize = 64;
 const BAD_INPUT_LINES_MAX: u32 = 10;
 /// The largest datagram there is.
 const DATAGRAM_MAX: usize = 65_535;
+
+/// When to try again to hand a recording's end over to a thread that did not keep up.
+const KEEP_AGAIN: Duration = Duration::from_millis(20);
 
 const INBOX: u64 = 0;
 const UDP: u64 = 1;
@@ -43,6 +48,8 @@ pub(super) enum Input {
     Flow(flow::Output),
     /// A sound file is there, or is not.
     Clip(String, Result<Arc<Clip>, String>),
+    /// A recording is where it belongs, or could not be kept.
+    Kept(u64, Result<Kept, String>),
     /// The journal reports.
     Stored(store::Report),
     /// Take no new calls.
@@ -112,6 +119,7 @@ pub(super) struct Outlets {
     pub(super) flows: Arc<SyncSender<flow::Input>>,
     pub(super) files: SyncSender<String>,
     pub(super) calls: Calls,
+    pub(super) recordings: Keeps,
 }
 
 pub(super) struct Signalling {
@@ -181,7 +189,11 @@ impl Signalling {
         self.guarded(self.clock.now(), |_| {});
         loop {
             let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
-            let wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
+            let mut wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
+            if self.outlets.recordings.is_waiting() {
+                self.outlets.recordings.send(None);
+                wait = Some(wait.unwrap_or(KEEP_AGAIN).min(KEEP_AGAIN));
+            }
             self.poller.wait(wait, &mut ready);
             for source in &ready {
                 match source.number {
@@ -242,6 +254,9 @@ impl Signalling {
                 Input::Clip(path, clip) => {
                     self.guarded(now, |switch| switch.handle_clip(&path, clip, now));
                 }
+                Input::Kept(recording, kept) => {
+                    self.guarded(now, |switch| switch.handle_kept(recording, kept, now));
+                }
                 Input::Stored(store::Report::DurableUpTo(sequence)) => {
                     self.guarded(now, |switch| switch.handle_durable(sequence, now));
                 }
@@ -293,6 +308,7 @@ impl Signalling {
                     self.switch.handle_clip(&path, why, now);
                 }
             }
+            Output::Keep(keep) => self.outlets.recordings.send(Some(keep)),
             Output::Record(sequence, record) => {
                 if self.store.write(sequence, record).is_err() {
                     let now = self.clock.now();
@@ -390,6 +406,9 @@ impl Signalling {
                 tracing::error!(why, "a bug ended a call; the others go on\n{ladder}");
             }
             Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),
+            Fact::RecordingFailed { leg, target, why } => {
+                tracing::warn!(?leg, target, why, "the recording failed");
+            }
             Fact::MediaRefused { leg, why } => tracing::warn!(?leg, why, "audio refused"),
         }
     }

@@ -10,6 +10,7 @@ mod link;
 mod phone;
 mod server;
 mod silence;
+mod tapes;
 mod traffic;
 mod world;
 

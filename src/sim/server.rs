@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::base::{Rng, Tick};
 use crate::call::{Blocked, Config, Fact, Gauges, Output, QueueSettings, Switch};
 use crate::flow::{self, Graph, Runner};
-use crate::media::{self, Channel, Clip, Command, LegId, Shard, Wire};
+use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Wire};
 use crate::promise::{Journal, Record, Secret};
 use crate::sim::silence::{Silence, Sound};
+use crate::sim::tapes::Tapes;
 use crate::sim::{Packet, Payload};
 use crate::sip::digest::Hash;
 use crate::sip::{DigestConfig, Flow, Transport};
@@ -43,6 +44,7 @@ pub struct Server {
     flow_delay: Duration,
     to_flows: VecDeque<(Tick, flow::Input)>,
     packets: VecDeque<Packet>,
+    tapes: Tapes,
     /// What a disk would hold.
     journal: Vec<(u64, Record)>,
     /// When each of them was written.
@@ -122,6 +124,7 @@ impl Server {
             flow_delay: Duration::ZERO,
             to_flows: VecDeque::new(),
             packets: VecDeque::new(),
+            tapes: Tapes::default(),
             journal: Vec::new(),
             written: Vec::new(),
             facts: Vec::new(),
@@ -183,6 +186,17 @@ impl Server {
     pub(crate) const fn bearing_bugs(mut self) -> Self {
         self.bears_bugs = true;
         self
+    }
+
+    /// A recording from now on breaks off when its file has so many bytes.
+    pub const fn set_disk_room(&mut self, octets: u64) {
+        self.tapes.set_room(octets);
+    }
+
+    /// A recording that is whole, by the path that the flow gave, or the scheme and host that it
+    /// was sent to.
+    pub fn recorded(&self, name: &str) -> Option<&[u8]> {
+        self.tapes.file(name)
     }
 
     /// Its SIP address.
@@ -303,8 +317,12 @@ impl Server {
                 if let (Some(leg), Audio::Heard(shard)) =
                     (self.by_port.get(&(port & !1)), &mut self.audio)
                 {
-                    let mut wire =
-                        PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+                    let mut wire = PortWire {
+                        ports: &self.ports,
+                        out: &mut self.packets,
+                        tapes: &mut self.tapes,
+                        ip: self.address,
+                    };
                     shard.handle_packet(*leg, channel, packet.from, &bytes, &mut wire, now);
                 }
             }
@@ -322,8 +340,12 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Tick) {
         match &mut self.audio {
             Audio::Heard(shard) if self.next_tick.is_some_and(|due| due <= now) => {
-                let mut wire =
-                    PortWire { ports: &self.ports, out: &mut self.packets, ip: self.address };
+                let mut wire = PortWire {
+                    ports: &self.ports,
+                    out: &mut self.packets,
+                    tapes: &mut self.tapes,
+                    ip: self.address,
+                };
                 shard.tick(self.phase, &mut wire, now);
                 self.phase = (self.phase + 1) % 4;
                 self.next_tick = Some(now + PHASE);
@@ -374,6 +396,8 @@ impl Server {
                 self.switch.guarded(now, |switch| switch.handle_flow(output, now));
             } else if let Some(report) = self.audio.poll_report() {
                 self.switch.guarded(now, |switch| switch.handle_media(report, now));
+            } else if let Some((recording, kept)) = self.tapes.poll_told() {
+                self.switch.guarded(now, |switch| switch.handle_kept(recording, kept, now));
             } else {
                 break;
             }
@@ -417,6 +441,7 @@ impl Server {
                 let clip = clip.ok_or_else(|| format!("no sound file {path}"));
                 self.switch.handle_clip(&path, clip, now);
             }
+            Output::Keep(keep) => self.tapes.handle(keep),
             Output::Record(sequence, record) => {
                 self.journal.push((sequence, record));
                 if self.disk_delay.is_zero() {
@@ -469,6 +494,7 @@ impl Audio {
 struct PortWire<'a> {
     ports: &'a HashMap<LegId, u16>,
     out: &'a mut VecDeque<Packet>,
+    tapes: &'a mut Tapes,
     ip: SocketAddr,
 }
 
@@ -481,5 +507,8 @@ impl Wire for PortWire<'_> {
         };
         let from = SocketAddr::new(self.ip.ip(), port);
         self.out.push_back(Packet { from, to, payload: Payload::Media(packet.to_vec()) });
+    }
+    fn record(&mut self, recorder: u64, index: u64, channels: &[&[i16; FRAME]]) {
+        self.tapes.record(recorder, index, channels);
     }
 }

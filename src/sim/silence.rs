@@ -36,6 +36,8 @@ struct Leg {
     peer: Option<LegId>,
     /// When each player began, and what ends it; one that repeats is only ever stopped.
     players: BTreeMap<u64, (Tick, Option<Armed>)>,
+    /// When each recorder began, and when it has enough.
+    recorders: BTreeMap<u64, (Tick, Armed)>,
 }
 
 impl Silence {
@@ -63,9 +65,18 @@ impl Silence {
             }
         } else if let Command::Unbridge { leg } = command {
             self.unbridge(leg);
+        } else if let Command::Record { leg, recorder, duration_max, .. } = command {
+            self.record(leg, recorder, duration_max, now);
+        } else if let Command::StopRecorder { leg, recorder } = command {
+            self.end_recorder(leg, recorder, PlayerEnd::Stopped, now);
         } else if let Command::Close { leg } = command {
             self.unbridge(leg);
             self.stop_all(leg, now);
+            let known = self.legs.get(&leg).map(|leg| leg.recorders.keys().copied().collect());
+            let known: Vec<u64> = known.unwrap_or_default();
+            for recorder in known {
+                self.end_recorder(leg, recorder, PlayerEnd::Stopped, now);
+            }
             self.legs.remove(&leg);
         }
     }
@@ -89,6 +100,7 @@ impl Silence {
     pub(super) fn handle_timeout(&mut self, now: Tick) {
         while let Some((leg, player)) = self.ends.take_due(now) {
             self.end(leg, player, PlayerEnd::Completed, now);
+            self.end_recorder(leg, player, PlayerEnd::Completed, now);
         }
     }
 
@@ -130,6 +142,20 @@ impl Silence {
         self.ends.clear_slot(&mut armed);
         let played = now - began;
         self.reports.push_back(Report::PlayerDone { leg, player, played, end });
+    }
+
+    fn record(&mut self, leg: LegId, recorder: u64, lasts: Duration, now: Tick) {
+        let Some(known) = self.legs.get_mut(&leg) else { return };
+        let armed = self.ends.arm(now + lasts, (leg, recorder));
+        known.recorders.insert(recorder, (now, armed));
+    }
+
+    fn end_recorder(&mut self, leg: LegId, recorder: u64, end: PlayerEnd, now: Tick) {
+        let recorders = self.legs.get_mut(&leg).map(|leg| &mut leg.recorders);
+        let Some((began, armed)) = recorders.and_then(|all| all.remove(&recorder)) else { return };
+        self.ends.clear(armed);
+        let recorded = now - began;
+        self.reports.push_back(Report::RecorderDone { leg, recorder, recorded, end });
     }
 
     fn stop_all(&mut self, leg: LegId, now: Tick) {

@@ -10,6 +10,7 @@ use crate::call::node::operation::{
     DIAL_STRATEGIES, Demand, Key, OPERATIONS, Operation, QUEUE_STRATEGIES, items,
 };
 use crate::flow::{Findings, NodeType, Object, Role, nearest};
+use crate::media::TapeFormat;
 
 /// The type's name in exports.
 pub const ACTION: &str = "n8n-nodes-sip-pbx.sipPbx";
@@ -86,6 +87,9 @@ impl NodeType for Action {
         check_strategy(name, parameters, report);
         if name == "media.playAudio" {
             check_source(parameters, report);
+        }
+        if name == "media.recordAudio" {
+            check_recording(parameters, report);
         }
     }
 }
@@ -208,6 +212,36 @@ fn check_source(parameters: &Object, report: &mut Findings) {
         let message = format!("playing from `{source}` is not performed by this server yet");
         report.error("E-SIP-UNSERVED", "sourceType", &message, "play a file");
     }
+}
+
+fn check_recording(parameters: &Object, report: &mut Findings) {
+    let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default();
+    let format = text("recordFileFormat");
+    if matches!(format, "mp3" | "opus" | "ogg") {
+        let message = format!("recording as `{format}` is not performed by this server yet");
+        report.error("E-SIP-UNSERVED", "recordFileFormat", &message, "record wav");
+    }
+    if text("recordHttpAuthentication") == "predefinedCredentialType" {
+        let message = "credentials of other services are not known here";
+        let remedy = "choose a generic credential: header, bearer, basic or query";
+        report.error("E-SIP-UNSERVED", "recordHttpAuthentication", message, remedy);
+    }
+    let path = text("recordFilePath");
+    if !path.starts_with('=') && path.split('/').any(|part| part == "..") {
+        let message = format!("{path} leads out of the directory of recordings");
+        report.error("E-SIP-VALUE", "recordFilePath", &message, "write a name without `..`");
+    }
+    let options = parameters.get("options");
+    let option = |key: &str| options.and_then(|options| options.get(key)).and_then(Value::as_u64);
+    let mut check = |key: &str, allowed: &[u64]| {
+        if let Some(value) = option(key).filter(|value| !allowed.contains(value)) {
+            let message = format!("{value} is none of {allowed:?}");
+            let path = format!("options.{key}");
+            report.error("E-SIP-VALUE", &path, &message, "choose one of these");
+        }
+    };
+    check("recordWavSampleRate", &TapeFormat::RATES.map(u64::from));
+    check("recordWavBitDepth", &TapeFormat::BITS.map(u64::from));
 }
 
 /// How targets are rung; queues know more ways than dials do (contract §15).

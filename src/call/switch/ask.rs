@@ -1,5 +1,6 @@
 //! What runs ask of the switch: which operation, on which leg, and how the answer goes back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Ask {
     pub(super) key: AskRef,
     pub(super) node: Arc<str>,
     pub(super) parameters: Arc<Map<String, Value>>,
+    /// Names of the node's credentials by their type.
+    pub(super) credentials: Arc<BTreeMap<String, String>>,
     pub(super) item: Item,
 }
 
@@ -239,6 +242,7 @@ impl Switch {
             "call.hangup" => self.hangup_call(&ask, now),
             "call.wait" => return self.start_wait(ask, now),
             "media.playAudio" => return self.start_play(ask, now),
+            "media.recordAudio" => return self.start_record(ask, now),
             "media.sendDtmf" => self.send_dtmf(&ask, now),
             _ => Err(Failed::Unsupported),
         };
@@ -292,6 +296,20 @@ impl Switch {
         let items = items.map(|(branch, payload)| (branch, self.item_of(ask, payload, None)));
         let items = items.collect();
         self.reply(ask.key, Ok(items));
+    }
+
+    /// [`Self::answer`] with an attachment by this key.
+    pub(super) fn answer_with(
+        &mut self,
+        ask: &Ask,
+        branch: usize,
+        payload: Value,
+        media: u64,
+        attached: (String, Value),
+    ) {
+        let mut item = self.item_of(ask, payload, Some(media));
+        item.binary = Some(Arc::new(Map::from_iter([attached])));
+        self.reply(ask.key, Ok(vec![(branch, item)]));
     }
 
     fn item_of(&self, ask: &Ask, payload: Value, media: Option<u64>) -> Item {

@@ -71,6 +71,7 @@ impl Switch {
             | Pending::DialWait(_)
             | Pending::Play { .. }
             | Pending::Clip { .. }
+            | Pending::Record { .. }
             | Pending::Promise { .. } => false,
         };
         let found =

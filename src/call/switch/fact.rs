@@ -126,6 +126,15 @@ pub enum Fact {
         /// What is wrong with it.
         why: String,
     },
+    /// A recording could not be kept, or not all of it.
+    RecordingFailed {
+        /// The leg.
+        leg: LegRef,
+        /// The file or host.
+        target: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Audio could not do what was asked of it.
     MediaRefused {
         /// The leg.

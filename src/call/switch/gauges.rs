@@ -12,6 +12,8 @@ pub struct Gauges {
     pub asks: usize,
     /// Playbacks.
     pub players: usize,
+    /// Recordings that run or are being brought to their end.
+    pub recordings: usize,
     /// Dials, with those that have just ended.
     pub dials: usize,
     /// Queue entries, live and callbacks.
@@ -48,6 +50,7 @@ impl Gauges {
         let own = self.legs
             + self.asks
             + self.players
+            + self.recordings
             + self.dials
             + self.entries
             + self.timers

@@ -10,7 +10,7 @@ use crate::call::leg::{EndReason, LegRef, Status};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::flow::{Fault, Input, RunId};
-use crate::media::Command;
+use crate::media::{Command, PlayerEnd};
 use crate::sip::{DialogId, Event};
 
 /// Whom the input is about that is being handled.
@@ -74,7 +74,10 @@ impl Pending {
         match self {
             Self::Wait(wait) => wait.legs().collect(),
             Self::DialWait(wait) => wait.master.into_iter().collect(),
-            Self::Play { leg, .. } | Self::Clip { leg } | Self::Promise { leg, .. } => vec![*leg],
+            Self::Play { leg, .. }
+            | Self::Clip { leg }
+            | Self::Record { leg, .. }
+            | Self::Promise { leg, .. } => vec![*leg],
             Self::Attempt(_) => Vec::new(),
         }
     }
@@ -125,6 +128,10 @@ impl Switch {
         self.panics += 1;
         let ladder = self.ladder_of(&Victims { legs: vec![leg], ..Victims::default() });
         self.tell(Fact::Panicked { why, ladder });
+        // What was recorded is kept; the media thread has nothing more of it.
+        for recording in self.legs.get(leg).map_or_else(Vec::new, |leg| leg.recordings.clone()) {
+            self.on_recorder_done(recording, PlayerEnd::Stopped, now);
+        }
         self.refuse_leg(leg, 500, EndReason::Panicked, now);
     }
 
@@ -231,6 +238,7 @@ impl Switch {
         // One that was released before is left alone.
         self.ports.release(port, now);
         self.players.retain(|_, player| player.leg() != id);
+        self.purge_recordings(id);
         self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
     }
 

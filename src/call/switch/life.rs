@@ -70,6 +70,7 @@ impl Switch {
         let lasted_ms = now.as_millis() - lasted_ms;
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
+        let recordings = std::mem::take(&mut leg.recordings);
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
         let attempt = leg.attempt.take();
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
@@ -83,6 +84,7 @@ impl Switch {
         for player in players {
             self.players.remove(&player);
         }
+        self.on_recorded_leg_ended(&recordings);
         for key in waiting {
             self.on_waited_leg_ended(key, id, reason, now);
         }
@@ -159,6 +161,11 @@ impl Switch {
             Some((ask, Pending::Attempt(planned))) => {
                 self.pending.insert(key, (ask, Pending::Attempt(planned)));
             }
+            // It is answered when the recording is kept.
+            Some((ask, Pending::Record { leg, recording, digits_interrupt })) => {
+                self.pending
+                    .insert(key, (ask, Pending::Record { leg, recording, digits_interrupt }));
+            }
             Some((ask, Pending::Clip { .. })) => {
                 let branch = ask.branch("Interrupted");
                 let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
@@ -181,6 +188,11 @@ impl Switch {
                 _,
                 Pending::Play { leg, .. } | Pending::Clip { leg } | Pending::Promise { leg, .. },
             )) => {
+                self.leave_leg(leg, key);
+                self.release(leg, now);
+            }
+            Some((_, Pending::Record { leg, recording, .. })) => {
+                self.withdraw_record(recording);
                 self.leave_leg(leg, key);
                 self.release(leg, now);
             }

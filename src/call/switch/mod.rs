@@ -20,7 +20,9 @@ mod play;
 mod promise;
 mod queue;
 mod recent;
+mod record;
 mod register;
+mod remote;
 mod signals;
 mod tone;
 mod trunk;
@@ -48,6 +50,8 @@ use crate::sip::{self, DialogId, Endpoint};
 pub use ask::AskRef;
 pub use fact::Fact;
 pub use gauges::Gauges;
+pub use record::{Keep, Keeping, Kept};
+pub use remote::Remote;
 
 use ask::Ask;
 use attempt::Planned;
@@ -58,6 +62,7 @@ use play::{Clips, Player};
 use promise::Promises;
 use queue::Queues;
 use recent::{Recent, Way};
+use record::Recording;
 use trunk::Trunks;
 use wait::Wait;
 
@@ -112,6 +117,8 @@ pub enum Output {
     Flow(flow::Input),
     /// Load this sound file and call [`Switch::handle_clip`].
     Load(String),
+    /// Keep what is recorded, or bring it to its end.
+    Keep(Keep),
     /// Write this down under this number, and call [`Switch::handle_durable`] when it is safe.
     Record(u64, promise_book::Record),
     /// Keep this record of a leg or call that is over.
@@ -157,6 +164,8 @@ enum Pending {
     Play { leg: LegRef, player: u64, digits_interrupt: bool, voice_interrupts: bool },
     /// A sound file that is being loaded.
     Clip { leg: LegRef },
+    /// A recording that runs, or is being brought to its end.
+    Record { leg: LegRef, recording: u64, digits_interrupt: bool },
     /// A promise that is being written down.
     Promise { leg: LegRef, promise: PromiseId },
     /// An attempt that is being written down.
@@ -180,6 +189,8 @@ pub struct Switch {
     callers: BTreeMap<String, u32>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
+    recordings: BTreeMap<u64, Recording>,
+    /// Players and recordings, which are numbered alike.
     players_begun: u64,
     timers: Timers<Wake>,
     ports: Ports,
@@ -219,6 +230,7 @@ impl Switch {
             callers: BTreeMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
+            recordings: BTreeMap::new(),
             players_begun: 0,
             timers: Timers::new(),
             ports: Ports::new(config.media_ports.clone()),
@@ -299,16 +311,19 @@ impl Switch {
                 let leg = LegRef::from_u64(leg.0);
                 self.tell(Fact::MediaRefused { leg, why: why.to_string() });
             }
-            Report::Watched { meter, .. } => self.on_voice(meter, now),
+            Report::Watched { meter, .. } => self.on_watched(meter, now),
             Report::Panicked { leg, why } => {
                 self.on_audio_panicked(LegRef::from_u64(leg.0), why, now);
+            }
+            Report::RecorderDone { recorder, end, .. } => {
+                self.on_recorder_done(recorder, end, now);
             }
             Report::Closed { leg, statistics } => {
                 if let Some(leg) = self.legs.get_mut(LegRef::from_u64(leg.0)) {
                     leg.statistics = Some(statistics);
                 }
             }
-            Report::RecorderDone { .. } | Report::DigitsSent { .. } | Report::Lost { .. } => {}
+            Report::DigitsSent { .. } | Report::Lost { .. } => {}
         }
         self.drain_endpoint(now);
     }
@@ -316,9 +331,9 @@ impl Switch {
     /// A flow worker speaks.
     pub fn handle_flow(&mut self, output: flow::Output, now: Tick) {
         match output {
-            flow::Output::Ask { run, ask, name, parameters, item, .. } => {
+            flow::Output::Ask { run, ask, name, parameters, credentials, item, .. } => {
                 let key = AskRef { run, ask };
-                let ask = Ask { key, node: name, parameters, item };
+                let ask = Ask { key, node: name, parameters, credentials, item };
                 self.suspect = Suspect::Run(run, self.leg_of(&ask).ok());
                 self.perform(ask, now);
             }
@@ -338,6 +353,12 @@ impl Switch {
     /// A sound file that [`Output::Load`] asked for is there, or is not; also before any call.
     pub fn handle_clip(&mut self, path: &str, clip: Result<Arc<Clip>, String>, now: Tick) {
         self.on_clip(path, clip, now);
+        self.drain_endpoint(now);
+    }
+
+    /// A recording that [`Output::Keep`] began is where it belongs, or could not be kept.
+    pub fn handle_kept(&mut self, recording: u64, kept: Result<Kept, String>, now: Tick) {
+        self.on_kept(recording, kept, now);
         self.drain_endpoint(now);
     }
 
@@ -424,6 +445,7 @@ impl Switch {
             legs: self.legs.len(),
             asks: self.pending.len(),
             players: self.players.len(),
+            recordings: self.recordings.len(),
             dials: self.dials.len(),
             entries: self.queues.len(),
             promises: self.promises.len(),

@@ -11,6 +11,7 @@ use crate::call::leg::{LegRef, leg_text};
 use crate::call::node::operation::words;
 use crate::call::switch::ask::Ask;
 use crate::call::switch::control::media_leg;
+use crate::call::switch::record::End;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch};
 use crate::media::{Clip, Command, Loudness, PlayerEnd, Source};
 
@@ -142,23 +143,31 @@ impl Switch {
         let Some(leg) = self.legs.get(id) else { return false };
         let mut is_swallowed = false;
         for key in leg.waiting.clone() {
-            let Some((_, Pending::Play { player, digits_interrupt, .. })) = self.pending.get(&key)
-            else {
-                continue;
-            };
-            if *digits_interrupt {
-                let player = *player;
-                self.interrupt_play(key, player, digit, now);
-                return true;
+            match self.pending.get(&key) {
+                Some((_, Pending::Play { player, digits_interrupt: true, .. })) => {
+                    let player = *player;
+                    self.interrupt_play(key, player, digit, now);
+                    return true;
+                }
+                Some((_, Pending::Record { recording, digits_interrupt: true, .. })) => {
+                    let end = End::Interrupted("call_dtmf", Some(digit));
+                    let recording = *recording;
+                    self.end_recording(recording, end);
+                    return true;
+                }
+                Some((_, Pending::Play { .. } | Pending::Record { .. })) => is_swallowed = true,
+                Some(_) | None => {}
             }
-            is_swallowed = true;
         }
         !is_swallowed
     }
 
-    /// A leg has been loud for as long as a playback with this number asked: that one is
-    /// interrupted.
-    pub(super) fn on_voice(&mut self, player: u64, now: Tick) {
+    /// A leg has been loud for as long as a playback with this number asked, or quiet for as long
+    /// as a recording did: that one is interrupted.
+    pub(super) fn on_watched(&mut self, player: u64, now: Tick) {
+        if self.recordings.contains_key(&player) {
+            return self.on_silence(player);
+        }
         let Some(key) = self.players.get(&player).and_then(|player| player.ask) else { return };
         let Some((ask, _)) = self.pending.remove(&key) else { return };
         let Some(Player { leg, .. }) = self.forget_player(player) else { return };
@@ -199,6 +208,7 @@ impl Switch {
             ask.option("mediaExecutionMode").and_then(Value::as_str) != Some("background");
         if ask.option("stopOtherMedia") == Some(&Value::Bool(true)) {
             self.stop_players(id, now);
+            self.stop_recordings(id);
         }
         let ducking = ask.option("duckingFactor").and_then(Value::as_f64).unwrap_or(1.0) as f32;
         self.players_begun += 1;
@@ -296,7 +306,8 @@ fn leg_waits(leg: &mut crate::call::leg::Leg, key: AskRef) {
     leg.waiting.push(key);
 }
 
-fn first_digit(leg: &crate::call::leg::Leg) -> Option<char> {
+/// The oldest digit that was pressed and that nobody has had.
+pub(super) fn first_digit(leg: &crate::call::leg::Leg) -> Option<char> {
     leg.events.iter().find_map(|event| match event {
         crate::call::leg::LegEvent::Digit(digit) => Some(*digit),
         crate::call::leg::LegEvent::Interrupt(_) => None,

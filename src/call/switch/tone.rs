@@ -9,6 +9,7 @@ use crate::call::switch::Switch;
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::context;
+use crate::call::switch::record::{End, Recording};
 use crate::media::{Command, Country, PlayerEnd, Source, Tone};
 
 impl Switch {
@@ -37,6 +38,7 @@ impl Switch {
             match self.leg_of(ask) {
                 Ok(leg) => {
                     self.stop_players(leg, now);
+                    self.stop_recordings(leg);
                     self.touch(leg, now);
                     self.answer(ask, 0, json!({ "legId": leg_text(leg) }), None);
                 }
@@ -52,8 +54,12 @@ impl Switch {
         self.answer(ask, 0, payload, None);
     }
 
-    /// Stops one playback; whoever waits for it is told.
+    /// Stops one playback or recording; whoever waits for it is told.
     fn stop_player(&mut self, player: u64, now: Tick) -> Option<LegRef> {
+        if let Some(leg) = self.recordings.get(&player).map(Recording::leg) {
+            self.end_recording(player, End::Interrupted("media_stopped", None));
+            return Some(leg);
+        }
         let leg = self.leg_of_player(player)?;
         let command = Command::Stop { leg: media_leg(leg), player };
         self.outputs.push_back(Output::Media(command));

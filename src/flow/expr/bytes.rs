@@ -24,7 +24,7 @@ fn hex(bytes: &[u8]) -> String {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Base64 with padding (RFC 4648 §4).
-pub(in crate::flow) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
@@ -39,7 +39,7 @@ pub(in crate::flow) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes of a base64 text, of either alphabet; what is no digit is passed over.
-pub(super) fn decode(text: &str) -> Vec<u8> {
+pub fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut group, mut bits) = (0_u32, 0_u32);
     for c in text.bytes() {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(super) use bytes::encode as base64;
+pub use bytes::decode as unbase64;
+pub use bytes::encode as base64;
 pub(super) use engine::Current;
 pub use engine::Deadline;
 use engine::{Engine, Outcome};
