@@ -36,7 +36,7 @@ fn invite() -> Vec<u8> {
         Route: <sip:ringback.example.com;lr>\r\n\
         Date: Sat, 21 Nov 2026 09:30:00 GMT\r\n\
         Allow-Events: presence, message-summary, refer\r\n\
-        User-Agent: Desk Phone 4.2.1 (build 1180)\r\n\
+        User-Agent: Desk Phone 4.2.1 (build 1180; 0a1b2c3d4e5f; firmware de-DE)\r\n\
         Accept: application/sdp, application/dtmf-relay\r\n\
         P-Asserted-Identity: <sip:100@ringback.example.com>\r\n\
         Content-Type: application/sdp\r\n";
@@ -58,12 +58,12 @@ fn parse_invite_and_six_headers(bencher: Bencher<'_, '_>) {
     let bytes = invite();
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| {
         let message = Message::parse(black_box(&bytes)).expect("an INVITE");
-        black_box(message.via()).expect("a Via");
-        black_box(message.from()).expect("a From");
-        black_box(message.to()).expect("a To");
-        black_box(message.call_id()).expect("a Call-ID");
-        black_box(message.cseq()).expect("a CSeq");
-        black_box(message.contact()).expect("a Contact");
+        assert!(black_box(&message.via()).is_ok(), "a Via");
+        assert!(black_box(&message.from()).is_ok(), "a From");
+        assert!(black_box(&message.to()).is_ok(), "a To");
+        assert!(black_box(&message.call_id()).is_ok(), "a Call-ID");
+        assert!(black_box(&message.cseq()).is_ok(), "a CSeq");
+        assert!(black_box(&message.contact()).is_ok(), "a Contact");
         message.fields.len()
     });
 }

@@ -10,8 +10,8 @@ use std::str;
 
 use super::limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX};
 use super::name::{Method, Name};
-use super::set::{CALL_ID, TOKEN};
-use super::text::{Split, number, trim};
+use super::set::CALL_ID;
+use super::text::{Split, is_token, number, trim};
 use super::typed::{CSeq, Contact, MediaType, NameAddr, RAck, SessionExpires, Via, seconds};
 use super::uri::Uri;
 use super::validate::Flaw;
@@ -383,16 +383,17 @@ impl<'a> Field<'a> {
     }
 
     fn parse(line: &Line<'a>) -> Result<(Self, Option<Flaw>), Flaw> {
-        let (raw_name, rest) = line.text.split_at(TOKEN.span(line.text));
+        let colon = find(line.text, b':').ok_or(Flaw::FieldLine)?;
         // RFC 3261 7.3.1: blanks may stand before the colon, and belong to no name.
-        let value = rest.trim_ascii_start().strip_prefix(b":").ok_or(Flaw::FieldLine)?;
-        if raw_name.is_empty() {
+        let (raw_name, value) = (line.text[..colon].trim_ascii_end(), &line.text[colon + 1..]);
+        let name = Name::parse(raw_name);
+        if name == Name::Other && !is_token(raw_name) {
             return Err(Flaw::FieldLine);
         }
         let value = trim(value);
         let (value, flaw) =
             if line.is_plain { (Cow::Borrowed(value), None) } else { unfold(value) };
-        Ok((Self { name: Name::parse(raw_name), raw_name, value }, flaw))
+        Ok((Self { name, raw_name, value }, flaw))
     }
 }
 
@@ -520,26 +521,46 @@ fn next_break(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }
 
+/// The top bit of each byte of a word.
+const TOPS: u64 = u64::from_ne_bytes([1 << 7; 8]);
+/// A one in each byte of a word.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Where this byte stands first: eight at a time, because every name of every field is looked for.
+fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word) ^ (ONES * wanted as u64);
+        // The top bit of each byte that is zero; a borrow can only mark a byte above such a one.
+        let found = word.wrapping_sub(ONES) & !word & TOPS;
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = words.len() * 8;
+    rest.iter().position(|byte| *byte == wanted).map(|found| at + found)
+}
+
 /// Bytes before the first control character other than a tab: eight at a time, because every byte
 /// of every header is looked at here.
 pub(super) fn next_control(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let is_control = |byte: u8| byte < b' ' && byte != b'\t';
-    let (words, _) = bytes.as_chunks::<8>();
+    let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         // The top bit of each byte that is less than a space; a borrow can only mark a byte too
         // many above one that is marked rightly.
         let word = u64::from_le_bytes(*word);
-        if word.wrapping_sub(ONES * b' ' as u64) & !word & (ONES << 7) == 0 {
-            continue;
-        }
-        let at = number * 8;
-        if let Some(found) = bytes[at..at + 8].iter().position(|byte| is_control(*byte)) {
-            return at + found;
+        let mut found = word.wrapping_sub(ONES * b' ' as u64) & !word & TOPS;
+        while found != 0 {
+            let at = number * 8 + found.trailing_zeros() as usize / 8;
+            if is_control(bytes[at]) {
+                return at;
+            }
+            found &= found - 1;
         }
     }
     let at = words.len() * 8;
-    at + bytes[at..].iter().position(|byte| is_control(*byte)).unwrap_or(bytes.len() - at)
+    at + rest.iter().position(|byte| is_control(*byte)).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
