@@ -89,6 +89,44 @@ fn step_script(bencher: Bencher<'_, '_>) {
     run(bencher, &limit("={{ $json.key7 + '!' }}"));
 }
 
+/// One node with one hundred expressions, so that they and not the step are measured.
+fn expressions(bencher: Bencher<'_, '_>, text: &str) {
+    let list: Value = (0..STEPS).map(|_| Value::from(text)).collect();
+    let mut node = limit("firstItems");
+    node["parameters"]["list"] = list;
+    bench(bencher, sequence(|_| node.clone(), 1), STEPS);
+}
+
+/// The same hundred values without expressions: what a run of one node and its parameters cost.
+#[divan::bench]
+fn expression_none(bencher: Bencher<'_, '_>) {
+    expressions(bencher, "value 7");
+}
+
+/// A plain path.
+#[divan::bench]
+fn expression_path(bencher: Bencher<'_, '_>) {
+    expressions(bencher, "={{ $json.key7 }}");
+}
+
+/// A script that reads one field of `$json`.
+#[divan::bench]
+fn expression_script(bencher: Bencher<'_, '_>) {
+    expressions(bencher, "={{ $json.key7 + '!' }}");
+}
+
+/// A script that calls one of the methods that expressions add to texts.
+#[divan::bench]
+fn expression_method(bencher: Bencher<'_, '_>) {
+    expressions(bencher, "={{ $json.key7.toTitleCase() }}");
+}
+
+/// Two paths in the middle of a text.
+#[divan::bench]
+fn expression_text(bencher: Bencher<'_, '_>) {
+    expressions(bencher, "=Hello {{ $json.key3 }}, you are {{ $json.key7 }}");
+}
+
 /// A run of twenty nodes as a call has them: conditions, fields, paths and scripts in turn.
 #[divan::bench]
 fn flow_of_20_nodes(bencher: Bencher<'_, '_>) {

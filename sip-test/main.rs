@@ -23,4 +23,5 @@ mod registration;
 mod story;
 mod torture;
 mod trunks;
+mod webhooks;
 mod worlds;

@@ -80,6 +80,8 @@ pub struct Visited {
     pub outputs: Arc<Branches>,
     /// Why it failed, also where the run went on.
     pub fault: Option<Fault>,
+    /// When it began and when it was over, in milliseconds since the Unix epoch.
+    pub lasted_ms: (i64, i64),
 }
 
 /// Why [`Run::advance`] came back.
@@ -101,6 +103,8 @@ pub(super) struct Run {
     loops: Loops,
     budget: Budget,
     steps: u64,
+    /// The time of the last input, for those who want to know of visits.
+    now_ms: i64,
     /// Visits since they were last taken; `None` when nobody wants them.
     visited: Option<Vec<Visited>>,
     /// What the node that was visited last gave: the result of a sub-workflow.
@@ -131,6 +135,7 @@ struct Visit {
     /// The item that the world is asked about next, or now.
     next: usize,
     tries: u32,
+    since_ms: i64,
     outputs: Branches,
     has_paused: bool,
     fault: Option<Fault>,
@@ -145,6 +150,7 @@ impl Run {
         mut outputs: Branches,
         mode: Mode,
         is_traced: bool,
+        now_ms: i64,
     ) -> Self {
         if outputs.is_empty() {
             outputs.push(vec![Item::default()]);
@@ -160,9 +166,21 @@ impl Run {
         let visited = is_traced.then(Vec::new);
         let (loops, last) = (Loops::default(), Arc::default());
         let (visit, budget, steps) = (None, Budget::FULL, 1);
-        let mut run =
-            Self { id, graph, memory, mode, frames, visit, loops, budget, steps, visited, last };
-        run.leave(trigger, outputs, None);
+        let mut run = Self {
+            id,
+            graph,
+            memory,
+            mode,
+            frames,
+            visit,
+            loops,
+            budget,
+            steps,
+            now_ms,
+            visited,
+            last,
+        };
+        run.leave(trigger, outputs, None, now_ms);
         run
     }
 
@@ -193,6 +211,7 @@ impl Run {
 
     /// Goes on until the run asks, pauses or ends.
     pub(super) fn advance(&mut self, scripts: &mut Scripts, now_ms: i64) -> Step {
+        self.now_ms = now_ms;
         loop {
             if self.visit.is_none() && !self.enter() {
                 return Step::Ended(Finished::Success);
@@ -226,8 +245,13 @@ impl Run {
     }
 
     /// Takes the world's answer to the last ask.
-    pub(super) fn answer(&mut self, answer: Result<Vec<(usize, Item)>, Fault>) -> Option<Step> {
+    pub(super) fn answer(
+        &mut self,
+        answer: Result<Vec<(usize, Item)>, Fault>,
+        now_ms: i64,
+    ) -> Option<Step> {
         self.budget = Budget::FULL;
+        self.now_ms = now_ms;
         let visit = self.visit.as_mut().expect("only a visited node asks");
         let given = match answer {
             Ok(given) => given,
@@ -311,8 +335,8 @@ impl Run {
             graph: self.graph.clone(),
         });
         let outputs = vec![Vec::new(); node.outputs.len()];
-        self.visit =
-            Some(Visit { scope, next: 0, tries: 0, outputs, has_paused: false, fault: None });
+        let (since_ms, has_paused, fault) = (self.now_ms, false, None);
+        self.visit = Some(Visit { scope, next: 0, tries: 0, since_ms, outputs, has_paused, fault });
         self.steps += 1;
         true
     }
@@ -422,6 +446,7 @@ impl Run {
                 pass: visit.scope.pass,
                 outputs: Arc::default(),
                 fault: Some(fault.clone()),
+                lasted_ms: (visit.since_ms, self.now_ms),
             });
         }
         Step::Ended(Finished::Failed { node, fault })
@@ -434,7 +459,8 @@ impl Run {
             let message = format!("{count} items at once, and at most {ITEMS_MAX} are handled");
             return Some(self.failed(Fault::new("E-FLOW-ITEMS", message)));
         }
-        let Visit { scope, fault, .. } = self.visit.take().expect("only a visited node finishes");
+        let Visit { scope, fault, since_ms, .. } =
+            self.visit.take().expect("only a visited node finishes");
         let node = scope.node();
         let is_empty = outputs.first().is_none_or(Vec::is_empty);
         if node.always_output && is_empty {
@@ -448,12 +474,12 @@ impl Run {
         if let Some(context) = told {
             Arc::make_mut(&mut self.memory).contexts.insert(index, context);
         }
-        self.leave(index, outputs, fault);
+        self.leave(index, outputs, fault, since_ms);
         None
     }
 
     /// Records what a node gave, and lets the nodes wait that it leads to.
-    fn leave(&mut self, index: NodeIndex, outputs: Branches, fault: Option<Fault>) {
+    fn leave(&mut self, index: NodeIndex, outputs: Branches, fault: Option<Fault>, since_ms: i64) {
         // No outputs at all: the branch ends, and the node counts as not executed.
         if outputs.is_empty() {
             return;
@@ -463,7 +489,8 @@ impl Run {
         Arc::make_mut(&mut self.memory).record(index, outputs.clone());
         if let Some(visited) = &mut self.visited {
             let (name, outputs) = (self.graph.node(index).name.clone(), outputs.clone());
-            visited.push(Visited { node: index, name, pass, outputs, fault });
+            let lasted_ms = (since_ms, self.now_ms);
+            visited.push(Visited { node: index, name, pass, outputs, fault, lasted_ms });
         }
         self.last = outputs.clone();
         self.frames.push(&self.graph, &outputs, |output| Source { node: index, output, pass });

@@ -112,6 +112,13 @@ pub enum Output {
         /// The visit. Of a workflow that another one executes nothing is told.
         visited: Visited,
     },
+    /// A run pauses at a node; only told by a runner that is asked for visits.
+    Paused {
+        /// The run.
+        run: RunId,
+        /// The node's name.
+        name: Arc<str>,
+    },
     /// The run is over.
     Finished {
         /// The run.
@@ -359,7 +366,8 @@ impl Runner {
         let expiry = graph.timeout().map(|limit| self.timers.arm(now + limit, Wake::Expire(id)));
         let is_traced = self.is_traced && id.0 & INNER == 0;
         let is_about_error = node::is_error_trigger(graph.node(trigger));
-        let run = Run::start(id, graph, trigger, outputs, self.mode, is_traced);
+        let now_ms = self.wall_ms(now);
+        let run = Run::start(id, graph, trigger, outputs, self.mode, is_traced, now_ms);
         let above = parent.and_then(|parent| self.runs.get(&parent));
         let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
         let (ask, pause, child) = (None, None, None);
@@ -377,22 +385,27 @@ impl Runner {
         now: Tick,
     ) {
         let id = self.inner_asks.remove(&ask).unwrap_or(id);
+        let now_ms = self.wall_ms(now);
         let Some(running) = self.runs.get_mut(&id).filter(|running| running.ask == Some(ask))
         else {
             self.gauges.late += 1;
             return;
         };
         running.ask = None;
-        match running.run.answer(answer) {
+        match running.run.answer(answer, now_ms) {
             Some(step) => self.on_step(id, step, now),
             None => self.drive(id, now),
         }
     }
 
+    fn wall_ms(&self, now: Tick) -> i64 {
+        self.config.epoch_ms.saturating_add_unsigned(now.as_millis())
+    }
+
     fn drive(&mut self, id: RunId, now: Tick) {
         self.serving = Some(id);
+        let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id).expect("only a live run is driven");
-        let now_ms = self.config.epoch_ms.saturating_add_unsigned(now.as_millis());
         let step = running.run.advance(&mut self.scripts, now_ms);
         self.on_step(id, step, now);
     }
@@ -432,6 +445,12 @@ impl Runner {
                 self.outputs.push_back(asked);
             }
             Step::Pause(pause) => {
+                if self.is_traced
+                    && id.0 & INNER == 0
+                    && let Some(name) = running.run.here()
+                {
+                    self.outputs.push_back(Output::Paused { run: id, name });
+                }
                 running.pause = Some(self.timers.arm(now + pause, Wake::Resume(id)));
             }
             Step::Ended(outcome) => self.end(id, outcome, now),
@@ -475,15 +494,17 @@ impl Runner {
 
     /// Answers a node that executed a workflow.
     fn answer_run(&mut self, id: RunId, answer: Result<Vec<Item>, Fault>, now: Tick) {
+        let now_ms = self.wall_ms(now);
         let Some(running) = self.runs.get_mut(&id) else { return };
         running.child = None;
         let is_each = running.run.is_asked_by_item();
         let answered = match answer {
             Ok(items) if is_each => {
-                running.run.answer(Ok(items.into_iter().map(|item| (0, item)).collect()))
+                let given = items.into_iter().map(|item| (0, item)).collect();
+                running.run.answer(Ok(given), now_ms)
             }
             Ok(items) => running.run.answer_all(items),
-            Err(fault) => running.run.answer(Err(fault)),
+            Err(fault) => running.run.answer(Err(fault), now_ms),
         };
         match answered {
             Some(step) => self.on_step(id, step, now),

@@ -130,6 +130,7 @@ impl World {
                 }
                 Output::Withdraw { .. } => "withdrawn".to_owned(),
                 Output::Visited { visited, .. } => format!("visited {}", visited.name),
+                Output::Paused { name, .. } => format!("pauses at {name}"),
                 Output::Finished { outcome: Finished::Success, .. } => "success".to_owned(),
                 Output::Finished { outcome: Finished::Cancelled, .. } => "cancelled".to_owned(),
                 Output::Finished { outcome: Finished::Failed { node, fault }, .. } => {

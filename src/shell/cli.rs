@@ -12,7 +12,7 @@ use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{calls, credentials, demo, run, serve, sim};
+use crate::shell::{calls, credentials, demo, run, runs, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -74,6 +74,12 @@ Examples:
   ringback calls show 19a9c0b1f00-17
   ringback calls --format json | jq '.[].errors'")]
     Calls(CallsArgs),
+    /// Shows the last runs of a running server, and each step of one.
+    #[command(after_help = "Examples:
+  ringback runs list                     id, flow, how long, where it waits or failed
+  ringback runs show 17                  each step: node, when, what left by which branch
+  ringback runs show 17 --format json | jq '.trace[].node'")]
+    Runs(RunsArgs),
     /// Draws a flow as its author laid it out.
     #[command(after_help = "Example:
   ringback draw flows/queue-callback.json -o flow.svg")]
@@ -193,6 +199,32 @@ enum CredentialsWord {
 }
 
 #[derive(Debug, Args)]
+struct RunsArgs {
+    #[command(subcommand)]
+    word: RunsWord,
+    /// Where the server answers HTTP.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", global = true)]
+    http: SocketAddr,
+    /// The server's data directory, with the token that lets its operator in.
+    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
+    data: PathBuf,
+    /// How runs are shown.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsWord {
+    /// The last runs, the latest first.
+    List,
+    /// One run with its steps.
+    Show {
+        /// Its id, as the list has it.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
 struct EvalArgs {
     /// The expression: text with {{ code }}, or code alone.
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
@@ -298,6 +330,13 @@ pub fn run() -> ExitCode {
         }
         Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())
+        }
+        Word::Runs(RunsArgs { word, http, data, format }) => {
+            let id = match &word {
+                RunsWord::List => None,
+                RunsWord::Show { id } => Some(id.as_str()),
+            };
+            runs::run(http, &data, id, matches!(format, Format::Json))
         }
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Sim(arguments) => {

@@ -10,7 +10,9 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde_json::{Map, Value, json};
 
-use crate::flow::{Fault, Graph, HTTP_REQUEST, Object, Problem, Severity, nearest};
+use crate::flow::{
+    Fault, Graph, HTTP_REQUEST, Object, Problem, RESPOND, Severity, WEBHOOK, nearest,
+};
 use crate::shell::cli::{complain, say};
 
 /// The file beside its key.
@@ -84,7 +86,8 @@ impl Credentials {
     /// A warning for each credential that a flow names and nobody has given.
     pub(super) fn missing(&self, graph: &Graph) -> Vec<Problem> {
         // Telephony nodes have settings of this server instead.
-        let nodes = graph.nodes().filter(|(_, node)| node.kind.name() == HTTP_REQUEST);
+        const KINDS: [&str; 3] = [HTTP_REQUEST, WEBHOOK, RESPOND];
+        let nodes = graph.nodes().filter(|(_, node)| KINDS.contains(&node.kind.name()));
         let nodes = nodes.filter(|(_, node)| !node.disabled);
         let named = nodes.flat_map(|(_, node)| {
             node.credentials.iter().map(move |(kind, name)| (node, kind, name))
@@ -131,7 +134,7 @@ fn cipher(data: &Path, may_make: bool) -> Result<XChaCha20Poly1305, String> {
 }
 
 /// Writes a file that nobody else may read.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;

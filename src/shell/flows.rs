@@ -2,10 +2,10 @@
 //! requests to threads that wait.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::flow::{
 };
 use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
+use crate::shell::history::History;
 use crate::shell::outbound::{self, Policy};
 use crate::shell::signalling::Input;
 use crate::shell::wake::Sender;
@@ -49,6 +50,42 @@ impl flow::Deadline for ClockDeadline {
 
     fn is_past(&self) -> bool {
         self.clock.now() >= self.until.get()
+    }
+}
+
+/// The way to the flow worker, from a thread that does not wait for it.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    worker: Arc<SyncSender<flow::Input>>,
+    /// Runs that miss an input, because the channel was full: each is cancelled when it is not.
+    orphans: BTreeSet<RunId>,
+}
+
+impl Outlet {
+    pub(super) const fn new(worker: Arc<SyncSender<flow::Input>>) -> Self {
+        Self { worker, orphans: BTreeSet::new() }
+    }
+
+    /// Hands an input over. When the worker does not keep up, the run that it was about has
+    /// failed: what to tell those who wait for its end is given back.
+    pub(super) fn send(&mut self, input: flow::Input) -> Option<Output> {
+        self.cancel_orphans();
+        let Err(TrySendError::Full(input)) = self.worker.try_send(input) else { return None };
+        let run = input.run();
+        self.orphans.insert(run);
+        let fault = Fault::new("E-FLOW-BUSY", "the flow worker does not keep up");
+        let outcome = flow::Finished::Failed { node: None, fault };
+        Some(Output::Finished { run, outcome, steps: 0, last: Arc::default() })
+    }
+
+    /// Cancels runs that miss an input, as far as there is room.
+    pub(super) fn cancel_orphans(&mut self) {
+        while let Some(run) = self.orphans.first().copied() {
+            match self.worker.try_send(flow::Input::Cancel { run }) {
+                Err(TrySendError::Full(_)) => return,
+                Ok(()) | Err(TrySendError::Disconnected(_)) => self.orphans.remove(&run),
+            };
+        }
     }
 }
 
@@ -185,17 +222,22 @@ pub(super) fn run(
     clock: Clock,
     requests: &Requests,
     mut schedules: Schedules,
+    history: &History,
 ) {
     let deadline = ClockDeadline::new(clock, SCRIPT_MAX);
-    let mut runner = runner.with_deadline(Rc::new(deadline));
+    let mut runner = runner.traced().with_deadline(Rc::new(deadline));
+    let feed = |runner: &mut Runner, input: flow::Input| {
+        if let flow::Input::Start { run, graph, trigger, .. } = &input {
+            history.begin(*run, graph, *trigger, clock.wall_ms());
+        }
+        let now = clock.now();
+        runner.guarded(now, |runner| runner.handle_input(input, now));
+    };
     loop {
         let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));
         let wait = wait.min(schedules.wait(clock.wall_ms()));
         match inputs.recv_timeout(wait) {
-            Ok(input) => {
-                let now = clock.now();
-                runner.guarded(now, |runner| runner.handle_input(input, now));
-            }
+            Ok(input) => feed(&mut runner, input),
             Err(RecvTimeoutError::Timeout) => {
                 let now = clock.now();
                 runner.guarded(now, |runner| runner.handle_timeout(now));
@@ -203,33 +245,87 @@ pub(super) fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while let Some(start) = schedules.take_due(clock.wall_ms(), &requests.webhooks) {
-            runner.handle_input(start, clock.now());
+            feed(&mut runner, start);
         }
         while let Some(output) = runner.poll_output() {
+            note(history, &output, clock.wall_ms());
             match output {
                 Output::Ask { run, ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
                     let asked = Asked { run, ask, parameters, credentials };
                     if let Some(answer) = requests.start(asked) {
-                        runner.handle_input(answer, clock.now());
+                        feed(&mut runner, answer);
                     }
                 }
-                Output::Ask { run, ask, kind: RESPOND, parameters, item, items, .. } => {
-                    requests.webhooks.respond(run, &parameters, &items);
-                    let answer = Ok(vec![(0, item)]);
-                    runner.handle_input(flow::Input::Answer { run, ask, answer }, clock.now());
+                Output::Ask {
+                    run,
+                    ask,
+                    kind: RESPOND,
+                    parameters,
+                    item,
+                    items,
+                    credentials,
+                    ..
+                } => {
+                    let said = requests.webhooks.respond(run, &parameters, &items, &credentials);
+                    let answer = said.map(|()| vec![(0, item)]);
+                    feed(&mut runner, flow::Input::Answer { run, ask, answer });
                 }
                 Output::Finished { run, outcome, last, .. } if run.0 >= OWN => {
                     if let flow::Finished::Failed { node, fault } = &outcome {
                         let node = node.as_deref().unwrap_or("?");
-                        tracing::warn!(node, %fault, "a run that no call started failed");
+                        tracing::warn!(run = run.0, node, %fault, "a run that no call started failed");
                     }
                     requests.webhooks.finish(run, &outcome, &last);
                 }
+                Output::Visited { run, visited } => {
+                    history.visited(run, visited.clone());
+                    if run.0 < OWN {
+                        outputs.send(Input::Flow(Output::Visited { run, visited }));
+                    }
+                }
+                Output::Paused { .. } => {}
                 output @ (Output::Ask { .. }
                 | Output::Withdraw { .. }
-                | Output::Visited { .. }
                 | Output::Finished { .. }) => outputs.send(Input::Flow(output)),
             }
         }
+        history.count(runner.gauges());
+    }
+}
+
+/// Notes where a run waits, and how it ended.
+fn note(history: &History, output: &Output, now_ms: i64) {
+    match output {
+        Output::Ask { run, name, .. } | Output::Paused { run, name } => {
+            history.waits(*run, name.clone(), now_ms);
+        }
+        Output::Finished { run, outcome, .. } => history.end(*run, outcome, now_ms),
+        Output::Visited { .. } | Output::Withdraw { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_misses_an_input_is_cancelled_as_soon_as_there_is_room() {
+        let (sender, receiver) = sync_channel(2);
+        let mut outlet = Outlet::new(Arc::new(sender));
+        let answer = |run| flow::Input::Answer { run, ask: AskId(0), answer: Ok(Vec::new()) };
+        assert!(outlet.send(answer(RunId(1))).is_none() && outlet.send(answer(RunId(2))).is_none());
+        let told = outlet.send(answer(RunId(3))).unwrap();
+        let is_failed = matches!(&told, Output::Finished { run: RunId(3),
+            outcome: flow::Finished::Failed { fault, .. }, .. } if fault.code == "E-FLOW-BUSY");
+        assert!(is_failed, "{told:?}");
+
+        let taken: Vec<RunId> = receiver.try_iter().map(|input| input.run()).collect();
+        assert_eq!(taken, [RunId(1), RunId(2)]);
+        outlet.cancel_orphans();
+        outlet.cancel_orphans();
+        let cancelled = |input| matches!(input, flow::Input::Cancel { run: RunId(3) });
+        assert!(receiver.try_iter().map(cancelled).eq([true]));
     }
 }

@@ -1,5 +1,5 @@
 //! Health and metrics over HTTP, `/healthz`, `/readyz`, `/metrics`: counts only, nobody's number;
-//! and the webhooks of flows beneath `/webhook/`.
+//! the webhooks of flows beneath `/webhook/`; and beneath `/api/` what only the operator may see.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,19 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Multipart, Path, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use serde_json::{Map, Value};
+use axum::{Json, Router};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::flow::{self, RunId};
+use crate::shell::Clock;
+use crate::shell::admin::{self, Token};
+use crate::shell::history::History;
 use crate::shell::server::snapshot;
 use crate::shell::signalling::{Input, MOS_BOUNDS, Snapshot, Talks};
 use crate::shell::wake::Sender;
-use crate::shell::webhooks::{ANSWER_MAX, Reply, Request, Webhooks};
+use crate::shell::webhooks::{
+    ANSWER_MAX, BODY_MAX, Content, Part, Reply, Request, Webhooks, pairs,
+};
 
 /// The HTTP thread.
 #[derive(Debug)]
@@ -31,29 +38,33 @@ pub(super) struct Http {
     thread: JoinHandle<()>,
 }
 
+/// What is served, and who is asked.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) signalling: Sender<Input>,
+    pub(super) webhooks: Arc<Webhooks>,
+    pub(super) history: Arc<History>,
+    pub(super) clock: Clock,
+}
+
 #[derive(Clone)]
 struct Shared {
-    signalling: Sender<Input>,
+    served: Served,
     is_draining: Arc<AtomicBool>,
-    webhooks: Arc<Webhooks>,
 }
 
 impl Http {
     /// Binds the address and serves it on a thread of its own.
-    pub(super) fn start(
-        address: SocketAddr,
-        signalling: Sender<Input>,
-        webhooks: Arc<Webhooks>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(address: SocketAddr, served: Served, token: Token) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let is_draining = Arc::new(AtomicBool::new(false));
-        let shared = Shared { signalling, is_draining: is_draining.clone(), webhooks };
+        let shared = Shared { served, is_draining: is_draining.clone() };
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
-            let outcome = runtime.block_on(serve(listener, shared, stopped));
+            let outcome = runtime.block_on(serve(listener, shared, token, stopped));
             if let Err(error) = outcome {
                 tracing::error!(%error, "the HTTP thread ended");
             }
@@ -79,15 +90,23 @@ impl Http {
 async fn serve(
     listener: TcpListener,
     shared: Shared,
+    token: Token,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let admin = Router::new()
+        .route("/api/runs", get(runs))
+        .route("/api/runs/{id}", get(run))
+        .route_layer(middleware::from_fn_with_state(token, admin::require));
     let routes = Router::new()
+        .merge(admin)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/webhook/{*path}", any(webhook))
-        .with_state(shared);
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(shared)
+        .into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         outcome = axum::serve(listener, routes) => outcome,
         _ = stopped => Ok(()),
@@ -109,10 +128,11 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    let flows = shared.served.history.gauges();
     match ask(shared).await {
         Some(snapshot) => {
             let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-            (StatusCode::OK, kind, rendered(&snapshot))
+            (StatusCode::OK, kind, rendered(&snapshot, flows))
         }
         None => {
             let kind = [(header::CONTENT_TYPE, "text/plain")];
@@ -121,48 +141,49 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     }
 }
 
+/// The last runs of flows.
+async fn runs(State(shared): State<Shared>) -> Json<Value> {
+    Json(shared.served.history.list(shared.served.clock.wall_ms()))
+}
+
+/// One of them, with its steps.
+async fn run(State(shared): State<Shared>, Path(id): Path<u64>) -> Response {
+    match shared.served.history.show(RunId(id), shared.served.clock.wall_ms()) {
+        Some(run) => Json(run).into_response(),
+        None => (StatusCode::NOT_FOUND, "no run with this id is kept\n").into_response(),
+    }
+}
+
 /// A request that starts a run; it is answered at once, or when the run says so.
 async fn webhook(
     State(shared): State<Shared>,
     Path(path): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    whole: axum::extract::Request,
 ) -> Response {
-    let text = |value: &[u8]| Value::from(String::from_utf8_lossy(value).into_owned());
-    let named =
-        headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
-    let is = |kind: &str| {
-        let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
-        given.is_some_and(|given| given.starts_with(kind))
-    };
-    let content = if is("application/x-www-form-urlencoded") {
-        Value::Object(pairs(&String::from_utf8_lossy(&body)))
-    } else if body.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        serde_json::from_slice(&body).unwrap_or_else(|_| text(&body))
-    };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let (head, body) = whole.into_parts();
+    let text = |value: &[u8]| Value::from(String::from_utf8_lossy(value));
+    let named = head.headers.iter();
+    let named = named.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let request = Request {
-        method: method.to_string(),
-        query: pairs(uri.query().unwrap_or_default()),
-        url: format!("http://{host}/webhook/{path}"),
+        method: head.method.to_string(),
+        query: pairs(head.uri.query().unwrap_or_default()),
+        url: format!("http://{}/webhook/{path}", host.unwrap_or_default()),
         path,
         headers: named.collect(),
-        body: content,
+        peer: peer.ip(),
     };
-    let reply = match shared.webhooks.start(request) {
-        Ok(reply) => reply,
-        Err(answer) => match tokio::time::timeout(ANSWER_MAX, answer).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) | Err(_) => Reply::json(
-                504,
-                &serde_json::json!({ "message": "the flow gave no answer in time" }),
-            ),
-        },
+    let told = shared.served.webhooks.cross_origin(&request);
+    let mut reply = if head.method == Method::OPTIONS && !told.is_empty() {
+        Reply { status: 204, ..Reply::default() }
+    } else {
+        serve_webhook(&shared.served.webhooks, request, head, body).await
     };
+    for (name, value) in told {
+        let is_said = reply.headers.iter().any(|(said, _)| said.eq_ignore_ascii_case(&name));
+        reply.headers.extend((!is_said).then_some((name, value)));
+    }
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
@@ -172,45 +193,53 @@ async fn webhook(
     })
 }
 
-/// The pairs of a query or form; a name that comes twice is a list.
-fn pairs(text: &str) -> Map<String, Value> {
-    let mut read = Map::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = Value::from(unescaped(value));
-        match read.entry(unescaped(name)) {
-            serde_json::map::Entry::Vacant(slot) => {
-                slot.insert(value);
+async fn serve_webhook(
+    webhooks: &Webhooks,
+    request: Request,
+    head: axum::http::request::Parts,
+    body: Body,
+) -> Reply {
+    let known = |status, message: &str| Reply::json(status, &json!({ "message": message }));
+    let admitted = match webhooks.admit(&request) {
+        Ok(admitted) => admitted,
+        Err(reply) => return reply,
+    };
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_owned();
+    let Ok(bytes) = axum::body::to_bytes(body, BODY_MAX).await else {
+        return known(413, &format!("more than {BODY_MAX} bytes, or cut short"));
+    };
+    let content = if kind.starts_with("multipart/form-data") {
+        parts(head, bytes).await.map(Content::of_parts)
+    } else {
+        admitted.content(&kind, &bytes)
+    };
+    let Some(content) = content else { return known(422, "Failed to parse request body") };
+    let path = request.path.clone();
+    match webhooks.start(admitted, request, content) {
+        Ok(reply) => reply,
+        Err(answer) => match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) | Err(_) => {
+                webhooks.forget(&path);
+                known(504, "the flow gave no answer in time")
             }
-            serde_json::map::Entry::Occupied(mut slot) => {
-                if let Value::Array(list) = slot.get_mut() {
-                    list.push(value);
-                } else {
-                    let first = slot.get_mut().take();
-                    slot.insert(Value::Array(vec![first, value]));
-                }
-            }
-        }
+        },
     }
-    read
 }
 
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte.unwrap_or_default()).to_digit(16);
-                if let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) {
-                    bytes.push((high * 16 + low) as u8);
-                }
-            }
-            byte => bytes.push(byte),
-        }
+/// The fields and files of a form.
+async fn parts(head: axum::http::request::Parts, bytes: Bytes) -> Option<Vec<Part>> {
+    let whole = axum::http::Request::from_parts(head, Body::from(bytes));
+    let mut form = Multipart::from_request(whole, &()).await.ok()?;
+    let mut parts = Vec::new();
+    while let Some(field) = form.next_field().await.ok()? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let file = field.file_name().map(str::to_owned);
+        let kind = field.content_type().map(str::to_owned);
+        parts.push(Part { name, file, kind, bytes: field.bytes().await.ok()?.to_vec() });
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Some(parts)
 }
 
 /// How long legs talked, and how they sounded.
@@ -232,11 +261,11 @@ fn talks(text: &mut String, talks: &Talks) {
 }
 
 async fn ask(shared: Shared) -> Option<Snapshot> {
-    tokio::task::spawn_blocking(move || snapshot(&shared.signalling)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || snapshot(&shared.served.signalling)).await.ok().flatten()
 }
 
 /// The Prometheus text format.
-fn rendered(snapshot: &Snapshot) -> String {
+fn rendered(snapshot: &Snapshot, flows: flow::Gauges) -> String {
     let gauges = &snapshot.gauges;
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
@@ -247,7 +276,10 @@ fn rendered(snapshot: &Snapshot) -> String {
     };
     metric("calls", "gauge", "Calls, with those that have just ended.", gauges.calls as u64);
     metric("legs", "gauge", "Call legs that have not ended.", snapshot.live_legs as u64);
-    metric("runs", "gauge", "Runs of flows.", gauges.runs as u64);
+    metric("runs", "gauge", "Runs of flows that calls and queues started.", gauges.runs as u64);
+    metric("flow_runs", "gauge", "Runs of flows, whatever started them.", flows.runs as u64);
+    metric("flow_runs_started_total", "counter", "Runs that were started.", flows.started);
+    metric("flow_runs_failed_total", "counter", "Runs that failed.", flows.failed);
     metric("registrations", "gauge", "Registered contacts.", gauges.registrations as u64);
     metric("trunks_registered", "gauge", "Trunks where we are registered.", gauges.trunks as u64);
     metric("players", "gauge", "Playbacks.", gauges.players as u64);

@@ -201,7 +201,10 @@ impl Session {
             match output {
                 Output::Visited { run: RUN, visited } => self.note(&visited),
                 Output::Finished { run: RUN, outcome, .. } => finished = Some(outcome),
-                Output::Visited { .. } | Output::Finished { .. } | Output::Withdraw { .. } => {}
+                Output::Visited { .. }
+                | Output::Paused { .. }
+                | Output::Finished { .. }
+                | Output::Withdraw { .. } => {}
                 Output::Ask { ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
                     let request = http_request(&parameters, &credentials, &self.credentials);
                     let answer = request.and_then(|request| perform(&request, &self.policy));

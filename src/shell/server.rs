@@ -15,10 +15,12 @@ use crate::call::{self, Gauges, QueueSettings, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph, Runner};
 use crate::promise::RestoreError;
+use crate::shell::admin::Token;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
-use crate::shell::flows::{Requests, Schedules};
-use crate::shell::http::Http;
+use crate::shell::flows::{Outlet, Requests, Schedules};
+use crate::shell::history::History;
+use crate::shell::http::{Http, Served};
 use crate::shell::media::MediaThread;
 use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
@@ -141,7 +143,7 @@ pub struct Server {
 impl Server {
     /// Starts every thread; when this returns, calls are answered.
     pub fn start(settings: &Settings, graphs: Vec<Graph>) -> Result<Self, StartError> {
-        look_at_directories(settings)?;
+        let token = look_at_directories(settings)?;
         let (clock, mut rng) = (Clock::start(), system_rng());
         let workflows: Vec<Arc<Graph>> = graphs.iter().cloned().map(Arc::new).collect();
         let mut switch = switch_with(graphs, settings, clock, Rng::new(rng.next_u64()))?;
@@ -157,9 +159,10 @@ impl Server {
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
         let to_flows = Arc::new(to_flows);
         let credentials = Credentials::open(&settings.data).map_err(StartError::Credentials)?;
-        let webhooks = Arc::new(Webhooks::new(&workflows, &to_flows));
+        let webhooks = Arc::new(Webhooks::new(&workflows, &to_flows, credentials.clone()));
         let allowed = settings.outbound_allow.clone();
         let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
+        let history = Arc::new(History::default());
         let schedules = Schedules::new(&workflows, clock.wall_ms());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let (to_recordings, takes) = sync_channel(TAKES_MAX);
@@ -167,20 +170,19 @@ impl Server {
         let (calls, call_records) = calls::channel(&settings.data);
         let outlets = Outlets {
             media: to_media.clone(),
-            flows: to_flows,
+            flows: Outlet::new(to_flows),
             files: to_files,
             calls,
             recordings: Keeps::new(to_recordings.clone()),
         };
+        let taken = |what, address| move |error| StartError::Bind { what, address, error };
         let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
-        let signalling = bound.map_err(|error| StartError::Bind {
-            what: "SIP",
-            address: settings.sip,
-            error,
-        })?;
+        let signalling = bound.map_err(taken("SIP", settings.sip))?;
         let sip = signalling.local();
-        let http = Http::start(settings.http, to_signalling.clone(), webhooks)
-            .map_err(|error| StartError::Bind { what: "HTTP", address: settings.http, error })?;
+        let (asked, told) = (to_signalling.clone(), history.clone());
+        let served = Served { signalling: asked, webhooks, history: told, clock };
+        let http = Http::start(settings.http, served, token);
+        let http = http.map_err(taken("HTTP", settings.http))?;
         let (address, legs_max) = (settings.rtp.address, settings.legs_max);
         let seed = Rng::new(rng.next_u64());
         let reports = to_signalling.clone();
@@ -199,8 +201,8 @@ impl Server {
             spawn("flows", move || {
                 // A runner is built where it is used: script engines do not move between threads.
                 let runner = Runner::new(flow_config, rng).with_workflows(workflows.iter());
-                let runner = runner.with_variables(credentials.variables()).traced();
-                flows::run(&flow_inputs, &outputs, runner, clock, &requests, schedules);
+                let runner = runner.with_variables(credentials.variables());
+                flows::run(&flow_inputs, &outputs, runner, clock, &requests, schedules, &history);
             })?,
             spawn("files", {
                 let outputs = to_signalling.clone();
@@ -263,14 +265,15 @@ pub(super) fn snapshot(signalling: &Sender<Input>) -> Option<Snapshot> {
     answer.recv_timeout(SNAPSHOT_WAIT).ok()
 }
 
-fn look_at_directories(settings: &Settings) -> Result<(), StartError> {
+/// Makes and reads the directories; gives the token that opens the data directory's server.
+fn look_at_directories(settings: &Settings) -> Result<Token, StartError> {
     let directory =
         |what, path: &PathBuf, error| StartError::Directory { what, path: path.clone(), error };
     std::fs::create_dir_all(&settings.data)
         .map_err(|error| directory("data", &settings.data, error))?;
     std::fs::read_dir(&settings.prompts)
         .map_err(|error| directory("prompts", &settings.prompts, error))?;
-    Ok(())
+    Token::open(&settings.data).map_err(|error| directory("data", &settings.data, error))
 }
 
 /// A switch with these flows, each of whose trunks knows what it needs.

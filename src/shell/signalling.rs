@@ -14,6 +14,7 @@ use crate::flow;
 use crate::media::{Clip, Report};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
+use crate::shell::flows::Outlet;
 use crate::shell::media::MediaInput;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quota::Quota;
@@ -116,7 +117,7 @@ impl Talks {
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub(super) media: Sender<MediaInput>,
-    pub(super) flows: Arc<SyncSender<flow::Input>>,
+    pub(super) flows: Outlet,
     pub(super) files: SyncSender<String>,
     pub(super) calls: Calls,
     pub(super) recordings: Keeps,
@@ -204,6 +205,7 @@ impl Signalling {
                     _ => self.serve_stream(*source),
                 }
             }
+            self.outlets.flows.cancel_orphans();
             let now = self.clock.now();
             self.streams.expire(&self.poller, now);
             self.take_given();
@@ -295,9 +297,11 @@ impl Signalling {
             }
             Output::Media(command) => self.outlets.media.send(MediaInput::Command(command)),
             Output::Flow(input) => {
-                if let Err(TrySendError::Full(_)) = self.outlets.flows.try_send(input) {
+                if let Some(failed) = self.outlets.flows.send(input) {
                     self.dropped += 1;
-                    tracing::error!("the flow worker does not keep up: an input was dropped");
+                    tracing::error!("the flow worker does not keep up: a run has failed");
+                    let now = self.clock.now();
+                    self.switch.handle_flow(failed, now);
                 }
             }
             Output::Load(path) => {

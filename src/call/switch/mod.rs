@@ -338,6 +338,7 @@ impl Switch {
                 self.perform(ask, now);
             }
             flow::Output::Visited { run, visited } => self.on_visited(run, &visited, now),
+            flow::Output::Paused { .. } => {}
             flow::Output::Withdraw { run, ask } => {
                 self.suspect = Suspect::Ask(AskRef { run, ask });
                 self.withdraw(AskRef { run, ask }, now);

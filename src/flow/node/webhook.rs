@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::flow::{Findings, NodeType, Object, Role};
+use crate::flow::{Findings, NodeType, Object, Role, nearest};
 
 /// The type's name in exports.
 pub const WEBHOOK: &str = "n8n-nodes-base.webhook";
@@ -27,6 +27,29 @@ impl NodeType for Webhook {
     fn fill(&self, _version: f64, parameters: &mut Object, _report: &mut Findings) {
         parameters.entry("httpMethod").or_insert_with(|| "GET".into());
         parameters.entry("responseMode").or_insert_with(|| "onReceived".into());
+    }
+
+    fn check(&self, _version: f64, parameters: &Object, report: &mut Findings) {
+        let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text("path").trim_matches('/').is_empty() {
+            report.error("E-FLOW-REQUIRED", "path", "there is no path", "write one");
+        }
+        const AUTHENTICATIONS: [&str; 5] = ["", "none", "basicAuth", "headerAuth", "jwtAuth"];
+        if !AUTHENTICATIONS.contains(&text("authentication")) {
+            let message = format!("the authentication `{}` is unknown", text("authentication"));
+            let remedy = "choose none, basicAuth, headerAuth or jwtAuth";
+            report.error("E-FLOW-OPTION", "authentication", &message, remedy);
+        }
+        if !["onReceived", "lastNode", "responseNode"].contains(&text("responseMode")) {
+            let message =
+                format!("requests are not answered in the mode `{}`", text("responseMode"));
+            let remedy = "choose onReceived, lastNode or responseNode";
+            report.error("E-FLOW-UNSERVED", "responseMode", &message, remedy);
+        }
+        if parameters.get("options").is_some_and(|options| options["ignoreBots"] == true) {
+            let message = "this option has no effect here: bots are served like everybody";
+            report.warning("W-FLOW-PARAMETER", "options.ignoreBots", message, "");
+        }
     }
 
     fn outputs(&self, _version: f64, parameters: &Object) -> Vec<String> {
@@ -56,5 +79,35 @@ impl NodeType for RespondToWebhook {
 
     fn fill(&self, _version: f64, parameters: &mut Object, _report: &mut Findings) {
         parameters.entry("respondWith").or_insert_with(|| "firstIncomingItem".into());
+    }
+    fn check(&self, _version: f64, parameters: &Object, report: &mut Findings) {
+        const KNOWN: [&str; 8] = [
+            "allIncomingItems",
+            "binary",
+            "firstIncomingItem",
+            "json",
+            "jwt",
+            "noData",
+            "redirect",
+            "text",
+        ];
+        let with = parameters.get("respondWith").and_then(Value::as_str).unwrap_or_default();
+        if !KNOWN.contains(&with) && !with.starts_with('=') {
+            let message = format!("no request is answered with `{with}`");
+            let near = nearest(with, KNOWN.into_iter());
+            let remedy = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            report.error("E-FLOW-OPTION", "respondWith", &message, &remedy);
+        }
+        if parameters.get("enableResponseOutput").is_some_and(|enabled| enabled == true) {
+            let message = "the output `Response` stays empty here";
+            report.warning("W-FLOW-PARAMETER", "enableResponseOutput", message, "");
+        }
+    }
+
+    fn outputs(&self, _version: f64, parameters: &Object) -> Vec<String> {
+        match parameters.get("enableResponseOutput") {
+            Some(Value::Bool(true)) => vec!["Input Data".to_owned(), "Response".to_owned()],
+            Some(_) | None => vec!["main".to_owned()],
+        }
     }
 }

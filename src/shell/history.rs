@@ -1,0 +1,338 @@
+//! The last runs and their steps, as `ringback runs` shows them: bounded in number and in bytes.
+//!
+//! The flow worker writes, the HTTP thread reads. Nothing waits for a reader longer than it takes
+//! to copy one run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::flow::{Branches, Finished, Gauges, Graph, NodeIndex, Object, RunId, Visited};
+
+/// Runs that are kept; of one more, the oldest that has ended is forgotten, else the oldest.
+pub(super) const RUNS_MAX: usize = 1000;
+/// Steps of one run that are kept; its oldest are forgotten, and counted.
+pub(super) const STEPS_MAX: usize = 500;
+/// Bytes that the items of all kept steps may take; the oldest runs are forgotten for more.
+pub(super) const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Items of one output of a step that are kept; all are counted.
+pub(super) const ITEMS_MAX: usize = 10;
+/// Bytes of one item that is kept.
+pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of what is kept of a step beside its items.
+const STEP_BYTES: usize = 200;
+
+/// The last runs of a server.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    held: Mutex<Held>,
+    /// The worker's own figures, of all runs.
+    gauges: Mutex<Gauges>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    runs: BTreeMap<RunId, Kept>,
+    /// Every kept run, the one that began first at the front.
+    order: VecDeque<RunId>,
+    bytes: usize,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+struct Kept {
+    graph: Arc<Graph>,
+    trigger: NodeIndex,
+    began_ms: i64,
+    steps: VecDeque<Step>,
+    steps_forgotten: u64,
+    /// The node that waits for something, and since when.
+    waits: Option<(Arc<str>, i64)>,
+    ended: Option<(i64, Finished)>,
+    bytes: usize,
+}
+
+/// One visit of a node.
+#[derive(Clone, Debug)]
+struct Step {
+    visited: Visited,
+    outputs: Vec<Given>,
+    bytes: usize,
+}
+
+/// What left by one output.
+#[derive(Clone, Debug)]
+struct Given {
+    count: usize,
+    /// The first items; `None` stands for one that was too large to be kept.
+    items: Vec<Option<Arc<Object>>>,
+}
+
+impl History {
+    /// A run begins.
+    pub(super) fn begin(&self, run: RunId, graph: &Arc<Graph>, trigger: NodeIndex, now_ms: i64) {
+        let graph = graph.clone();
+        let (steps, steps_forgotten, waits, ended) = (VecDeque::new(), 0, None, None);
+        let (began_ms, bytes) = (now_ms, 0);
+        let kept = Kept { graph, trigger, began_ms, steps, steps_forgotten, waits, ended, bytes };
+        self.change(|held| {
+            if held.runs.insert(run, kept).is_none() {
+                held.order.push_back(run);
+            }
+            held.trim();
+        });
+    }
+
+    /// A node was visited.
+    pub(super) fn visited(&self, run: RunId, mut visited: Visited) {
+        // What the items came from is not kept with them: it may be everything before.
+        let outputs = std::mem::take(&mut visited.outputs);
+        let outputs: Vec<Given> = given(&outputs);
+        let items = outputs.iter().flat_map(|given| given.items.iter().flatten());
+        let bytes = STEP_BYTES + items.map(|item| size(item)).sum::<usize>();
+        self.change(|held| {
+            let Some(kept) = held.runs.get_mut(&run) else { return };
+            kept.waits = None;
+            kept.steps.push_back(Step { visited, outputs, bytes });
+            kept.bytes += bytes;
+            held.bytes += bytes;
+            if kept.steps.len() > STEPS_MAX
+                && let Some(forgotten) = kept.steps.pop_front()
+            {
+                kept.steps_forgotten += 1;
+                kept.bytes -= forgotten.bytes;
+                held.bytes -= forgotten.bytes;
+            }
+            held.trim();
+        });
+    }
+
+    /// A node waits for the world, or for its time.
+    pub(super) fn waits(&self, run: RunId, node: Arc<str>, now_ms: i64) {
+        self.change(|held| {
+            if let Some(kept) = held.runs.get_mut(&run) {
+                kept.waits = Some((node, now_ms));
+            }
+        });
+    }
+
+    /// A run is over.
+    pub(super) fn end(&self, run: RunId, outcome: &Finished, now_ms: i64) {
+        self.change(|held| {
+            if let Some(kept) = held.runs.get_mut(&run) {
+                kept.waits = None;
+                kept.ended = Some((now_ms, outcome.clone()));
+            }
+        });
+    }
+
+    /// The worker has done something.
+    pub(super) fn count(&self, gauges: Gauges) {
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+
+    /// The worker's figures.
+    pub(super) fn gauges(&self) -> Gauges {
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line for each run, the latest first.
+    pub(super) fn list(&self, now_ms: i64) -> Value {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = held.order.iter().rev().filter_map(|id| Some((id, held.runs.get(id)?)));
+        runs.map(|(id, kept)| kept.line(*id, now_ms)).collect()
+    }
+
+    /// Everything that is kept of a run.
+    pub(super) fn show(&self, run: RunId, now_ms: i64) -> Option<Value> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing is done after the lock is given back: the copy shares its items.
+        let kept = held.runs.get(&run)?.clone();
+        drop(held);
+        let mut shown = kept.line(run, now_ms);
+        shown["stepsForgotten"] = kept.steps_forgotten.into();
+        shown["trace"] = kept.steps.iter().map(|step| step.shown(&kept.graph)).collect();
+        Some(shown)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Held)) {
+        change(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Held {
+    /// Forgets what is too much.
+    fn trim(&mut self) {
+        while self.order.len() > RUNS_MAX || (self.bytes > BYTES_MAX && self.order.len() > 1) {
+            let is_over = |id: &RunId| self.runs.get(id).is_none_or(|kept| kept.ended.is_some());
+            let place = self.order.iter().position(is_over).unwrap_or(0);
+            let Some(id) = self.order.remove(place) else { return };
+            if let Some(kept) = self.runs.remove(&id) {
+                self.bytes -= kept.bytes;
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn line(&self, id: RunId, now_ms: i64) -> Value {
+        let (status, until_ms) = match &self.ended {
+            None => ("running", now_ms),
+            Some((at, Finished::Success)) => ("success", *at),
+            Some((at, Finished::Failed { .. })) => ("error", *at),
+            Some((at, Finished::Cancelled)) => ("cancelled", *at),
+        };
+        let mut line = json!({
+            // As text, as `$execution.id` is.
+            "id": id.0.to_string(),
+            "workflow": self.graph.name(),
+            "trigger": &*self.graph.node(self.trigger).name,
+            "status": status,
+            "began": moment(self.began_ms),
+            "lastedMs": until_ms - self.began_ms,
+            "steps": self.steps_forgotten + self.steps.len() as u64,
+        });
+        if let Some((node, since_ms)) = &self.waits {
+            line["waits"] = json!({ "node": &**node, "sinceMs": since_ms - self.began_ms });
+        }
+        if let Some((_, Finished::Failed { node, fault })) = &self.ended {
+            line["error"] =
+                json!({ "node": node.as_deref(), "message": fault.message, "code": fault.code });
+        }
+        line
+    }
+}
+
+impl Step {
+    fn shown(&self, graph: &Graph) -> Value {
+        let Visited { node, name, pass, lasted_ms: (since_ms, until_ms), fault, .. } =
+            &self.visited;
+        let labels = &graph.node(*node).outputs;
+        let outputs = self.outputs.iter().enumerate().map(|(output, given)| {
+            let item = |item: &Option<Arc<Object>>| match item {
+                Some(json) => json!({ "json": **json }),
+                None => json!({ "leftOut": format!("more than {ITEM_BYTES_MAX} bytes") }),
+            };
+            json!({
+                "branch": labels.get(output).map_or("main", String::as_str),
+                "count": given.count,
+                "items": given.items.iter().map(item).collect::<Value>(),
+            })
+        });
+        let mut shown = json!({
+            "node": &**name, "run": pass, "at": moment(*since_ms),
+            "lastedMs": until_ms - since_ms, "outputs": outputs.collect::<Value>(),
+        });
+        if let Some(fault) = fault {
+            shown["error"] = json!({ "message": fault.message, "code": fault.code });
+        }
+        shown
+    }
+}
+
+fn given(outputs: &Branches) -> Vec<Given> {
+    let kept = |json: &Arc<Object>| (size(json) <= ITEM_BYTES_MAX).then(|| json.clone());
+    let given = outputs.iter().map(|items| Given {
+        count: items.len(),
+        items: items.iter().take(ITEMS_MAX).map(|item| kept(&item.json)).collect(),
+    });
+    given.collect()
+}
+
+/// About how many bytes an object takes.
+fn size(object: &Object) -> usize {
+    const ENTRY: usize = 64;
+    let fields = object.iter().map(|(key, value)| ENTRY + key.len() + value_size(value));
+    fields.sum()
+}
+
+fn value_size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => {
+            values.iter().map(|value| size_of::<Value>() + value_size(value)).sum()
+        }
+        Value::Object(fields) => size(fields),
+    }
+}
+
+/// A moment as RFC 3339 writes it.
+fn moment(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|moment| moment.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Catalogue, Fault, Item, check, read};
+
+    fn graph() -> Arc<Graph> {
+        let text = r#"{"name": "a flow", "connections": {}, "nodes": [
+            {"name": "start", "type": "n8n-nodes-base.manualTrigger"}]}"#;
+        Arc::new(check(&read(text, "a").unwrap()[0], &Catalogue::core()).0.unwrap())
+    }
+
+    fn visit(json: Value, count: usize) -> Visited {
+        let item = Item::new(json.as_object().unwrap().clone());
+        let outputs = Arc::new(vec![vec![item; count]]);
+        let (node, name, fault) = (NodeIndex(0), "start".into(), None);
+        Visited { node, name, pass: 0, outputs, fault, lasted_ms: (1500, 1750) }
+    }
+
+    #[test]
+    fn a_run_is_shown_with_its_steps_and_how_it_ended() {
+        let (history, run) = (History::default(), RunId(7));
+        history.begin(run, &graph(), NodeIndex(0), 1000);
+        history.visited(run, visit(json!({ "a": 1 }), 12));
+        history.waits(run, "Wait".into(), 2000);
+        let line = &history.list(3000)[0];
+        assert_eq!((&line["status"], &line["lastedMs"]), (&json!("running"), &json!(2000)));
+        assert_eq!(line["waits"], json!({ "node": "Wait", "sinceMs": 1000 }));
+
+        let fault = Fault::new("E-FLOW-X", "why");
+        history.end(run, &Finished::Failed { node: Some("Wait".into()), fault }, 4000);
+        let shown = history.show(run, 9000).unwrap();
+        assert_eq!(shown["error"]["message"], "why");
+        assert_eq!(shown["began"], "1970-01-01T00:00:01Z");
+        assert_eq!((&shown["lastedMs"], &shown["waits"]), (&json!(3000), &Value::Null));
+        let step = &shown["trace"][0];
+        assert_eq!((&step["node"], &step["lastedMs"]), (&json!("start"), &json!(250)));
+        let output = &step["outputs"][0];
+        assert_eq!((&output["branch"], &output["count"]), (&json!("main"), &json!(12)));
+        assert_eq!(output["items"].as_array().unwrap().len(), ITEMS_MAX);
+        assert!(history.show(RunId(8), 0).is_none());
+    }
+
+    #[test]
+    fn runs_steps_and_bytes_have_their_limits() {
+        let (history, graph) = (History::default(), graph());
+        let large = "x".repeat(ITEM_BYTES_MAX - 200);
+        for run in 0..2000 {
+            history.begin(RunId(run), &graph, NodeIndex(0), 0);
+            // The first run never ends, and is kept before those that have.
+            for _ in 0..5 {
+                history.visited(RunId(run), visit(json!({ "a": large }), 1));
+            }
+            if run > 0 {
+                history.end(RunId(run), &Finished::Success, 1);
+            }
+        }
+        let held = history.held.lock().unwrap();
+        assert!(held.bytes <= BYTES_MAX && held.runs.len() == held.order.len());
+        assert!(held.order.len() < RUNS_MAX && held.order.front() == Some(&RunId(0)));
+        let bytes: usize = held.runs.values().map(|kept| kept.bytes).sum();
+        assert_eq!(bytes, held.bytes);
+        drop(held);
+        for _ in 0..STEPS_MAX {
+            history.visited(RunId(0), visit(json!({}), 1));
+        }
+        history.visited(RunId(0), visit(json!({ "a": "x".repeat(ITEM_BYTES_MAX) }), 1));
+        let shown = history.show(RunId(0), 0).unwrap();
+        assert_eq!(shown["trace"].as_array().unwrap().len(), STEPS_MAX);
+        assert_eq!(shown["stepsForgotten"], 6);
+        let last = shown["trace"].as_array().unwrap().last().unwrap();
+        assert!(last["outputs"][0]["items"][0]["leftOut"].is_string());
+    }
+}
