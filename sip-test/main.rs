@@ -11,6 +11,7 @@ mod dials;
 mod documents;
 mod fuzz;
 mod flows;
+mod guard;
 mod house;
 mod keys;
 mod links;

@@ -244,6 +244,12 @@ impl Leg {
         }
     }
 
+    /// The trunk whose channel it takes, while it lives.
+    pub fn trunk(&self) -> Option<&str> {
+        let is_trunk = self.origin.kind == OriginKind::Trunk && self.origin.extension.is_none();
+        is_trunk.then_some(&self.origin.trigger_ref)
+    }
+
     /// Whether both sides talk.
     pub const fn is_answered(&self) -> bool {
         matches!(self.status, Status::Answered)

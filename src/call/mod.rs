@@ -18,6 +18,6 @@ pub mod switch;
 pub mod trigger;
 pub mod way;
 
-pub use guard::{Blocked, Guard, QueueSettings};
+pub use guard::{Blocked, Denied, Guard, QueueSettings, TrunkGuard};
 pub use switch::{Config, Fact, Gauges, Keep, Keeping, Kept, Output, Remote, Switch};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::call::guard::Blocked;
 use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
 use crate::sip::digest::{self, Signed};
 use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration, Wish};
@@ -57,8 +56,6 @@ pub enum NoTarget {
     NotRegistered,
     /// The destination is no number or user name.
     BadNumber,
-    /// The number is blocked, or the trunk's guard does not let it pass.
-    Forbidden,
 }
 
 impl fmt::Display for NoTarget {
@@ -66,7 +63,6 @@ impl fmt::Display for NoTarget {
         f.write_str(match self {
             Self::UnknownTrunk => "no trunk of this workflow has that ref",
             Self::NotRegistered => "the trunk is not registered, and no server is configured",
-            Self::Forbidden => "ringback.toml does not let this number be dialled",
             Self::BadNumber => "a destination is digits, letters, and + * # - . _, at most 64",
         })
     }
@@ -127,8 +123,6 @@ pub struct Settings {
     pub trunks: BTreeMap<String, TrunkSettings>,
     /// Extensions by number.
     pub extensions: BTreeMap<String, ExtensionSettings>,
-    /// Numbers that no trunk dials.
-    pub blocked: Blocked,
 }
 
 /// Accounts and their bindings.
@@ -326,12 +320,6 @@ impl Site {
         // `#` begins a fragment elsewhere, so that a user part may not hold it (RFC 3261 §25.1).
         let user = destination.replace('#', "%23");
         let settings = self.settings.trunks.get(&trigger.reference);
-        let guard = settings.and_then(|settings| settings.guard.as_ref());
-        if self.settings.blocked.has(destination)
-            || guard.is_some_and(|guard| !guard.permits(destination))
-        {
-            return Err(NoTarget::Forbidden);
-        }
         let credentials = settings.and_then(|settings| settings.credentials.clone());
         let (request_uri, flow, routes, provider) = match &trigger.kind {
             Kind::Extensions { .. } => return Err(NoTarget::UnknownTrunk),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::call::guard::Guard;
+use crate::call::guard::TrunkGuard;
 use crate::call::node::operation::words;
 use crate::flow::{self, Graph, NodeIndex};
 use crate::sdp::Encoding;
@@ -30,8 +30,8 @@ pub struct TrunkSettings {
     pub domain: Option<String>,
     /// What the trunk's challenges are answered with.
     pub credentials: Option<sip::Credentials>,
-    /// Which numbers leave by it; `None`: all.
-    pub guard: Option<Guard>,
+    /// What may leave by it.
+    pub guard: TrunkGuard,
     /// Codecs of its calls, instead of those that the flow names.
     pub encodings: Option<Vec<Encoding>>,
 }

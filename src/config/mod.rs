@@ -3,6 +3,7 @@
 //! Reading has two stages: `raw` is the file's own shape and refuses unknown keys; [`check`]
 //! gives [`Settings`] or every problem at once, each with its path and what is allowed.
 
+mod options;
 mod queue;
 mod raw;
 
@@ -14,9 +15,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::call::guard::DENIED;
 use crate::call::site::is_number;
 use crate::call::trigger::encodings;
-use crate::call::{Blocked, ExtensionSettings, Guard, Peer, QueueSettings, TrunkSettings};
+use crate::call::{
+    Blocked, ExtensionSettings, Guard, Peer, QueueSettings, TrunkGuard, TrunkSettings,
+};
 use crate::sdp::Encoding;
 use crate::sip::digest::Hash;
 use crate::sip::{self, Host, Transport, Uri};
@@ -62,6 +66,8 @@ pub struct Settings {
     pub queues: BTreeMap<String, QueueSettings>,
     /// Numbers that are never dialled.
     pub blocked: Blocked,
+    /// Beginnings of numbers that cost more than others.
+    pub premium: Vec<String>,
     /// Codecs of groups of extensions, by public name.
     pub extension_encodings: BTreeMap<String, Vec<Encoding>>,
 }
@@ -78,18 +84,26 @@ pub struct RtpRange {
 /// One thing that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The line of the file, where it is known.
+    pub line: Option<usize>,
     /// Path of the option, as `trunk.main.peers[0]`; empty for the file as a whole.
     pub path: String,
     /// What is wrong, and what is allowed.
     pub message: String,
+    /// What to write instead; empty where the message says it.
+    pub help: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            return f.write_str(&self.message);
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
         }
-        write!(f, "{}: {}", self.path, self.message)
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "\n   = help: {}", self.help) }
     }
 }
 
@@ -115,6 +129,7 @@ impl Default for Settings {
             extensions: BTreeMap::new(),
             queues: BTreeMap::new(),
             blocked: Blocked::default(),
+            premium: DENIED.map(str::to_owned).to_vec(),
             extension_encodings: BTreeMap::new(),
         }
     }
@@ -125,10 +140,27 @@ const SESSION_TIMER_S: u64 = 1800;
 
 /// Reads and checks a settings file; all problems at once.
 pub fn read(text: &str) -> Result<Settings, Vec<Problem>> {
-    let raw = toml::from_str::<Raw>(text).map_err(|error| {
-        vec![Problem { path: String::new(), message: error.to_string().trim_end().to_owned() }]
-    })?;
-    check(raw)
+    let mut looked = options::look(text).map_err(|problem| vec![problem])?;
+    let raw = std::mem::take(&mut looked.raw);
+    let mut problems = std::mem::take(&mut looked.problems);
+    match check(raw) {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            let with_line =
+                |problem: Problem| Problem { line: looked.line_of(&problem.path), ..problem };
+            problems.extend(more.into_iter().map(with_line));
+            Err(problems)
+        }
+    }
+}
+
+/// The settings that hold with this file, as TOML with the defaults as remarks and without
+/// passwords; or every problem of it.
+pub fn shown(text: &str) -> Result<String, Vec<Problem>> {
+    read(text)?;
+    let looked = options::look(text).map_err(|problem| vec![problem])?;
+    Ok(options::effective(&looked))
 }
 
 /// Checks settings as written.
@@ -167,6 +199,10 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             .collect(),
         queues: raw.queue.into_iter().map(|(name, one)| checked.queue(name, one)).collect(),
         blocked: Blocked::new(&checked.numbers("numbers.blocked", raw.numbers.blocked)),
+        premium: raw
+            .numbers
+            .premium
+            .map_or(defaults.premium, |list| checked.numbers("numbers.premium", list)),
         extension_encodings: raw
             .extensions
             .into_iter()
@@ -303,8 +339,16 @@ impl Checker<'_> {
         };
         let allow = self.numbers(&format!("trunk.{name}.allow"), trunk.allow);
         let deny = self.numbers(&format!("trunk.{name}.deny"), trunk.deny);
-        let is_open = allow.is_empty() && deny.is_empty();
-        let guard = (!is_open).then_some(Guard { allow, deny });
+        let lists = (!allow.is_empty() || !deny.is_empty()).then_some(Guard { allow, deny });
+        let standard = TrunkGuard::default();
+        let path = |option: &str| format!("trunk.{name}.{option}");
+        let calls_per_s = u64::from(standard.calls_per_s);
+        let calls_per_s =
+            self.within(&path("calls_per_s"), trunk.calls_per_s, 1..=10_000, calls_per_s) as u32;
+        let channels = u64::from(standard.channels);
+        let channels = self.within(&path("channels"), trunk.channels, 1..=100_000, channels) as u32;
+        let is_premium = trunk.premium.unwrap_or_default();
+        let guard = TrunkGuard { lists, is_premium, calls_per_s, channels };
         let encodings = self.codecs(&format!("trunk.{name}"), trunk.codecs);
         let settings = TrunkSettings {
             peers,
@@ -362,7 +406,8 @@ impl Checker<'_> {
     }
 
     fn problem(&mut self, path: &str, message: String) {
-        self.problems.push(Problem { path: path.to_owned(), message });
+        let (path, help) = (path.to_owned(), String::new());
+        self.problems.push(Problem { line: None, path, message, help });
     }
 }
 
@@ -497,6 +542,6 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_with_its_line() {
         let problem = &read("[sip]\nlisten_on = 'x'\n").unwrap_err()[0];
-        assert!(problem.message.contains("listen_on") && problem.message.contains("line 2"));
+        assert_eq!((&*problem.path, problem.line), ("sip.listen_on", Some(2)));
     }
 }

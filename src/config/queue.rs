@@ -78,7 +78,9 @@ impl Checker<'_> {
     pub(super) fn numbers(&mut self, path: &str, numbers: Vec<String>) -> Vec<String> {
         let is_sound = |number: &String| {
             let digits = number.strip_prefix('+').unwrap_or(number);
-            (1..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+            let is_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+            (1..=32).contains(&digits.len()) && is_digits
+                || (number == "*" && path.ends_with(".allow"))
         };
         for (index, number) in numbers.iter().enumerate().filter(|(_, number)| !is_sound(number)) {
             let message = format!("`{number}`: write digits, with or without + before them");
@@ -133,7 +135,8 @@ mod tests {
         );
         assert!(support.guard.permits("+4930") && !support.guard.permits("+33"));
         assert!(settings.blocked.has("+4930"));
-        assert!(!settings.trunks["main"].guard.as_ref().unwrap().permits("+19001"));
+        let lists = settings.trunks["main"].guard.lists.as_ref();
+        assert!(!lists.unwrap().permits("+19001"));
     }
 
     #[test]

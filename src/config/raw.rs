@@ -113,10 +113,18 @@ pub struct Trunk {
     pub password: Option<String>,
     /// The one realm whose challenges are answered; whichever the trunk's server names.
     pub realm: Option<String>,
-    /// Beginnings of numbers that may leave by it, as `+49` or `0`; none: all.
+    /// Beginnings of numbers that flows may dial by it, as `+49` or `0`, or `*` for all; none: only
+    /// trunks of this machine are dialled by, and promised callbacks made.
     pub allow: Vec<String>,
-    /// Beginnings of numbers that may not leave by it; none.
+    /// Beginnings of numbers that may not leave by it, whatever `allow` says; none.
     pub deny: Vec<String>,
+    /// Whether `numbers.premium` may be dialled by it; false.
+    pub premium: Option<bool>,
+    /// Calls that may leave by it within a second, 1 to 10000; 10.
+    pub calls_per_s: Option<u64>,
+    /// Calls that may be up by it, in both directions, before no more leave, 1 to 100000; as many as
+    /// `limits.legs`.
+    pub channels: Option<u64>,
     /// Codecs of its calls, of `g722`, `pcma`, `pcmu` and `l16`; what the flow names, or else the
     /// first three.
     pub codecs: Option<Vec<String>>,
@@ -183,4 +191,7 @@ pub struct Queue {
 pub struct Numbers {
     /// Numbers that no trunk dials and no queue calls back; none.
     pub blocked: Vec<String>,
+    /// Beginnings of numbers that cost more than others, which only trunks with `premium` dial;
+    /// satellites, international networks and premium services.
+    pub premium: Option<Vec<String>>,
 }

@@ -68,6 +68,16 @@ Examples:
   echo '{\"value\": 7}' | ringback credentials set limit --type variable      $vars.limit
   ringback credentials list")]
     Credentials(CredentialsArgs),
+    /// Checks the settings file, or shows the settings that hold.
+    #[command(
+        after_help = "`show` prints what the file says, and the defaults of all else as remarks; passwords
+are not shown. `check` names every problem with its line; exit code 1 when there is one.
+
+Examples:
+  ringback config check --config ringback.toml
+  ringback config show"
+    )]
+    Config(ConfigArgs),
     /// Lists calls that are over, and shows one with its ladder and its path through the flow.
     #[command(after_help = "Examples:
   ringback calls                                 the last 50
@@ -244,6 +254,23 @@ struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+struct ConfigArgs {
+    #[command(subcommand)]
+    word: ConfigWord,
+    /// Settings file; without it `show` tells the defaults.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigWord {
+    /// Names everything that is wrong with the file, with line and remedy.
+    Check,
+    /// Prints the settings that hold.
+    Show,
+}
+
+#[derive(Debug, Args)]
 struct CallsArgs {
     #[command(subcommand)]
     word: Option<CallsWord>,
@@ -321,6 +348,7 @@ pub fn run() -> ExitCode {
             };
             credentials::run(order, &data)
         }
+        Word::Config(ConfigArgs { word, config }) => run_config(word, config.as_deref()),
         Word::Calls(CallsArgs { word, count, data, format }) => {
             let order = match word {
                 None => calls::Order::List(count),
@@ -397,6 +425,28 @@ fn add_credentials(checked: &mut Checked, data: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn run_config(word: ConfigWord, path: Option<&Path>) -> ExitCode {
+    let (name, text) = match path.map(|path| (path, std::fs::read_to_string(path))) {
+        None => ("no file".to_owned(), String::new()),
+        Some((path, Ok(text))) => (path.display().to_string(), text),
+        Some((path, Err(error))) => {
+            return complain(&format!("cannot read {}: {error}", path.display()));
+        }
+    };
+    match (config::shown(&text), word) {
+        (Ok(_), ConfigWord::Check) => say(&format!("{name}: sound")),
+        (Ok(shown), ConfigWord::Show) => say(shown.trim_end()),
+        (Err(problems), _) => return complain(&told(&name, &problems)),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Every problem of a settings file.
+fn told(name: &str, problems: &[config::Problem]) -> String {
+    let lines = problems.iter().map(|problem| format!("{name}: {problem}"));
+    lines.collect::<Vec<_>>().join("\nerror: ")
+}
+
 fn run_draw(path: &Path, output: Option<&Path>) -> ExitCode {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -433,10 +483,8 @@ fn settings(arguments: &ServeArgs) -> Result<Settings, String> {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            config::read(&text).map_err(|problems| {
-                let lines = problems.iter().map(|problem| format!("{}: {problem}", path.display()));
-                lines.collect::<Vec<_>>().join("\n")
-            })?
+            let name = path.display().to_string();
+            config::read(&text).map_err(|problems| told(&name, &problems))?
         }
     };
     if let Some(sip) = arguments.sip {

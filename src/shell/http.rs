@@ -304,6 +304,15 @@ fn rendered(snapshot: &Snapshot, flows: flow::Gauges) -> String {
     let (written, lost) = snapshot.call_records;
     metric("call_records_total", "counter", "Call records written.", written);
     metric("call_records_lost_total", "counter", "Call records that the disk did not take.", lost);
+    metric("trunk_calls", "gauge", "Live calls by trunks.", gauges.channels as u64);
+    let _ = writeln!(
+        text,
+        "# HELP ringback_dials_denied_total Dials that the guard denied.\n# TYPE \
+         ringback_dials_denied_total counter"
+    );
+    for (reason, count) in &snapshot.denied {
+        let _ = writeln!(text, "ringback_dials_denied_total{{reason=\"{reason}\"}} {count}");
+    }
     talks(&mut text, &snapshot.talks);
     let _ = writeln!(
         text,

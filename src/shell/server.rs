@@ -315,6 +315,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         queues: settings.queues.clone(),
         queue_standard: QueueSettings::default(),
         blocked: settings.blocked.clone(),
+        premium: settings.premium.clone(),
         extension_encodings: settings.extension_encodings.clone(),
         realm: settings.realm.clone(),
         digest: sip::DigestConfig {

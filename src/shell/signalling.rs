@@ -76,6 +76,8 @@ pub struct Snapshot {
     pub ended: BTreeMap<String, u64>,
     /// Legs that were answered and are over, how long they talked, and how they sounded.
     pub talks: Talks,
+    /// Dials that the guard denied, by why.
+    pub denied: BTreeMap<&'static str, u64>,
     /// Call records that were written, and that were lost.
     pub call_records: (u64, u64),
 }
@@ -136,6 +138,7 @@ pub(super) struct Signalling {
     dropped: u64,
     ended: BTreeMap<String, u64>,
     talks: Talks,
+    denied: BTreeMap<&'static str, u64>,
     /// Lines about bad input.
     bad_inputs: Quota,
 }
@@ -174,6 +177,7 @@ impl Signalling {
             dropped,
             ended,
             talks: Talks::default(),
+            denied: BTreeMap::new(),
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
         })
     }
@@ -352,6 +356,7 @@ impl Signalling {
             dropped: self.dropped + self.inbox.dropped(),
             ended: self.ended.clone(),
             talks: self.talks,
+            denied: self.denied.clone(),
             call_records: self.outlets.calls.counts(),
         }
     }
@@ -365,6 +370,11 @@ impl Signalling {
             }
             Fact::Refused { source, status, why } => {
                 tracing::info!(%source, status, why, "call refused");
+            }
+            Fact::DialDenied { trunk, number, why } => {
+                *self.denied.entry(why.word()).or_default() += 1;
+                let number = masked(number);
+                tracing::warn!(trunk, number, %why, "not dialled");
             }
             Fact::BadInput { source, method, status, rule } => {
                 if let Some(left_out) = self.bad_inputs.take(self.clock.now()) {

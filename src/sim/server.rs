@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Rng, Tick};
+use crate::call::guard::DENIED;
 use crate::call::{Blocked, Config, Fact, Gauges, Output, QueueSettings, Switch};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Wire};
@@ -80,6 +81,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         queues: BTreeMap::new(),
         queue_standard: QueueSettings::default(),
         blocked: Blocked::default(),
+        premium: DENIED.map(str::to_owned).to_vec(),
         extension_encodings: BTreeMap::new(),
         realm: None,
         digest: DigestConfig {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::base::Tick;
+use crate::call::guard::Denied;
 use crate::call::leg::{Leg, LegRef, leg_text, parse_leg, text};
 use crate::call::node::operation::Operation;
 use crate::call::switch::{Output, Pending, Switch};
@@ -132,8 +133,10 @@ pub(super) enum Failed {
     Queue(Refused),
     /// The caller's number is withheld or malformed.
     NumberWithheld,
-    /// `ringback.toml` does not let the number be dialled.
+    /// `ringback.toml` does not let the number be called back.
     NumberForbidden,
+    /// The trunk's guard does not let the number be dialled.
+    Denied(Denied),
     /// The book of promises says no.
     Promise(promise::Refused),
 }
@@ -161,7 +164,11 @@ impl Failed {
             Self::QueueLeg => "invalid_queue_leg",
             Self::QueueEntry | Self::Queue(_) => "invalid_queue_entry",
             Self::NumberWithheld => "number_withheld",
-            Self::NumberForbidden => "number_forbidden",
+            Self::NumberForbidden
+            | Self::Denied(Denied::Blocked | Denied::Premium | Denied::NotAllowed) => {
+                "number_forbidden"
+            }
+            Self::Denied(Denied::Rate | Denied::Channels) => "trunk_limit",
             Self::Promise(refused) => match refused {
                 promise::Refused::BadText => "number_withheld",
                 promise::Refused::NumberLimit
@@ -212,9 +219,10 @@ impl fmt::Display for Failed {
                 "callStrategy must be parallel, sequential, longestIdle, roundRobin, fewestCalls or random"
             }
             Self::Queue(refused) => return refused.fmt(f),
+            Self::Denied(denied) => return denied.fmt(f),
             Self::Promise(refused) => return refused.fmt(f),
             Self::NumberForbidden => {
-                "ringback.toml does not let this number be dialled: see allow, deny and blocked"
+                "ringback.toml does not let this number be called back: see allow, deny and blocked"
             }
             Self::NumberWithheld => "the caller's number is withheld or malformed",
         })

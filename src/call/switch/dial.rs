@@ -47,7 +47,7 @@ impl Switch {
         let workflow = self.workflow_of(&ask);
         let found = match ask.text("callMode").as_str() {
             "extension" => Ok(self.free_extensions(&ask, workflow)),
-            "trunk" => self.trunk_targets(&ask, workflow),
+            "trunk" => self.trunk_targets(&ask, workflow, now),
             _ => Err(Failed::DialMode),
         };
         let mut targets = match found {
@@ -344,23 +344,36 @@ impl Switch {
         self.extensions_to_ring(workflow, &words(ask.parameter("extensionNumbers")), only_free)
     }
 
-    fn trunk_targets(&self, ask: &Ask, workflow: usize) -> Result<Vec<Target>, Failed> {
+    fn trunk_targets(
+        &mut self,
+        ask: &Ask,
+        workflow: usize,
+        now: Tick,
+    ) -> Result<Vec<Target>, Failed> {
         let mut targets = Vec::new();
         let destination = ask.text("destination");
         let numbers = words(Some(&Value::String(destination)));
         if numbers.is_empty() {
             return Err(Failed::DialTargets);
         }
+        let reference = ask.text("ref");
+        let is_promised = numbers.len() == 1 && self.promise_of_run(ask, &numbers[0]).is_some();
         for number in numbers.into_iter().take(TARGETS_MAX) {
-            match self.trunk_target(workflow, &ask.text("ref"), &number) {
-                Ok(target) => targets.push(target),
+            let target = match self.trunk_target(workflow, &reference, &number) {
+                Ok(target) => Some(target),
                 // The dial exists, and fails: the flow learns it from its wait (contract §7.1).
-                Err(NoTarget::NotRegistered) => {}
+                Err(NoTarget::NotRegistered) => None,
                 Err(NoTarget::UnknownTrunk) => return Err(Failed::TrunkUnknown),
                 Err(NoTarget::BadNumber) => return Err(Failed::DialTargets),
-                Err(NoTarget::Forbidden) => return Err(Failed::NumberForbidden),
-            }
+            };
+            self.judge_number(&reference, &number, target.as_ref(), is_promised)?;
+            targets.extend(target);
         }
+        let at_once = match strategy(ask) {
+            Strategy::Sequential { .. } => targets.len().min(1),
+            Strategy::Parallel | Strategy::OneAgent { .. } => targets.len(),
+        };
+        self.judge_trunk(&reference, targets.len(), at_once, now)?;
         Ok(targets)
     }
 
@@ -388,6 +401,9 @@ impl Switch {
         dial: DialRef,
         now: Tick,
     ) -> Option<LegRef> {
+        if target.trunk.as_deref().is_some_and(|trunk| !self.has_channel(trunk, 1)) {
+            return None;
+        }
         let port = self.ports.allocate(now)?;
         let audio = self.audio_to(workflow, target);
         let mut local = self.local_description(&audio);
@@ -420,6 +436,7 @@ impl Switch {
         };
         self.by_dialog.insert(dialog, id);
         self.retain(id, now);
+        self.take_channel(id);
         let call = self.dials.get(dial).map(|dial| dial.call).unwrap_or_default();
         let call_id = self.endpoint.call_id(dialog).unwrap_or_default().to_owned();
         self.add_leg_to_call(id, call, &call_id);

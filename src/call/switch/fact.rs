@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::call::guard::Denied;
 use crate::call::leg::{EndReason, LegRef};
 
 /// Something that happened, for logs and metrics.
@@ -28,6 +29,15 @@ pub enum Fact {
         status: u16,
         /// Why.
         why: String,
+    },
+    /// A number was to be dialled by a trunk, and is not.
+    DialDenied {
+        /// Public name of the trunk.
+        trunk: String,
+        /// The number; empty when it is not about one.
+        number: String,
+        /// Why.
+        why: Denied,
     },
     /// A message broke a rule of SIP and was answered so, or dropped.
     BadInput {

@@ -26,6 +26,8 @@ pub struct Gauges {
     pub timers: usize,
     /// Media ports in use.
     pub ports: usize,
+    /// Live calls by trunks.
+    pub channels: usize,
     /// Runs of flows.
     pub runs: usize,
     /// Calls: their legs, with those that have just ended, and their runs.
@@ -55,6 +57,7 @@ impl Gauges {
             + self.entries
             + self.timers
             + self.ports
+            + self.channels
             + self.runs
             + self.calls;
         own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0

@@ -235,6 +235,9 @@ impl Switch {
     fn purge_audio(&mut self, id: LegRef, now: Tick) {
         let Some(leg) = self.legs.get(id) else { return };
         let port = leg.audio.local.address.port();
+        if let (None, Some(trunk)) = (leg.end(), leg.trunk().map(str::to_owned)) {
+            self.give_channel(&trunk);
+        }
         // One that was released before is left alone.
         self.ports.release(port, now);
         self.players.retain(|_, player| player.leg() != id);

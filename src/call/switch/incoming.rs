@@ -116,7 +116,10 @@ impl Switch {
         self.add_leg_to_call(id, call, message.call_id().unwrap_or_default());
         match &extension {
             Some(number) => self.on_extension_leg_begun(trigger.workflow, number, now),
-            None => self.on_caller_came(id),
+            None => {
+                self.on_caller_came(id);
+                self.take_channel(id);
+            }
         }
         let payload = payload::call(message, &trigger.reference, extension.as_deref(), id);
         let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();

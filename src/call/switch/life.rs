@@ -76,8 +76,12 @@ impl Switch {
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
+        let trunk = leg.trunk().map(str::to_owned);
         let is_open = leg.audio.is_open;
         self.fault("end");
+        if let Some(trunk) = trunk {
+            self.give_channel(&trunk);
+        }
         if let Some(number) = caller {
             self.forget_caller(&number);
         }

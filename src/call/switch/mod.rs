@@ -24,6 +24,7 @@ mod record;
 mod register;
 mod remote;
 mod signals;
+mod toll;
 mod tone;
 mod trunk;
 mod wait;
@@ -63,6 +64,7 @@ use promise::Promises;
 use queue::Queues;
 use recent::{Recent, Way};
 use record::Recording;
+use toll::Toll;
 use trunk::Trunks;
 use wait::Wait;
 
@@ -95,6 +97,8 @@ pub struct Config {
     pub queue_standard: QueueSettings,
     /// Numbers that are never dialled by a trunk.
     pub blocked: Blocked,
+    /// Beginnings of numbers that only some trunks dial.
+    pub premium: Vec<String>,
     /// Where SIP is listened to: calls to peers that have not spoken first leave from there.
     pub sip_local: SocketAddr,
 }
@@ -202,6 +206,7 @@ pub struct Switch {
     calls: Calls,
     promises: Promises,
     trunks: Trunks,
+    toll: Toll,
     runs_begun: u64,
     outputs: VecDeque<Output>,
     is_draining: bool,
@@ -242,6 +247,7 @@ impl Switch {
             calls: Calls::default(),
             promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
             trunks: Trunks::default(),
+            toll: Toll::default(),
             runs_begun: 0,
             outputs: VecDeque::new(),
             is_draining: false,
@@ -453,6 +459,7 @@ impl Switch {
             is_journal_failed: self.promises.book.is_journal_failed(),
             timers: self.timers.len(),
             ports: self.ports.taken(),
+            channels: self.toll.live(),
             runs: self.runs.len(),
             calls: self.calls.len(),
             registrations: self.site.registrations(),
@@ -494,6 +501,5 @@ fn site_settings(config: &Config) -> site::Settings {
         local: Some(config.sip_local),
         trunks: config.trunks.clone(),
         extensions: config.extensions.clone(),
-        blocked: config.blocked.clone(),
     }
 }
