@@ -76,12 +76,11 @@ impl Switch {
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
-        let trunk = leg.trunk().map(str::to_owned);
         let is_open = leg.audio.is_open;
-        self.fault("end");
-        if let Some(trunk) = trunk {
+        if let Some(trunk) = leg.trunk().map(str::to_owned) {
             self.give_channel(&trunk);
         }
+        self.fault("end");
         if let Some(number) = caller {
             self.forget_caller(&number);
         }
