@@ -145,6 +145,8 @@ pub enum EndReason {
     RangOut,
     /// A bug of ours ended it.
     Panicked,
+    /// Its audio ports could not be opened.
+    NoAudio,
     /// The leg that it was bridged with was refused.
     PeerRejected(u16),
 }
@@ -161,7 +163,7 @@ impl fmt::Display for EndReason {
             Self::ParallelLoser => f.write_str("parallel_loser"),
             Self::Broken => f.write_str("broken"),
             Self::RangOut => f.write_str("timeout"),
-            Self::Panicked => f.write_str("internal_error"),
+            Self::Panicked | Self::NoAudio => f.write_str("internal_error"),
             Self::PeerRejected(_) => f.write_str("bridge_peer_rejected"),
         }
     }

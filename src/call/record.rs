@@ -329,7 +329,8 @@ const fn status(reason: EndReason) -> Option<u16> {
         | EndReason::ParallelLoser
         | EndReason::Broken
         | EndReason::RangOut
-        | EndReason::Panicked => None,
+        | EndReason::Panicked
+        | EndReason::NoAudio => None,
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -36,12 +37,37 @@ const TIMER: u64 = u64::MAX - 1;
 /// What the media thread is told.
 #[derive(Debug)]
 pub(super) enum MediaInput {
-    /// Open the sockets of a leg, and the leg.
-    Open { leg: LegId, port: u16 },
+    /// Open a leg with these sockets.
+    Open { leg: LegId, port: u16, sockets: Pair },
     /// A command of the switch.
     Command(Command),
     /// End the thread.
     Stop,
+}
+
+/// The RTP and RTCP sockets of one leg. Signalling binds them, so that it knows at once when
+/// somebody else has the port, and so that what comes early waits in them.
+#[derive(Debug)]
+pub(super) struct Pair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+}
+
+impl Pair {
+    /// Binds this port and the next.
+    pub(super) fn bind(address: IpAddr, port: u16) -> io::Result<Self> {
+        let family = match address {
+            IpAddr::V4(_) => AddressFamily::INET,
+            IpAddr::V6(_) => AddressFamily::INET6,
+        };
+        let bind = |port: u16| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+            rustix::net::bind(&socket, &SocketAddr::new(address, port))?;
+            io::Result::Ok(UdpSocket::from(socket))
+        };
+        Ok(Self { rtp: bind(port)?, rtcp: bind(port + 1)? })
+    }
 }
 
 /// The sockets of one leg.
@@ -86,7 +112,6 @@ pub(super) struct MediaThread {
     patient: Poller,
     inbox: Inbox<MediaInput>,
     reports: Sender<Input>,
-    address: IpAddr,
     clock: Clock,
     phase: u8,
     /// Who spoke last on a port, and until when that matters; at most one for each port.
@@ -98,7 +123,6 @@ impl MediaThread {
         inbox: Inbox<MediaInput>,
         reports: Sender<Input>,
         recordings: SyncSender<Take>,
-        address: IpAddr,
         legs_max: usize,
         clock: Clock,
         rng: Rng,
@@ -109,18 +133,7 @@ impl MediaThread {
         let table = Table { places: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
         let sources = BTreeMap::new();
-        Ok(Self {
-            shard,
-            table,
-            urgent,
-            patient,
-            inbox,
-            reports,
-            address,
-            clock,
-            phase: 0,
-            sources,
-        })
+        Ok(Self { shard, table, urgent, patient, inbox, reports, clock, phase: 0, sources })
     }
 
     /// Runs until it is told to stop.
@@ -138,11 +151,18 @@ impl MediaThread {
             self.urgent.wait(None, &mut ready);
             for source in &ready {
                 match source.number {
-                    INBOX if !self.obey() => return Ok(()),
-                    INBOX => {}
+                    INBOX => {
+                        self.inbox.clear();
+                        if !self.obey() {
+                            return Ok(());
+                        }
+                    }
                     TIMER => {
                         let mut expired = [0_u8; 8];
                         if rustix::io::read(&timer, &mut expired).is_ok() {
+                            if !self.obey() {
+                                return Ok(());
+                            }
                             self.tick(u64::from_ne_bytes(expired));
                             self.receive_patient(&mut patient, &mut buffer);
                         }
@@ -156,11 +176,11 @@ impl MediaThread {
         }
     }
 
+    /// Takes what was sent, and what was posted for the next tick; `false` when that is the end.
     fn obey(&mut self) -> bool {
-        self.inbox.clear();
         while let Some(input) = self.inbox.take() {
             match input {
-                MediaInput::Open { leg, port } => self.open(leg, port),
+                MediaInput::Open { leg, port, sockets } => self.open(leg, port, sockets),
                 MediaInput::Command(command) => self.command(command),
                 MediaInput::Stop => return false,
             }
@@ -248,14 +268,16 @@ impl MediaThread {
         self.shard.guarded(|shard| shard.handle_packet(leg, channel, from, packet, table, now));
     }
 
-    fn open(&mut self, leg: LegId, port: u16) {
-        let sockets = match self.bind(leg, port) {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                tracing::error!(port, %error, "cannot open the audio port; another program has it?");
-                return;
-            }
-        };
+    fn open(&mut self, leg: LegId, port: u16, sockets: Pair) {
+        let Pair { rtp, rtcp } = sockets;
+        let watched = self
+            .patient
+            .add(&rtp, number(leg, Channel::Rtp))
+            .and_then(|()| self.patient.add(&rtcp, number(leg, Channel::Rtcp)));
+        if let Err(error) = watched {
+            tracing::error!(%error, "cannot wait for the audio of a leg");
+        }
+        let sockets = Sockets { leg, port, rtp, rtcp, is_urgent: false };
         let place = leg.index();
         if self.table.places.len() <= place {
             self.table.places.resize_with(place + 1, || None);
@@ -283,19 +305,6 @@ impl MediaThread {
         if place.as_ref().is_some_and(|sockets| sockets.leg == leg) {
             *place = None;
         }
-    }
-
-    fn bind(&self, leg: LegId, port: u16) -> io::Result<Sockets> {
-        let bind = |port: u16| {
-            let socket = UdpSocket::bind(SocketAddr::new(self.address, port))?;
-            socket.set_nonblocking(true)?;
-            io::Result::Ok(socket)
-        };
-        let sockets =
-            Sockets { leg, port, rtp: bind(port)?, rtcp: bind(port + 1)?, is_urgent: false };
-        self.patient.add(&sockets.rtp, number(leg, Channel::Rtp))?;
-        self.patient.add(&sockets.rtcp, number(leg, Channel::Rtcp))?;
-        Ok(sockets)
     }
 }
 

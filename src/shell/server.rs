@@ -176,18 +176,18 @@ impl Server {
             recordings: Keeps::new(to_recordings.clone()),
         };
         let taken = |what, address| move |error| StartError::Bind { what, address, error };
-        let bound = Signalling::bind(settings.sip, switch, inbox, outlets, store, clock);
-        let signalling = bound.map_err(taken("SIP", settings.sip))?;
+        let (sip, audio) = (settings.sip, settings.rtp.address);
+        let bound = Signalling::bind(sip, audio, switch, inbox, outlets, store, clock);
+        let signalling = bound.map_err(taken("SIP", sip))?;
         let sip = signalling.local();
         let (asked, told) = (to_signalling.clone(), history.clone());
         let served = Served { signalling: asked, webhooks, history: told, clock };
         let http = Http::start(settings.http, served, token);
         let http = http.map_err(taken("HTTP", settings.http))?;
-        let (address, legs_max) = (settings.rtp.address, settings.legs_max);
+        let legs_max = settings.legs_max;
         let seed = Rng::new(rng.next_u64());
         let reports = to_signalling.clone();
-        let media =
-            MediaThread::new(media_inbox, reports, to_recordings, address, legs_max, clock, seed)?;
+        let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
         let runs_max = legs_max * 2;
         let flow_config = flow::Config { runs_max, epoch_ms: clock.epoch_ms() };
         let (outputs, prompts) = (to_signalling.clone(), settings.prompts.clone());

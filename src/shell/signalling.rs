@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::media::{Clip, Report};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
 use crate::shell::flows::Outlet;
-use crate::shell::media::MediaInput;
+use crate::shell::media::{MediaInput, Pair};
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quota::Quota;
 use crate::shell::recordings::Keeps;
@@ -129,6 +129,8 @@ pub(super) struct Signalling {
     switch: Switch,
     udp: UdpSocket,
     local: SocketAddr,
+    /// Where audio is received.
+    audio: IpAddr,
     streams: Streams,
     poller: Poller,
     inbox: Inbox<Input>,
@@ -147,6 +149,7 @@ impl Signalling {
     /// Binds the sockets; an error names the address.
     pub(super) fn bind(
         address: SocketAddr,
+        audio: IpAddr,
         switch: Switch,
         inbox: Inbox<Input>,
         outlets: Outlets,
@@ -168,6 +171,7 @@ impl Signalling {
             switch,
             udp,
             local,
+            audio,
             streams,
             poller,
             inbox,
@@ -296,10 +300,15 @@ impl Signalling {
     fn route(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => self.transmit(transmit.flow, &transmit.bytes),
-            Output::OpenMedia { leg, port } => {
-                self.outlets.media.send(MediaInput::Open { leg, port });
-            }
-            Output::Media(command) => self.outlets.media.send(MediaInput::Command(command)),
+            Output::OpenMedia { leg, port } => match Pair::bind(self.audio, port) {
+                Ok(sockets) => self.outlets.media.post(MediaInput::Open { leg, port, sockets }),
+                Err(error) => {
+                    let why = format!("the audio ports {port} and {}: {error}", port + 1);
+                    self.switch.handle_no_audio(leg, why, self.clock.now());
+                }
+            },
+            // The media thread looks every 5 ms; a wake-up for each command would cost more than it.
+            Output::Media(command) => self.outlets.media.post(MediaInput::Command(command)),
             Output::Flow(input) => {
                 if let Some(failed) = self.outlets.flows.send(input) {
                     self.dropped += 1;

@@ -45,12 +45,16 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends a value and wakes the receiver; a full channel drops and counts it.
-    pub(super) fn send(&self, value: T) {
+    /// Sends a value for a receiver who looks by himself soon; a full channel drops and counts it.
+    pub(super) fn post(&self, value: T) {
         if self.values.try_send(value).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
         }
+    }
+
+    /// Sends a value and wakes the receiver; a full channel drops and counts it.
+    pub(super) fn send(&self, value: T) {
+        self.post(value);
         // One write wakes for any number of values sent before the receiver looks.
         if !self.shared.is_signalled.swap(true, Ordering::AcqRel) {
             let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());

@@ -143,6 +143,7 @@ const fn why(reason: EndReason) -> Option<&'static str> {
         | EndReason::Rejected(_)
         | EndReason::Broken
         | EndReason::Panicked
+        | EndReason::NoAudio
         | EndReason::RangOut
         | EndReason::PeerRejected(_) => None,
     }

@@ -569,7 +569,7 @@ pub(super) const fn attempt_reason(end: EndReason) -> &'static str {
         EndReason::Rejected(401 | 403 | 407 | 500..=599) | EndReason::Lost => "network_error",
         EndReason::Rejected(_) | EndReason::PeerRejected(_) => "rejected",
         EndReason::RangOut => "timeout",
-        EndReason::Broken | EndReason::Panicked => "broken",
+        EndReason::Broken | EndReason::Panicked | EndReason::NoAudio => "broken",
         EndReason::ParallelLoser => "parallel_loser",
         EndReason::FreeTtl => "free_ttl",
         EndReason::Cancelled | EndReason::LocalHangup | EndReason::RemoteHangup => "ended",

@@ -334,6 +334,14 @@ impl Switch {
         self.drain_endpoint(now);
     }
 
+    /// The sockets of a leg could not be opened: a call without sound is none.
+    pub fn handle_no_audio(&mut self, leg: media::LegId, why: String, now: Tick) {
+        let leg = LegRef::from_u64(leg.0);
+        self.tell(Fact::MediaRefused { leg, why });
+        self.refuse_leg(leg, 503, EndReason::NoAudio, now);
+        self.drain_endpoint(now);
+    }
+
     /// A flow worker speaks.
     pub fn handle_flow(&mut self, output: flow::Output, now: Tick) {
         match output {

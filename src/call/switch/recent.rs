@@ -1,6 +1,7 @@
 //! The last messages of all calls, so that the ladder of one can be drawn when it dies of a bug.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::base::Tick;
 use crate::call::record::Heading;
@@ -22,13 +23,23 @@ pub(super) enum Way {
     Out,
 }
 
+#[derive(Debug)]
+struct Remembered {
+    at: Tick,
+    way: Way,
+    flow: Flow,
+    /// The Call-ID, hashed: a new call looks through many messages for its own.
+    call: u64,
+    bytes: Box<[u8]>,
+}
+
 /// The messages that came in and went out last, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     now: Tick,
     /// Whether the input that is being handled is a message.
     is_heard: bool,
-    messages: VecDeque<(Tick, Way, Flow, Box<[u8]>)>,
+    messages: VecDeque<Remembered>,
     bytes: usize,
 }
 
@@ -52,17 +63,19 @@ impl Recent {
         }
         self.is_heard |= way == Way::In;
         self.bytes += bytes.len();
-        self.messages.push_back((self.now, way, flow, Box::from(bytes)));
+        let call = hashed(sip::call_id(bytes).unwrap_or_default());
+        let (at, bytes) = (self.now, Box::from(bytes));
+        self.messages.push_back(Remembered { at, way, flow, call, bytes });
         while self.messages.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
             let gone = self.messages.pop_front();
-            self.bytes -= gone.map_or(0, |(.., bytes)| bytes.len());
+            self.bytes -= gone.map_or(0, |gone| gone.bytes.len());
         }
     }
 
     /// The message that came in last.
     pub(super) fn last_in(&self) -> Option<(Flow, &[u8])> {
         let mut latest = self.messages.iter().rev();
-        latest.find(|(_, way, ..)| *way == Way::In).map(|(.., flow, bytes)| (*flow, &**bytes))
+        latest.find(|one| one.way == Way::In).map(|one| (one.flow, &*one.bytes))
     }
 
     /// The time of the input that is being handled.
@@ -76,19 +89,21 @@ impl Recent {
         call_id: &str,
     ) -> impl Iterator<Item = (Tick, Heading, &'a [u8])> {
         let first = self.messages.len().saturating_sub(LOOK_BACK);
-        self.messages.range(first..).filter_map(move |(at, way, _, bytes)| {
-            let heading = match way {
+        let call = hashed(call_id);
+        let its = self.messages.range(first..).filter(move |one| one.call == call);
+        its.filter(move |one| sip::call_id(&one.bytes) == Some(call_id)).map(|one| {
+            let heading = match one.way {
                 Way::In => Heading::In,
                 Way::Out => Heading::Out,
             };
-            (sip::call_id(bytes) == Some(call_id)).then_some((*at, heading, &**bytes))
+            (one.at, heading, &*one.bytes)
         })
     }
 
     /// What is remembered of this call, as a ladder.
     pub(super) fn ladder(&self, call_id: &str) -> String {
         let mut ladder = Ladder::new(&["peer", "ringback"]);
-        for (at, way, _, bytes) in &self.messages {
+        for Remembered { at, way, bytes, .. } in &self.messages {
             let is_its = Message::parse(bytes)
                 .is_ok_and(|message| message.call_id().is_ok_and(|its| its == call_id));
             if is_its {
@@ -101,4 +116,10 @@ impl Recent {
         }
         ladder.render()
     }
+}
+
+fn hashed(call_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    call_id.hash(&mut hasher);
+    hasher.finish()
 }
