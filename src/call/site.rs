@@ -305,6 +305,14 @@ impl Site {
         fixed.into_iter().chain(bound).map(target).collect()
     }
 
+    /// Whether this workflow has an extension of this number, registered or not.
+    pub fn has_extension(&self, workflow: usize, number: &str) -> bool {
+        let is_it = |login: &Login| {
+            login.workflow == workflow && login.extension.as_deref() == Some(number)
+        };
+        self.settings.extensions.contains_key(number) || self.logins.iter().any(is_it)
+    }
+
     /// Where a trunk trigger takes calls to `destination`; `registered` is the server where this one
     /// is registered, if it is.
     pub fn trunk_target(

@@ -6,6 +6,7 @@
 mod called;
 mod hear;
 mod register;
+mod text;
 mod wire;
 
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use crate::sdp::{self, Direction, Encoding, Negotiated};
 use crate::sim::{Packet, Payload};
 use crate::sip::{
     self, Body, Cause, Credentials, DialogId, Endpoint, Event, Flow, Message, Method, Outgoing,
-    Party, Transport,
+    Party, RequestId, Transport,
 };
 use called::Door;
 pub use called::{Answering, Challenge};
@@ -48,6 +49,10 @@ pub enum PhoneEvent {
     Ended(Cause),
     /// What came of a REGISTER, as its final status.
     Registered(u16),
+    /// What came of a text, as its final status.
+    Texted(u16),
+    /// A text came: the user of its From, and what it says.
+    Text(String, String),
 }
 
 /// A phone with one line.
@@ -68,6 +73,8 @@ pub struct Phone {
     hum: Option<String>,
     call: Option<Call>,
     registration: Option<Registration>,
+    /// Texts of its own that are not answered yet.
+    texts: Vec<RequestId>,
     timers: Timers<Wake>,
     next_tick: Option<Tick>,
     phase: u8,
@@ -141,7 +148,7 @@ impl Phone {
             dialogs_max: 100,
             transactions_max: 100_000,
             timing: sip::Timing::RFC,
-            serves: Vec::new(),
+            serves: vec![Method::Message],
             session_expires: None,
         };
         let media = media::Config { legs_max: 1, ..media::Config::STANDARD };
@@ -162,6 +169,7 @@ impl Phone {
             hum: None,
             call: None,
             registration: None,
+            texts: Vec::new(),
             timers: Timers::new(),
             next_tick: None,
             phase: 0,
@@ -461,10 +469,12 @@ impl Phone {
             Event::Offer { dialog, message } => self.on_offer(dialog, &message, now),
             Event::RefreshDue { .. } => self.offer_again(now),
             Event::Ended { dialog, cause, .. } => self.on_ended(dialog, cause, now),
-            Event::Request { request, .. } => {
-                self.endpoint.respond(request, 405, &[], None, now);
-            }
-            Event::Response { status, message, .. } => {
+            Event::Request { request, message, .. } => self.on_request(request, &message, now),
+            Event::Response { request, status, message, .. } => {
+                if self.texts.contains(&request) {
+                    self.texts.retain(|text| *text != request);
+                    return self.tell(PhoneEvent::Texted(status), now);
+                }
                 self.on_registered(status, message.as_deref(), now);
             }
             Event::OfferAnswered { message: None, .. }

@@ -1,6 +1,6 @@
 //! The server of a simulated world: switch, flow runner and media shard stepped inline.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct Server {
     clips: BTreeMap<String, Arc<Clip>>,
     /// Legs by RTP port; the port above is their RTCP.
     by_port: HashMap<u16, LegId>,
+    /// Ports that another program has.
+    taken_ports: BTreeSet<u16>,
     /// RTP ports by leg.
     ports: HashMap<LegId, u16>,
     next_tick: Option<Tick>,
@@ -120,6 +122,7 @@ impl Server {
             audio: Audio::Heard(Box::new(Shard::new(media::Config::STANDARD, rng))),
             clips,
             by_port: HashMap::new(),
+            taken_ports: BTreeSet::new(),
             ports: HashMap::new(),
             next_tick: None,
             phase: 0,
@@ -149,6 +152,13 @@ impl Server {
     #[must_use]
     pub const fn with_flow_delay(mut self, delay: Duration) -> Self {
         self.flow_delay = delay;
+        self
+    }
+
+    /// Another program has this audio port and the next.
+    #[must_use]
+    pub fn with_taken_port(mut self, port: u16) -> Self {
+        self.taken_ports.insert(port);
         self
     }
 
@@ -421,6 +431,10 @@ impl Server {
                 to: transmit.flow.remote,
                 payload: Payload::Sip(transmit.bytes),
             }),
+            Output::OpenMedia { leg, port } if self.taken_ports.contains(&port) => {
+                let why = format!("the audio ports {port} and {}: taken", port + 1);
+                self.switch.handle_no_audio(leg, why, now);
+            }
             Output::OpenMedia { leg, port } => {
                 self.by_port.insert(port, leg);
                 self.ports.insert(leg, port);

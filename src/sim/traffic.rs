@@ -348,7 +348,10 @@ impl Traffic {
                 *customer = Customer { call: customer.call + 1, ..Customer::default() };
                 self.choose_answering(line, world);
             }
-            PhoneEvent::Provisional(_) | PhoneEvent::Registered(_) => {}
+            PhoneEvent::Provisional(_)
+            | PhoneEvent::Registered(_)
+            | PhoneEvent::Texted(_)
+            | PhoneEvent::Text(..) => {}
         }
     }
 
@@ -385,7 +388,10 @@ impl Traffic {
                 }
                 self.choose_agent_answering(agent, world);
             }
-            PhoneEvent::Provisional(_) | PhoneEvent::Registered(_) => {}
+            PhoneEvent::Provisional(_)
+            | PhoneEvent::Registered(_)
+            | PhoneEvent::Texted(_)
+            | PhoneEvent::Text(..) => {}
         }
     }
 

@@ -24,6 +24,7 @@ mod record;
 mod register;
 mod remote;
 mod signals;
+mod text;
 mod toll;
 mod tone;
 mod trunk;
@@ -64,6 +65,7 @@ use promise::Promises;
 use queue::Queues;
 use recent::{Recent, Way};
 use record::Recording;
+use text::Texts;
 use toll::Toll;
 use trunk::Trunks;
 use wait::Wait;
@@ -206,6 +208,7 @@ pub struct Switch {
     calls: Calls,
     promises: Promises,
     trunks: Trunks,
+    texts: Texts,
     toll: Toll,
     runs_begun: u64,
     outputs: VecDeque<Output>,
@@ -247,6 +250,7 @@ impl Switch {
             calls: Calls::default(),
             promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
             trunks: Trunks::default(),
+            texts: Texts::default(),
             toll: Toll::default(),
             runs_begun: 0,
             outputs: VecDeque::new(),
@@ -268,7 +272,7 @@ impl Switch {
 
     /// Methods that it serves on top of its endpoint's, for [`Config::sip`].
     pub fn serves() -> Vec<sip::Method> {
-        vec![sip::Method::Register]
+        vec![sip::Method::Register, sip::Method::Message]
     }
 
     /// Adds a checked workflow; its triggers answer calls from now on.

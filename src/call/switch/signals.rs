@@ -37,12 +37,15 @@ impl Switch {
                 }
             }
             Event::Closed { dialog } => self.on_dialog_closed(dialog, now),
-            Event::Request { request, dialog: None, message, flow } if is_register(&message) => {
-                self.on_register(request, &message, flow, now);
-            }
-            Event::Request { request, .. } => {
-                self.endpoint.respond(request, 405, &[], None, now);
-            }
+            Event::Request { request, dialog, message, flow } => match method_of(&message) {
+                Some(Method::Register) if dialog.is_none() => {
+                    self.on_register(request, &message, flow, now);
+                }
+                Some(Method::Message) if dialog.is_none() => {
+                    self.on_text(request, &message, flow, now);
+                }
+                _ => self.endpoint.respond(request, 405, &[], None, now),
+            },
             Event::Provisional { dialog, status, message } => {
                 if let Some(leg) = self.leg_by(dialog) {
                     self.on_attempt_heard(leg, &message, now);
@@ -72,7 +75,9 @@ impl Switch {
                 }
             }
             Event::Response { request, status, message, flow } => {
-                self.on_response(request, status, message.as_deref(), flow, now);
+                if !self.on_text_answered(request, status, now) {
+                    self.on_response(request, status, message.as_deref(), flow, now);
+                }
             }
             Event::Info { dialog, message } => {
                 if let (Some(leg), Some(digit)) = (self.leg_by(dialog), info::digit(&message)) {
@@ -87,8 +92,8 @@ impl Switch {
     }
 }
 
-fn is_register(message: &[u8]) -> bool {
-    Message::parse(message).is_ok_and(|message| message.method() == Some(&Method::Register))
+fn method_of(message: &[u8]) -> Option<Method> {
+    Message::parse(message).ok()?.method().cloned()
 }
 
 const fn reason(cause: Cause) -> EndReason {

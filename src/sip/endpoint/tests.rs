@@ -9,6 +9,7 @@ mod machines;
 mod offers;
 mod reliable;
 mod rules;
+mod seldom;
 mod sessions;
 
 use std::collections::BTreeMap;

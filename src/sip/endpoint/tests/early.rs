@@ -3,7 +3,7 @@
 use super::*;
 
 /// `a` calls, and the INVITE never arrives: the callees are written by hand.
-fn calling() -> (World, String) {
+pub(super) fn calling() -> (World, String) {
     let mut world = World::new();
     world.call();
     let (_, (_, invite)) = world.wire.pop_first().unwrap();
@@ -11,7 +11,7 @@ fn calling() -> (World, String) {
 }
 
 /// A response of a callee to this INVITE, with lines of its own.
-fn response(invite: &str, status: &str, tag: &str, more: &str) -> String {
+pub(super) fn response(invite: &str, status: &str, tag: &str, more: &str) -> String {
     let head: String = invite
         .lines()
         .filter(|line| ["Via", "From", "Call-ID", "CSeq"].iter().any(|name| line.starts_with(name)))
@@ -24,7 +24,7 @@ fn response(invite: &str, status: &str, tag: &str, more: &str) -> String {
 }
 
 /// A request of a callee in the dialog of this INVITE.
-fn inside(invite: &str, method: &str, cseq: u32, tag: &str, body: &str) -> String {
+pub(super) fn inside(invite: &str, method: &str, cseq: u32, tag: &str, body: &str) -> String {
     let invite = Message::parse(invite.as_bytes()).unwrap();
     let (from, call_id) = (invite.text(crate::sip::Name::From).unwrap(), invite.call_id().unwrap());
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };

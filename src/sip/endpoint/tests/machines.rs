@@ -343,7 +343,9 @@ const REASONS: &[Reason] = &[
         "INVITE client transaction",
         &["Accepted"],
         &["1xx"],
-        Why::Seldom("Seldom: a provisional response is overtaken by the 200."),
+        Why::Seldom(
+            "Seldom: a provisional response is overtaken by the 200; `seldom.rs` tells it.",
+        ),
     ),
     (
         "INVITE client transaction",
@@ -376,7 +378,10 @@ const REASONS: &[Reason] = &[
         "other client transaction",
         &["Proceeding"],
         &["connection lost"],
-        Why::Seldom("Seldom: the connection breaks between a provisional and the final response."),
+        Why::Seldom(
+            "Seldom: the connection breaks between a provisional and the final response; \
+             `seldom.rs` tells it.",
+        ),
     ),
     (
         "dialog",
@@ -384,14 +389,14 @@ const REASONS: &[Reason] = &[
         &["BYE"],
         Why::Seldom(
             "Seldom: every copy of the 200 is lost, and the BYE of the callee that waited for an \
-             ACK is not.",
+             ACK is not; `seldom.rs` tells it.",
         ),
     ),
     (
         "dialog",
         &["Cancelling"],
         &["UPDATE"],
-        Why::Seldom("Seldom: an early offer crosses the CANCEL."),
+        Why::Seldom("Seldom: an early offer crosses the CANCEL; `seldom.rs` tells it."),
     ),
     (
         "dialog",
@@ -405,7 +410,10 @@ const REASONS: &[Reason] = &[
         "dialog",
         &["Talking", "Leaving", "Closing"],
         &["PRACK"],
-        Why::Seldom("Seldom: a copy of the PRACK comes later than the 200 that waited for it."),
+        Why::Seldom(
+            "Seldom: a copy of the PRACK comes later than the 200 that waited for it; `seldom.rs` \
+             tells it.",
+        ),
     ),
     (
         "dialog",
