@@ -34,9 +34,8 @@ fn session_not_refreshed() {
     let story = gone(refreshed("session_not_refreshed")).note("the phone is cut off").at(140_000);
     let server = story.rest_of_server();
     let mut world = server.world;
-    let ends = world.server().take_facts().into_iter().filter_map(|(_, fact)| match fact {
-        Fact::Ended { reason, .. } => Some(reason.to_string()),
-        _ => None,
+    let ends = world.server().take_facts().into_iter().filter_map(|(_, fact)| {
+        if let Fact::Ended { reason, .. } = fact { Some(reason.to_string()) } else { None }
     });
     assert_eq!(ends.collect::<Vec<_>>(), ["lost"]);
     golden("session_not_refreshed", &world.ladder());

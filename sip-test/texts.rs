@@ -30,9 +30,8 @@ fn text(world: &mut World, from: PartyIndex, to: &str, text: &str) -> Option<u16
 }
 
 fn outcomes(phone: &Phone) -> Vec<u16> {
-    let outcome = |event: &PhoneEvent| match event {
-        PhoneEvent::Texted(status) => Some(*status),
-        _ => None,
+    let outcome = |event: &PhoneEvent| {
+        if let PhoneEvent::Texted(status) = event { Some(*status) } else { None }
     };
     phone.events().iter().filter_map(|(_, event)| outcome(event)).collect()
 }
@@ -45,9 +44,9 @@ fn between_extensions() {
     assert_eq!(text(&mut world, ANN, "102", "lunch?"), Some(200));
     assert_eq!(text(&mut world, BEN, "101", "at noon"), Some(200));
     let came = |index: PartyIndex| {
-        let text = |event: &PhoneEvent| match event {
-            PhoneEvent::Text(from, text) => Some((from.clone(), text.clone())),
-            _ => None,
+        let text = |event: &PhoneEvent| {
+            let PhoneEvent::Text(from, text) = event else { return None };
+            Some((from.clone(), text.clone()))
         };
         world.phone(index).events().iter().filter_map(|(_, event)| text(event)).collect::<Vec<_>>()
     };
@@ -69,9 +68,8 @@ fn refused() {
     world.with_phone(BEN, |ben, now| ben.register(address(9), "102", "guess", now));
     world.run_for(Duration::from_secs(1));
     assert_eq!(text(&mut world, BEN, "101", "it is me, 101"), Some(401), "no proof");
-    let is_refusal = |fact: &Fact| match fact {
-        Fact::Refused { status, .. } => Some(*status),
-        _ => None,
+    let is_refusal = |fact: &Fact| {
+        if let Fact::Refused { status, .. } = fact { Some(*status) } else { None }
     };
     let told: Vec<_> =
         world.server().take_facts().iter().filter_map(|(_, fact)| is_refusal(fact)).collect();
