@@ -180,6 +180,130 @@ fn a_request_reaches_its_server_and_a_private_address_is_refused() {
     }
 }
 
+/// Answers requests one after the other with `(status, headers, body)`, and gives their heads.
+fn serve(
+    answers: Vec<(u16, &'static str, &'static str)>,
+) -> (std::net::SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::Builder::new().spawn(move || {
+        let answer = |(status, headers, body): (u16, &str, &str)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\
+                {headers}\r\n\r\n{body}"
+            )
+            .unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (address, server.unwrap())
+}
+
+const JSON: &str = "Content-Type: application/json";
+
+#[test]
+fn pages_are_asked_for_until_there_are_no_more() {
+    let pages = |address, pagination: Value| {
+        json!({ "url": format!("http://{address}/x"), "sendQuery": true,
+            "queryParameters": { "parameters": [{ "name": "q", "value": "a" }] },
+            "options": { "pagination": { "pagination": pagination } } })
+    };
+    let first_line = |head: &String| head.lines().next().unwrap().to_owned();
+
+    // A number in each request, until nothing comes.
+    let (address, server) = serve(vec![
+        (200, JSON, "[{\"a\":1}]"),
+        (200, JSON, "[{\"a\":2},{\"a\":3}]"),
+        (200, JSON, "[]"),
+    ]);
+    let number = json!({ "paginationMode": "updateAParameterInEachRequest", "requestInterval": 1,
+        "parameters": { "parameters": [{ "type": "qs", "name": "page", "value": "={{ $pageCount + 1 }}" }] } });
+    assert_eq!(
+        request(&pages(address, number)),
+        (json!([[[{ "a": 1 }, { "a": 2 }, { "a": 3 }]]]), Value::Null)
+    );
+    let lines: Vec<String> = server.join().unwrap().iter().map(first_line).collect();
+    assert_eq!(
+        lines,
+        ["GET /x?q=a&page=1 HTTP/1.1", "GET /x?q=a&page=2 HTTP/1.1", "GET /x?q=a&page=3 HTTP/1.1"]
+    );
+
+    // The answer names the next, until an expression says that it does not.
+    let (address, server) = serve(vec![
+        (200, JSON, "{\"next\":\"y?n=2\",\"n\":1}"),
+        (200, JSON, "{\"next\":null,\"n\":2}"),
+    ]);
+    let named = json!({ "paginationMode": "responseContainsNextURL", "paginationCompleteWhen": "other",
+        "nextURL": format!("=http://{address}/{{{{ $response.body.next }}}}"),
+        "completeExpression": "={{ !$response.body.next }}" });
+    assert_eq!(request(&pages(address, named)).0[0][0][1], json!({ "next": null, "n": 2 }));
+    let lines: Vec<String> = server.join().unwrap().iter().map(first_line).collect();
+    assert_eq!(lines, ["GET /x?q=a HTTP/1.1", "GET /y?n=2 HTTP/1.1"]);
+
+    // A status ends them, and what comes with it is no page.
+    let (address, server) = serve(vec![(200, JSON, "[{\"a\":1}]"), (404, JSON, "{}")]);
+    let status = json!({ "paginationMode": "updateAParameterInEachRequest",
+        "paginationCompleteWhen": "receiveSpecificStatusCodes", "statusCodesWhenComplete": "404, 410" });
+    assert_eq!(request(&pages(address, status)).0, json!([[[{ "a": 1 }]]]));
+    assert_eq!(server.join().unwrap().len(), 2);
+
+    // A limit, and an error on the way.
+    let (address, server) = serve(vec![(200, JSON, "[{\"a\":1}]"), (200, JSON, "[{\"a\":2}]")]);
+    let limited = json!({ "paginationMode": "updateAParameterInEachRequest",
+        "limitPagesFetched": true, "maxRequests": 2 });
+    assert_eq!(request(&pages(address, limited)).0, json!([[[{ "a": 1 }, { "a": 2 }]]]));
+    server.join().unwrap();
+    let (address, server) = serve(vec![(200, JSON, "[{\"a\":1}]"), (500, JSON, "{}")]);
+    let broken = json!({ "paginationMode": "updateAParameterInEachRequest" });
+    let error = request(&pages(address, broken)).1;
+    assert!(error.as_str().is_some_and(|error| error.contains("status code 500")), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_is_a_file_is_attached() {
+    let (address, server) = serve(vec![(200, "Content-Type: audio/wav", "RIFF")]);
+    let node = |name: &str, kind: &str, version: f64, parameters: Value| {
+        json!({ "name": name, "type": format!("n8n-nodes-base.{kind}"), "typeVersion": version,
+                "position": [0, 0], "parameters": parameters })
+    };
+    let edge = |to: &str| json!({ "main": [[{ "node": to, "type": "main", "index": 0 }]] });
+    let show =
+        "={{ $binary.data.fileName + ' ' + $binary.data.mimeType + ' ' + $binary.data.fileSize }}";
+    let workflow = json!({
+        "name": "file", "settings": { "executionOrder": "v1" },
+        "nodes": [
+            node("T", "manualTrigger", 1.0, json!({})),
+            node("H", "httpRequest", 4.2, json!({ "url": format!("http://{address}/a/b.wav?c") })),
+            node("S", "set", 3.4, json!({ "assignments": { "assignments": [
+                { "name": "file", "type": "string", "value": show } ] } })),
+        ],
+        "connections": { "T": edge("H"), "H": edge("S") },
+    });
+    let file = std::env::temp_dir().join(format!("ringback-file-{}.json", std::process::id()));
+    std::fs::write(&file, workflow.to_string()).unwrap();
+    let told = ringback(&["run", file.to_str().unwrap()], "");
+    std::fs::remove_file(&file).unwrap();
+    let report: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        plain(&report["runs"]["S"]),
+        json!([[[{ "file": "b.wav audio/wav 4 B" }]]]),
+        "{told}"
+    );
+    assert_eq!(report["runs"]["H"][0]["outputs"][0][0]["binary"]["data"]["data"], "UklGRg==");
+    server.join().unwrap();
+}
+
 fn plain(runs: &Value) -> Value {
     each_item(runs, "json")
 }

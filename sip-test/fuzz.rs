@@ -30,6 +30,16 @@ fn streams() {
 }
 
 #[test]
+fn workflows() {
+    check("flow", targets::flows::document);
+}
+
+#[test]
+fn expressions() {
+    check("expression", targets::flows::expression);
+}
+
+#[test]
 fn descriptions() {
     check("sdp", targets::sdp);
 }

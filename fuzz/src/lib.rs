@@ -2,6 +2,8 @@
 //!
 //! `cargo test` calls the same functions with the seeds; `fuzz/run` lets libFuzzer look for worse.
 
+pub mod flows;
+
 use std::net::SocketAddr;
 
 use ringback::base::{Rng, Tick};

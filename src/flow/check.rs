@@ -12,7 +12,7 @@ use crate::flow::graph::{Graph, Node};
 use crate::flow::problem::nearest;
 use crate::flow::{
     Catalogue, Document, Edge, Findings, Item, NodeIndex, NodeType, Object, OnError, Order,
-    Problem, Retry, Role, Severity,
+    Problem, Retry, Role, Severity, Shown,
 };
 
 /// Nodes one workflow may have.
@@ -141,6 +141,7 @@ impl Checker<'_> {
             version,
             parameters: Arc::new(Object::new()),
             plan: None,
+            late: None,
             credentials: Arc::new(credentials(node)),
             position: position(node.get("position")),
             disabled: flag("disabled"),
@@ -178,7 +179,9 @@ impl Checker<'_> {
             let message = format!("version {version} of `{kind}` is unknown");
             report.error("E-FLOW-VERSION", "", &message, &remedy.unwrap_or_default());
         }
+        let given: Vec<String> = parameters.keys().cloned().collect();
         known.fill(version, &mut parameters, &mut report);
+        drop_hidden(known.as_ref(), &given, &mut parameters, &mut report);
         report_unknown_keys(known.as_ref(), &parameters, &mut report);
         known.check(version, &parameters, &mut report);
         node.outputs = known.outputs(version, &parameters);
@@ -195,7 +198,15 @@ impl Checker<'_> {
         for (index, report) in &mut self.findings {
             let mut compiled = Compiled::default();
             let node = &mut self.nodes[index.0];
-            node.plan = self.scripts.compile(&node.parameters, &mut compiled);
+            let mut parameters = Object::clone(&node.parameters);
+            if let Some((option, key)) = node.kind.late()
+                && let Some(Value::Object(options)) = parameters.get_mut(option)
+                && let Some(late) = options.shift_remove(key)
+            {
+                let late = Object::from_iter([(key.to_owned(), late)]);
+                node.late = Some(self.scripts.compile_late(&late, option, &mut compiled));
+            }
+            node.plan = self.scripts.compile(&parameters, &mut compiled);
             for key in node.kind.code_keys() {
                 let code = node.parameters.get(*key).and_then(Value::as_str).unwrap_or_default();
                 if let Some((column, message)) = self.scripts.check_code(code) {
@@ -396,6 +407,29 @@ impl NodeType for Unknown {
 
     fn role(&self) -> Role {
         Role::Core
+    }
+}
+
+/// Takes out what the editor does not show, so that an expression left behind there is no matter.
+fn drop_hidden(
+    kind: &dyn NodeType,
+    given: &[String],
+    parameters: &mut Object,
+    report: &mut Findings,
+) {
+    for Shown { key, by, standard, values } in kind.shown_while() {
+        let value = match parameters.get(*by) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => (*standard).to_owned(),
+        };
+        // What an expression comes to, nobody knows yet.
+        let is_shown = value.starts_with('=') || values.contains(&value.as_str());
+        let is_removed = !is_shown && parameters.shift_remove(*key).is_some();
+        if is_removed && given.iter().any(|given| given == key) {
+            let message = format!("the parameter has no effect while `{by}` is `{value}`");
+            report.note("N-FLOW-HIDDEN", key, &message, "");
+        }
     }
 }
 

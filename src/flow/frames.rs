@@ -34,11 +34,13 @@ pub(super) struct Frames {
     /// Nodes with several inputs, in the order in which the first of them was reached; each with
     /// its visits to come, the oldest first.
     waiting: Vec<(NodeIndex, VecDeque<Vec<Option<Arrival>>>)>,
+    /// Nodes that were made to run for those that wait: each once, whatever it gave.
+    forced: Vec<NodeIndex>,
 }
 
 impl Frames {
     pub(super) const fn new(order: Order) -> Self {
-        Self { order, stack: VecDeque::new(), waiting: Vec::new() }
+        Self { order, stack: VecDeque::new(), waiting: Vec::new(), forced: Vec::new() }
     }
 
     /// Visits to come.
@@ -74,6 +76,46 @@ impl Frames {
             let arrival = Arrival { outputs: outputs.clone(), source: source(output) };
             self.arrive(graph, edge, arrival);
         }
+    }
+
+    /// In the old order, a node that waits for an input makes the nodes run that could give it:
+    /// those that nothing has reached get one empty item.
+    pub(super) fn force_parents(&mut self, graph: &Graph, has_run: impl Fn(NodeIndex) -> bool) {
+        if self.order != Order::V0 || !self.stack.is_empty() {
+            return;
+        }
+        let parents = |node: NodeIndex| {
+            graph.nodes().filter_map(move |(parent, from)| {
+                let edge = from.edges.iter().flatten().find(|edge| edge.to == node)?;
+                Some((parent, edge.input))
+            })
+        };
+        let mut forced = None;
+        for (node, visits) in &self.waiting {
+            let Some(visit) = visits.front() else { continue };
+            let is_missing = |(parent, input): &(NodeIndex, usize)| {
+                visit[*input].is_none() && !has_run(*parent) && !self.forced.contains(parent)
+            };
+            forced = parents(*node).find(is_missing).map(|(parent, _)| parent);
+            if forced.is_some() {
+                break;
+            }
+        }
+        let Some(mut first) = forced else { return };
+        // The first of them that nothing before it has to give anything to.
+        let mut seen = vec![first];
+        let waits = |node: NodeIndex| self.waiting.iter().any(|(waiting, _)| *waiting == node);
+        while let Some((parent, _)) = parents(first)
+            .find(|(parent, _)| !has_run(*parent) && !seen.contains(parent) && !waits(*parent))
+        {
+            seen.push(parent);
+            first = parent;
+        }
+        self.forced.extend(seen);
+        let outputs = Arc::new(vec![vec![Item::default()]]);
+        let source = Source { node: first, output: 0, pass: 0 };
+        let arrival = Arrival { outputs, source };
+        self.stack(Frame { node: first, arrivals: vec![Some(arrival)] });
     }
 
     /// The next node to be visited.

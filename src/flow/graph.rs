@@ -65,6 +65,8 @@ pub struct Node {
     pub parameters: Arc<Object>,
     /// The same compiled, when there are expressions among them.
     pub(super) plan: Option<Arc<Plan>>,
+    /// What is resolved later, as [`NodeType::late`] says, if the node has it.
+    pub(super) late: Option<Arc<Plan>>,
     /// Names of its credentials by their type; nothing of what they hold.
     pub credentials: Arc<BTreeMap<String, String>>,
     /// Canvas position x, y: the order of branches depends on it.

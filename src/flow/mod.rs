@@ -18,6 +18,7 @@ mod item;
 mod memory;
 mod node;
 mod problem;
+mod repair;
 mod run;
 mod runner;
 mod zone;
@@ -33,8 +34,8 @@ pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{
-    Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, RESPOND, Role,
-    SCHEDULE, WEBHOOK, Work, next_due, schedule_payload,
+    Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, RESPOND, Role,
+    SCHEDULE, Shown, WEBHOOK, Work, next_due, schedule_payload,
 };
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};

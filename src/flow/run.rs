@@ -12,7 +12,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flow::expr::Scripts;
+use serde_json::Value;
+
+use crate::flow::expr::{Current, Scripts};
 use crate::flow::frames::{Arrival, Frame, Frames};
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
@@ -282,6 +284,33 @@ impl Run {
         None
     }
 
+    /// What the visited node's late parameters come to, as far as it has any.
+    pub(super) fn late(
+        &self,
+        facts: Object,
+        scripts: &mut Scripts,
+        now_ms: i64,
+    ) -> Option<Result<Object, Fault>> {
+        let visit = self.visit.as_ref()?;
+        let plan = visit.scope.node().late.as_ref()?;
+        let current = Current { scope: visit.scope.clone(), item: visit.next, now_ms };
+        let (_, key) = visit.scope.node().kind.late()?;
+        let resolved = scripts.resolve_late(plan, facts, &current);
+        // n8n writes an option of several fields as an object within an object of the same name.
+        Some(resolved.map(
+            |mut resolved| match resolved.get_mut(key).map(|late| late[key].take()) {
+                Some(Value::Object(fields)) => fields,
+                Some(_) | None => Object::new(),
+            },
+        ))
+    }
+
+    /// The visited node, and its item that the world is asked about.
+    pub(super) fn asked(&self) -> Option<(NodeIndex, Item)> {
+        let visit = self.visit.as_ref()?;
+        Some((visit.scope.index, visit.scope.items.get(visit.next)?.clone()))
+    }
+
     /// The items of the visited node.
     pub(super) fn items(&self) -> &[Item] {
         self.visit.as_ref().map_or(&[], |visit| &visit.scope.items)
@@ -303,6 +332,7 @@ impl Run {
     fn enter(&mut self) -> bool {
         let graph = self.graph.clone();
         let (index, inputs, source) = loop {
+            self.frames.force_parents(&graph, |node| self.memory.passes(node) > 0);
             let Some(Frame { node, arrivals }) = self.frames.next(&graph) else { return false };
             let once = graph.node(node).execute_once;
             let read = |(input, arrival): (usize, &Option<Arrival>)| {
@@ -386,6 +416,11 @@ impl Run {
         match kind.perform(&mut Work { scope: &scope, scripts, now_ms, loops, is_last_try }) {
             Ok(outputs) => {
                 drop(scope);
+                // A node that swallowed its error has failed all the same, as long as it may try.
+                if !is_last_try && gives_error(&outputs) {
+                    let message = "the first item that the node gave is an error";
+                    return self.fail(Fault::new("E-FLOW-TRY", message));
+                }
                 self.finish(outputs)
             }
             Err(fault) => self.fail(fault),
@@ -468,6 +503,9 @@ impl Run {
             outputs = vec![vec![Item { paired: Paired::Many(all.collect()), ..Item::default() }]];
         }
         link(&scope, &mut outputs);
+        if node.on_error == OnError::ContinueError && fault.is_none() && node.outputs.len() > 1 {
+            divert(&scope, &mut outputs);
+        }
         let index = scope.index;
         let told = self.loops.context(index);
         drop(scope);
@@ -495,6 +533,39 @@ impl Run {
         self.last = outputs.clone();
         self.frames.push(&self.graph, &outputs, |output| Source { node: index, output, pass });
     }
+}
+
+/// Whether a node says that it failed by what it gave: an `error` in the first item.
+fn gives_error(outputs: &Branches) -> bool {
+    let first = outputs.first().and_then(|items| items.first());
+    let error = first.and_then(|item| item.json.get("error"));
+    error.is_some_and(|error| !error.is_null() && *error != false)
+}
+
+/// Items that hold nothing but an error leave by the output for those, with what they were made
+/// from.
+fn divert(scope: &Scope, outputs: &mut Branches) {
+    let last = scope.node().outputs.len() - 1;
+    outputs.resize(outputs.len().max(last + 1), Vec::new());
+    let is_error = |item: &Item| {
+        let json = &item.json;
+        json.contains_key("error")
+            && (json.len() == 1 || (json.len() == 2 && json.contains_key("message")))
+    };
+    let mut diverted = Vec::new();
+    for items in &mut outputs[..last] {
+        diverted.extend(items.extract_if(.., |item| is_error(item)));
+    }
+    for item in &mut diverted {
+        if let [Origin { item: place, input }] = item.paired.origins()
+            && let Some(from) = scope.input(*input).get(*place)
+        {
+            let mut json = Object::clone(&from.json);
+            json.extend(Object::clone(&item.json));
+            item.json = Arc::new(json);
+        }
+    }
+    outputs[last].append(&mut diverted);
 }
 
 /// Links what a node gave to what it was made from, where that is plain or the node said so.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers, caught};
 use crate::flow::expr::Scripts;
-use crate::flow::node::{self, SubRun};
+use crate::flow::node::{self, Next, Pages, SubRun};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
-    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Role, Visited,
+    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Role, Visited,
 };
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
@@ -58,6 +58,16 @@ pub enum Input {
         /// The items with the outputs they leave by, or why there are none.
         answer: Result<Vec<(usize, Item)>, Fault>,
     },
+    /// The world answers an ask with one of several pages: it is asked for the next, or the run
+    /// goes on with all of them.
+    Page {
+        /// The run that asked.
+        run: RunId,
+        /// The ask.
+        ask: AskId,
+        /// The page.
+        page: Box<Page>,
+    },
     /// The run is to end.
     Cancel {
         /// The run.
@@ -69,7 +79,10 @@ impl Input {
     /// The run that it is about.
     pub const fn run(&self) -> RunId {
         match self {
-            Self::Start { run, .. } | Self::Answer { run, .. } | Self::Cancel { run } => *run,
+            Self::Start { run, .. }
+            | Self::Answer { run, .. }
+            | Self::Page { run, .. }
+            | Self::Cancel { run } => *run,
         }
     }
 }
@@ -189,6 +202,8 @@ enum Wake {
 struct Running {
     run: Run,
     ask: Option<AskId>,
+    /// The pages of what is asked for.
+    pages: Option<Pages>,
     pause: Option<Armed>,
     expiry: Option<Armed>,
     /// The run whose node waits for this one.
@@ -291,6 +306,7 @@ impl Runner {
                 self.on_start(run, graph, trigger, outputs, now);
             }
             Input::Answer { run, ask, answer } => self.on_answer(run, ask, answer, now),
+            Input::Page { run, ask, page } => self.on_page(run, ask, *page, now),
             Input::Cancel { run } => self.end(run, Finished::Cancelled, now),
         }
     }
@@ -370,9 +386,9 @@ impl Runner {
         let run = Run::start(id, graph, trigger, outputs, self.mode, is_traced, now_ms);
         let above = parent.and_then(|parent| self.runs.get(&parent));
         let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
-        let (ask, pause, child) = (None, None, None);
+        let (ask, pages, pause, child) = (None, None, None, None);
         let running =
-            Running { run, ask, pause, expiry, parent, child, root, depth, is_about_error };
+            Running { run, ask, pages, pause, expiry, parent, child, root, depth, is_about_error };
         self.runs.insert(id, running);
         self.drive(id, now);
     }
@@ -398,6 +414,29 @@ impl Runner {
         }
     }
 
+    /// A page came: what its author wants now is resolved with it.
+    fn on_page(&mut self, id: RunId, ask: AskId, page: Page, now: Tick) {
+        let inner = self.inner_asks.get(&ask).copied().unwrap_or(id);
+        let now_ms = self.wall_ms(now);
+        let running = self.runs.get_mut(&inner).filter(|running| running.ask == Some(ask));
+        let Some((running, mut pages)) =
+            running.and_then(|running| running.pages.take().map(|pages| (running, pages)))
+        else {
+            self.gauges.late += 1;
+            return;
+        };
+        let wanted = running.run.late(pages.facts(&page), &mut self.scripts, now_ms);
+        let next = wanted.unwrap_or(Ok(Object::new())).and_then(|wanted| pages.take(page, &wanted));
+        match next {
+            Ok(Next::Ask(parameters)) => {
+                running.pages = Some(pages);
+                self.ask(inner, ask, parameters);
+            }
+            Ok(Next::Done(items)) => self.on_answer(id, ask, Ok(items), now),
+            Err(fault) => self.on_answer(id, ask, Err(fault), now),
+        }
+    }
+
     fn wall_ms(&self, now: Tick) -> i64 {
         self.config.epoch_ms.saturating_add_unsigned(now.as_millis())
     }
@@ -411,6 +450,7 @@ impl Runner {
     }
 
     fn on_step(&mut self, id: RunId, step: Step, now: Tick) {
+        let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id).expect("only a live run steps");
         for visited in running.run.take_visited() {
             self.outputs.push_back(Output::Visited { run: id, visited });
@@ -421,28 +461,25 @@ impl Runner {
                 if node::is_execute_workflow(asking) {
                     return self.execute(id, &parameters, item, now);
                 }
+                let late = running.run.late(Pages::facts_before(), &mut self.scripts, now_ms);
+                let parameters = match late {
+                    Some(Ok(wanted)) if node::wants_pages(&wanted) => {
+                        let pages = running.pages.insert(Pages::new(parameters));
+                        pages.first(&wanted)
+                    }
+                    Some(Err(fault)) => match running.run.answer(Err(fault), now_ms) {
+                        Some(step) => return self.on_step(id, step, now),
+                        None => return self.drive(id, now),
+                    },
+                    Some(Ok(_)) | None => parameters,
+                };
                 let ask = AskId(self.asks);
                 self.asks += 1;
                 running.ask = Some(ask);
-                let (name, kind) = (asking.name.clone(), asking.kind.name());
-                let (root, credentials) = (running.root, asking.credentials.clone());
-                let is_service = asking.kind.role() == Role::Service;
-                let items = if is_service { running.run.items().to_vec() } else { Vec::new() };
-                if root != id {
+                if running.root != id {
                     self.inner_asks.insert(ask, id);
                 }
-                let asked = Output::Ask {
-                    run: root,
-                    ask,
-                    node,
-                    name,
-                    kind,
-                    parameters,
-                    item,
-                    items,
-                    credentials,
-                };
-                self.outputs.push_back(asked);
+                self.ask(id, ask, parameters);
             }
             Step::Pause(pause) => {
                 if self.is_traced
@@ -455,6 +492,25 @@ impl Runner {
             }
             Step::Ended(outcome) => self.end(id, outcome, now),
         }
+    }
+
+    /// Puts a question to the world for the item that a run has come to.
+    fn ask(&mut self, id: RunId, ask: AskId, parameters: Arc<Object>) {
+        let running = self.runs.get(&id).expect("only a live run asks");
+        let Some((node, item)) = running.run.asked() else { return };
+        let asking = running.run.graph().node(node);
+        let is_service = asking.kind.role() == Role::Service;
+        self.outputs.push_back(Output::Ask {
+            run: running.root,
+            ask,
+            node,
+            name: asking.name.clone(),
+            kind: asking.kind.name(),
+            parameters,
+            item,
+            items: if is_service { running.run.items().to_vec() } else { Vec::new() },
+            credentials: asking.credentials.clone(),
+        });
     }
 
     /// A node executes another workflow, or its own.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::base::Tick;
 use crate::flow::{
-    self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, NodeIndex, Object, Output, RESPOND,
+    self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, NodeIndex, Object, Output, Page, RESPOND,
     RunId, Runner, SCHEDULE,
 };
 use crate::shell::Clock;
@@ -152,9 +152,9 @@ impl Requests {
 
     /// Sends a request. What cannot even be tried is answered here.
     fn start(&self, ask: Asked) -> Option<flow::Input> {
-        let Asked { run, ask, parameters, credentials } = ask;
+        let Asked { run, ask, parameters, item, credentials } = ask;
         let refuse = |fault| Some(flow::Input::Answer { run, ask, answer: Err(fault) });
-        let request = match http_request(&parameters, &credentials, &self.credentials) {
+        let request = match http_request(&parameters, &item, &credentials, &self.credentials) {
             Ok(request) => request,
             Err(fault) => return refuse(fault),
         };
@@ -166,10 +166,10 @@ impl Requests {
         let (answers, policy, open) =
             (self.answers.clone(), self.policy.clone(), self.open.clone());
         let send = move || {
-            let answer = perform(&request, &policy);
+            let input = perform(run, ask, &request, &policy);
             open.fetch_sub(1, Ordering::Relaxed);
             if let Some(answers) = answers.upgrade() {
-                let _ = answers.send(flow::Input::Answer { run, ask, answer });
+                let _ = answers.send(input);
             }
         };
         let started = thread::Builder::new().name("request".to_owned()).spawn(send);
@@ -186,16 +186,18 @@ struct Asked {
     run: RunId,
     ask: AskId,
     parameters: Arc<Object>,
+    item: flow::Item,
     credentials: Arc<BTreeMap<String, String>>,
 }
 
 /// The request that a node wants.
 pub(super) fn http_request(
     parameters: &Object,
+    item: &flow::Item,
     named: &BTreeMap<String, String>,
     credentials: &Credentials,
 ) -> Result<HttpRequest, Fault> {
-    HttpRequest::read(parameters, |kind| match named.get(kind) {
+    HttpRequest::read(parameters, item, |kind| match named.get(kind) {
         Some(name) => credentials.find(name),
         None => {
             let message = format!("the node has no credential of the type `{kind}`");
@@ -204,14 +206,28 @@ pub(super) fn http_request(
     })
 }
 
-/// Sends a request and reads its answer.
+/// Sends a request when its time has come, and reads its answer.
+#[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do")]
 pub(super) fn perform(
+    run: RunId,
+    ask: AskId,
     request: &HttpRequest,
     policy: &Policy,
-) -> Result<Vec<(usize, flow::Item)>, Fault> {
-    let response = outbound::send(request, policy);
-    let response = response.map_err(|message| Fault::new("E-FLOW-HTTP", message))?;
-    request.items(&response)
+) -> flow::Input {
+    thread::sleep(request.pause);
+    let response = match outbound::send(request, policy) {
+        Ok(response) => response,
+        Err(message) => {
+            let answer = Err(Fault::new("E-FLOW-HTTP", message));
+            return flow::Input::Answer { run, ask, answer };
+        }
+    };
+    let items = request.items(&response);
+    if request.is_page {
+        let request = request.shown().clone();
+        return flow::Input::Page { run, ask, page: Box::new(Page { request, response, items }) };
+    }
+    flow::Input::Answer { run, ask, answer: items }
 }
 
 /// Runs until the channel closes.
@@ -250,8 +266,10 @@ pub(super) fn run(
         while let Some(output) = runner.poll_output() {
             note(history, &output, clock.wall_ms());
             match output {
-                Output::Ask { run, ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
-                    let asked = Asked { run, ask, parameters, credentials };
+                Output::Ask {
+                    run, ask, kind: HTTP_REQUEST, parameters, item, credentials, ..
+                } => {
+                    let asked = Asked { run, ask, parameters, item, credentials };
                     if let Some(answer) = requests.start(asked) {
                         feed(&mut runner, answer);
                     }

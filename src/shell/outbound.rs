@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::{Request, Response, Uri};
+use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Error};
 
 use crate::call::Remote;
-use crate::flow::{Fault, HttpRequest, HttpResponse};
+use crate::flow::{Fault, HttpRequest, HttpResponse, Item};
 use crate::shell::credentials::Credentials;
 
 /// Bytes of an answer that are read; what is longer is an error.
@@ -113,16 +114,6 @@ impl Resolver for Policy {
     }
 }
 
-/// An answer as it came, whatever its body is.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
-    /// Names in lower case, and values, in order.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
-
 /// The request that a node of the telephony package describes, with what its credential holds.
 pub(super) fn remote_request(
     remote: &Remote,
@@ -133,7 +124,7 @@ pub(super) fn remote_request(
         Some((_, name)) => credentials.find(name),
         None => Err(Fault::new("E-FLOW-CREDENTIALS", format!("no credential of type {kind}"))),
     };
-    let request = HttpRequest::read(&remote.parameters(), credential);
+    let request = HttpRequest::read(&remote.parameters(), &Item::default(), credential);
     let mut request = request.map_err(|fault| fault.to_string())?;
     (request.timeout, request.redirects) = (timeout, REDIRECTS_MAX);
     Ok(request)
@@ -141,28 +132,22 @@ pub(super) fn remote_request(
 
 /// Sends a request and waits for the whole answer. An error says what and where.
 pub(super) fn send(request: &HttpRequest, policy: &Policy) -> Result<HttpResponse, String> {
-    let fetched = match &request.body {
-        Some(body) => fetch(request, Some(("", body.as_bytes())), policy),
-        None => fetch(request, None, policy),
-    }?;
-    let Fetched { status, reason, headers, body } = fetched;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(HttpResponse { status, reason: reason.to_owned(), headers, body })
+    fetch(request, request.body.as_deref().map(|body| ("", body)), policy)
 }
 
-/// [`send`] with a body of any bytes in both directions; a type that is given is said in a header.
+/// [`send`] with another body; a type that is given is said in a header.
 pub(super) fn fetch(
     request: &HttpRequest,
     body: Option<(&str, &[u8])>,
     policy: &Policy,
-) -> Result<Fetched, String> {
+) -> Result<HttpResponse, String> {
     let fail =
         |error: Error| format!("the request to {} failed: {}", host(&request.url), told(&error));
     let mut response = open(request, body, policy, Some(request.timeout)).map_err(fail)?;
     let (status, headers) = (response.status(), headers(&response));
     let body = response.body_mut().with_config().limit(BODY_MAX).read_to_vec().map_err(fail)?;
-    let reason = status.canonical_reason().unwrap_or_default();
-    Ok(Fetched { status: status.as_u16(), reason, headers, body })
+    let reason = status.canonical_reason().unwrap_or_default().to_owned();
+    Ok(HttpResponse { status: status.as_u16(), reason, headers, body })
 }
 
 /// Sends a request and waits until the answer begins.
@@ -178,6 +163,7 @@ fn open(
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .proxy(None)
+        .tls_config(TlsConfig::builder().disable_verification(request.trusts_everybody).build())
         .user_agent(concat!("ringback/", env!("CARGO_PKG_VERSION")))
         .build();
     let agent = Agent::with_parts(config, DefaultConnector::default(), policy.clone());

@@ -143,13 +143,10 @@ struct Session {
     is_traced: bool,
     order: Vec<Value>,
     runs: Map<String, Value>,
-    answers: VecDeque<(flow::AskId, Answer)>,
+    answers: VecDeque<Input>,
     credentials: Credentials,
     policy: Policy,
 }
-
-/// What an ask is answered with.
-type Answer = Result<Vec<(usize, Item)>, Fault>;
 
 const RUN: RunId = RunId(1);
 
@@ -183,8 +180,8 @@ impl Session {
             if let Some(outcome) = self.drain() {
                 return self.report(&outcome);
             }
-            if let Some((ask, answer)) = self.answers.pop_front() {
-                self.runner.handle_input(Input::Answer { run: RUN, ask, answer }, self.now);
+            if let Some(answer) = self.answers.pop_front() {
+                self.runner.handle_input(answer, self.now);
                 continue;
             }
             match self.runner.poll_timeout() {
@@ -205,17 +202,22 @@ impl Session {
                 | Output::Paused { .. }
                 | Output::Finished { .. }
                 | Output::Withdraw { .. } => {}
-                Output::Ask { ask, kind: HTTP_REQUEST, parameters, credentials, .. } => {
-                    let request = http_request(&parameters, &credentials, &self.credentials);
-                    let answer = request.and_then(|request| perform(&request, &self.policy));
-                    self.answers.push_back((ask, answer));
+                Output::Ask { ask, kind: HTTP_REQUEST, parameters, item, credentials, .. } => {
+                    let held = &self.credentials;
+                    let answer = match http_request(&parameters, &item, &credentials, held) {
+                        Ok(request) => perform(RUN, ask, &request, &self.policy),
+                        Err(fault) => Input::Answer { run: RUN, ask, answer: Err(fault) },
+                    };
+                    self.answers.push_back(answer);
                 }
                 Output::Ask { ask, kind: RESPOND, item, .. } => {
-                    self.answers.push_back((ask, Ok(vec![(0, item)])));
+                    let answer = Ok(vec![(0, item)]);
+                    self.answers.push_back(Input::Answer { run: RUN, ask, answer });
                 }
                 Output::Ask { ask, kind, .. } => {
                     let message = format!("`{kind}` needs a server: there is none in `run`");
-                    self.answers.push_back((ask, Err(Fault::new("E-FLOW-NO-WORLD", message))));
+                    let answer = Err(Fault::new("E-FLOW-NO-WORLD", message));
+                    self.answers.push_back(Input::Answer { run: RUN, ask, answer });
                 }
             }
         }

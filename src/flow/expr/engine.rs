@@ -53,6 +53,8 @@ pub(super) struct Desk {
     pub(super) fault: RefCell<Option<Fault>>,
     pub(super) rng: RefCell<Rng>,
     pub(super) variables: Rc<serde_json::Map<String, Value>>,
+    /// `$pageCount`, `$response` and `$request`, where there are any.
+    pub(super) facts: RefCell<Option<serde_json::Map<String, Value>>>,
 }
 
 struct Meter {
@@ -72,6 +74,7 @@ pub(super) struct Engine {
     begin: Persistent<Function<'static>>,
     text: Persistent<Function<'static>>,
     name_kind: Persistent<Function<'static>>,
+    weigh: Persistent<Function<'static>>,
     context: Context,
     runtime: Runtime,
     desk: Rc<Desk>,
@@ -123,7 +126,8 @@ impl Engine {
         )>(&runtime)?;
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
-        let desk = Rc::new(Desk { current, fault, rng, variables });
+        let facts = RefCell::default();
+        let desk = Rc::new(Desk { current, fault, rng, variables, facts });
         let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
@@ -131,10 +135,11 @@ impl Engine {
             let tool = |name: &str| {
                 tools.get::<_, Function<'_>>(name).map(|tool| Persistent::save(&ctx, tool))
             };
-            let names = ["begin", "text", "kind", "run", "call"];
+            let names = ["begin", "text", "kind", "run", "call", "weigh"];
             names.into_iter().map(tool).collect::<rquickjs::Result<Vec<_>>>()
         })?;
-        let [begin, text, name_kind, run, call] = tools.try_into().map_err(|_| Error::Unknown)?;
+        let [begin, text, name_kind, run, call, weigh] =
+            tools.try_into().map_err(|_| Error::Unknown)?;
         let meter = Rc::new(Meter {
             interrupts: Cell::new(0),
             interrupts_max: Cell::new(INTERRUPTS_MAX),
@@ -154,6 +159,7 @@ impl Engine {
             begin,
             text,
             name_kind,
+            weigh,
             context,
             runtime,
             desk,
@@ -186,6 +192,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What scripts know beyond the run, from now on.
+    pub(super) fn set_facts(&self, facts: Option<serde_json::Map<String, Value>>) {
+        *self.desk.facts.borrow_mut() = facts;
+    }
+
     /// What the last value that was no text was to JavaScript.
     pub(super) fn kind(&self) -> &'static str {
         self.kind
@@ -207,13 +218,38 @@ impl Engine {
             kind = self.kind_of(&ctx, &value).unwrap_or(kind);
             let value =
                 if is_text { self.text.clone().restore(&ctx)?.call((value,)) } else { Ok(value) };
-            match value.and_then(|value| host::from_js(&ctx, value)) {
+            match value.and_then(|value| self.to_json(&ctx, value)) {
                 Err(Error::Exception) => Ok(self.exception(&ctx)),
                 converted => converted,
             }
         });
         self.kind = kind;
         self.conclude(outcome)
+    }
+
+    /// A value as JSON; one that is too large to be is an error.
+    fn to_json<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        value: rquickjs::Value<'js>,
+    ) -> rquickjs::Result<Outcome> {
+        if value.is_object() {
+            let weigh = self.weigh.clone().restore(ctx)?;
+            if weigh.call::<_, ()>((value.clone(),)).is_err() {
+                let exception = ctx.catch();
+                let name =
+                    exception.as_exception().and_then(|error| error.get::<_, String>("name").ok());
+                return Ok(match name.as_deref() {
+                    Some("RangeError") => Outcome::Fault(Fault::new(
+                        "E-FLOW-SCRIPT-LIMIT",
+                        "the value of the expression is too large",
+                    )),
+                    Some(_) => Outcome::Thrown,
+                    None => Outcome::Broken(limit("it used too much memory")),
+                });
+            }
+        }
+        host::from_js(ctx, value)
     }
 
     fn kind_of<'js>(
@@ -278,7 +314,10 @@ impl Engine {
         let outcome = self.context.with(|ctx| {
             let state = state.restore(&ctx)?;
             match state.get::<_, Option<String>>("state")?.as_deref() {
-                Some("done") => host::from_js(&ctx, state.get("value")?),
+                Some("done") => match self.to_json(&ctx, state.get("value")?) {
+                    Err(Error::Exception) => Ok(self.exception(&ctx)),
+                    converted => converted,
+                },
                 Some(_) => {
                     let message: String = state.get("message")?;
                     Ok(Outcome::Fault(Fault::new("E-FLOW-CODE", message)))
@@ -310,7 +349,7 @@ impl Engine {
             let call: Function<'_> = self.call.clone().restore(&ctx)?;
             match call.call::<_, rquickjs::Value<'_>>((name, argument)) {
                 Err(Error::Exception) => Ok(self.exception(&ctx)),
-                called => host::from_js(&ctx, called?),
+                called => self.to_json(&ctx, called?),
             }
         });
         self.conclude(outcome)
@@ -322,6 +361,7 @@ impl Engine {
         match outcome {
             _ if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
             Ok(outcome) => outcome,
+            Err(Error::Allocation) => Outcome::Broken(limit("it used too much memory")),
             Err(_) => Outcome::Broken(limit("the script engine failed")),
         }
     }

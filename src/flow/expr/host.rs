@@ -15,6 +15,10 @@ use crate::flow::{Fault, Item, Mode, zone};
 const FIRST: i32 = 1;
 const LAST: i32 = 2;
 
+/// Bytes of a JMESPath query, and characters in it that may go deeper: reading one recurses.
+const QUERY_MAX: usize = 4096;
+const QUERY_DEPTH_MAX: usize = 128;
+
 type Js<'js> = rquickjs::Result<rquickjs::Value<'js>>;
 
 /// The functions of the prelude's `host`.
@@ -198,6 +202,13 @@ fn add_tools<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
     host.set("unbase64", Function::new(ctx.clone(), unbase64)?)?;
     let of = desk.clone();
     let jmespath = move |ctx: Ctx<'js>, value: String, query: String| -> Js<'js> {
+        let is_deep = |c: char| "([{!.|&".contains(c);
+        if query.len() > QUERY_MAX
+            || query.chars().filter(|c| is_deep(*c)).count() > QUERY_DEPTH_MAX
+        {
+            let message = "the JMESPath query is too long, or nested too deep";
+            return of.or_fault(&ctx, Err(Fault::new("E-FLOW-EXPRESSION", message)));
+        }
         let found = jmespath::compile(&query).and_then(|query| {
             query.search(jmespath::Variable::from_json(&value).unwrap_or(jmespath::Variable::Null))
         });
@@ -226,6 +237,14 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         }
     };
     host.set("variable", Function::new(ctx.clone(), variable)?)?;
+    let of = desk.clone();
+    let fact = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
+        match of.facts.borrow().as_ref().and_then(|facts| facts.get(&name)) {
+            Some(value) => to_js(&ctx, value),
+            None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
+        }
+    };
+    host.set("fact", Function::new(ctx.clone(), fact)?)?;
     let of = desk.clone();
     let node = move |ctx: Ctx<'js>, key: String| -> Js<'js> {
         of.with(&ctx, |current| {

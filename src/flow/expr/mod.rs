@@ -119,6 +119,33 @@ impl Scripts {
         }
     }
 
+    /// Compiles parameters that are resolved later; `option` is the one that they belong to.
+    pub(super) fn compile_late(
+        &mut self,
+        parameters: &Object,
+        option: &str,
+        compiled: &mut Compiled,
+    ) -> Arc<Plan> {
+        Arc::new(self.plan_object(parameters, option, compiled))
+    }
+
+    /// Resolves such parameters, with what scripts can know by now.
+    pub(super) fn resolve_late(
+        &mut self,
+        plan: &Plan,
+        facts: Object,
+        current: &Current,
+    ) -> Result<Object, Fault> {
+        if let Some(engine) = self.engine() {
+            engine.set_facts(Some(facts));
+        }
+        let resolved = self.resolve(plan, current);
+        if let Some(engine) = &self.engine {
+            engine.set_facts(None);
+        }
+        resolved
+    }
+
     /// Resolves the parameters of a node for one item.
     pub(super) fn resolve(&mut self, plan: &Plan, current: &Current) -> Result<Object, Fault> {
         match self.value(plan, current)? {
@@ -520,7 +547,7 @@ fn is_known(name: &str) -> bool {
         return set static super switch this throw true try typeof var void while with yield \
         $ $binary $data $env $execution $executionId $ext $extOptional $fromAI $getPairedItem $if \
         $ifEmpty $input $item $itemIndex $items $jmesPath $jmespath $json $max $min $mode $node \
-        $nodeId $nodeVersion $not $now $parameter $position $prevNode $rawParameter $runIndex \
+        $nodeId $nodeVersion $not $now $pageCount $parameter $position $prevNode $rawParameter $request $response $runIndex \
         $secrets $self $thisItem $thisItemIndex $thisRunIndex $today $vars $webhookId $workflow \
         $average average max min not numberList zip DateTime Duration Interval Intl document \
         global window Window globalThis self alert prompt confirm uneval setTimeout setInterval \

@@ -5,15 +5,33 @@
   const { freeze } = Object;
   const world = globalThis;
   const NativeDate = Date;
+  const Typed = getPrototypeOf(Uint8Array);
+  const typedLength = getOwnPropertyDescriptor(Typed.prototype, 'length').get;
   const has = (object, key) => apply(Object.prototype.hasOwnProperty, object, [key]);
   const hide = (object, key, value) =>
     defineProperty(object, key, { value, writable: true, configurable: true, enumerable: false });
 
   // Loops in C that never ask whether time is up: a length over a million is refused before them.
   const LENGTH_MAX = 1000000;
+  const { isArray } = Array;
+  const tooLong = () => { throw new RangeError('too long'); };
+  // A length that a getter tells, or an object, could be another one the next time.
   const isShort = (value) => {
-    if (value !== null && typeof value === 'object' && value.length > LENGTH_MAX) {
-      throw new RangeError('too long');
+    if (value === null || (typeof value !== 'object' && typeof value !== 'function')) return;
+    if (isArray(value)) {
+      if (value.length > LENGTH_MAX) tooLong();
+      return;
+    }
+    for (let owner = value; owner !== null; owner = getPrototypeOf(owner)) {
+      if (owner === Typed.prototype) {
+        if (apply(typedLength, value, []) > LENGTH_MAX) tooLong();
+        return;
+      }
+      const found = getOwnPropertyDescriptor(owner, 'length');
+      if (found === undefined) continue;
+      const length = found.value;
+      if (found.get !== undefined || typeof length === 'object' || typeof length === 'function' || length > LENGTH_MAX) tooLong();
+      return;
     }
   };
   const guard = (owner, name) => {
@@ -31,6 +49,41 @@
     }
   }
   guard(Array, 'from');
+  // Searching a text for a text takes the product of their lengths, all of it in C.
+  const PRODUCT_MAX = 1e8;
+  const TEXT_MAX = 1e7;
+  const search = (name) => {
+    const plain = String.prototype[name];
+    hide(String.prototype, name, { [name](pattern, ...rest) {
+      if (this === null || this === undefined || pattern instanceof RegExp) return apply(plain, this, [pattern, ...rest]);
+      const text = `${this}`;
+      const wanted = pattern === undefined ? pattern : `${pattern}`;
+      if (text.length * (wanted ?? '').length > PRODUCT_MAX || (rest.length > 0 && text.length > TEXT_MAX)) tooLong();
+      return apply(plain, text, arguments.length === 0 ? [] : [wanted, ...rest]);
+    } }[name]);
+  };
+  for (const name of ['indexOf', 'lastIndexOf', 'includes', 'split', 'replace', 'replaceAll']) search(name);
+  // What becomes JSON is looked through before: writing it never asks, and one object may stand
+  // in it a million times.
+  const NODES_MAX = 1000000;
+  const weigh = (value) => {
+    let left = NODES_MAX;
+    const next = [value];
+    while (next.length > 0) {
+      const one = next.pop();
+      if (one === null || typeof one !== 'object') continue;
+      const values = isArray(one) ? one : Object.values(one);
+      left -= 1 + values.length;
+      if (left < 0) tooLong();
+      for (const inner of values) if (inner !== null && typeof inner === 'object') next.push(inner);
+    }
+  };
+  const stringify = JSON.stringify;
+  hide(JSON, 'stringify', function (value, replacer, space) {
+    weigh(value);
+    isShort(replacer);
+    return apply(stringify, JSON, [value, replacer, space]);
+  });
   const raw = String.raw;
   hide(String, 'raw', function (strings, ...values) {
     isShort(strings && strings.raw);
@@ -257,6 +310,7 @@
   lazy('$nodeId', () => node('id'));
   lazy('$webhookId', () => node('webhook'));
   lazy('$mode', () => (host.mode() === 'test' ? 'manual' : 'trigger'));
+  for (const key of ['pageCount', 'response', 'request']) lazy(`$${key}`, () => host.fact(key));
   lazy('$executionId', () => host.run());
   lazy('$now', () => luxon().DateTime.now());
   lazy('$today', () => luxon().DateTime.now().startOf('day'));
@@ -294,6 +348,7 @@
   const join = Array.prototype.join;
   const tools = {
     begin() { store = {}; isWhole = false; },
+    weigh,
     kind(value) {
       if (value instanceof NativeDate) return 'date';
       if (parts.luxon === undefined) return 'object';

@@ -229,6 +229,34 @@ fn hostile_scripts_are_stopped_and_the_next_one_runs() {
         "/(a+)+$/.test('a'.repeat(40) + 'b')",
         "new Uint8Array(1e9)",
         "JSON.stringify(Array.from({ length: 1e6 }, (_, i) => [i, i, i, i, i, i, i]))",
+        "(() => { const f = () => f() + 1; return f() })()",
+        "(() => { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a })()",
+        "(() => { let a = [1]; for (let i = 0; i < 40; i++) a = [a, a]; return a })()",
+        "(() => { let a = [1]; for (let i = 0; i < 40; i++) a = [a, a]; return JSON.stringify(a) })()",
+        "(() => { const a = []; a.length = 4294967295; return a })()",
+        "({ toJSON() { for (;;) {} } })",
+        "({ toString() { for (;;) {} } }) + ''",
+        "(() => { throw { get message() { for (;;) {} } } })()",
+        "(() => { throw null })()",
+        "[...(function* () { for (;;) yield 1 })()]",
+        "new RegExp('('.repeat(1e5) + ')'.repeat(1e5)).test('')",
+        "JSON.parse('['.repeat(1e6))",
+        "Math.max.apply(null, { length: 4294967295 })",
+        "JSON.stringify({}, { length: 4294967295 })",
+        "new Array(4294967295).fill(0)",
+        // Searching in C, which never asks.
+        "'a'.repeat(3e7).indexOf('a'.repeat(1.5e7) + 'b')",
+        "'a'.repeat(3e7).lastIndexOf('b' + 'a'.repeat(1.5e7))",
+        "'a'.repeat(3e7).includes({ toString: () => 'a'.repeat(1.5e7) + 'b' })",
+        "'a'.repeat(3e7).split('a'.repeat(1.5e7) + 'b').length",
+        "'a'.repeat(3e7).replace('a'.repeat(1.5e7) + 'b', '').length",
+        "'a'.repeat(3e7).replaceAll('a', 'aaaaaaaa').length",
+        "''.indexOf.call({ toString: () => 'a'.repeat(3e7) }, 'a'.repeat(1.5e7) + 'b')",
+        // Lengths that are others the second time.
+        "[].reverse.call({ n: 0, get length() { return this.n++ ? 4e9 : 1 } })",
+        "[].sort.call({ length: { n: 0, valueOf() { return this.n++ ? 4e9 : 1 } } })",
+        "[].concat({ n: 0, get length() { return this.n++ ? 4e9 : 1 }, [Symbol.isConcatSpreadable]: true })",
+        "(() => { class A extends Uint8Array { get length() { return 4e9 } } return [].reverse.call(new A(1)) })()",
     ] {
         let fault = resolve(&mut scripts, &format!("{{{{ {code} }}}}"), payload());
         let is_stopped = fault.as_ref().is_err_and(|fault| fault.code == "E-FLOW-SCRIPT-LIMIT");
@@ -236,6 +264,48 @@ fn hostile_scripts_are_stopped_and_the_next_one_runs() {
         let value = resolve(&mut scripts, "{{ $json.n * 2 }}", payload());
         assert_eq!(value, Ok(json!(6)), "after {code}");
     }
+}
+
+#[test]
+fn a_query_that_goes_too_deep_is_refused() {
+    let mut scripts = scripts();
+    for query in
+        ["'('.repeat(1e5)", "'!'.repeat(1e5) + 'a'", "'a' + '.a'.repeat(1e5)", "'['.repeat(200)"]
+    {
+        let code = format!("{{{{ $jmespath({{}}, {query}) }}}}");
+        let fault = resolve(&mut scripts, &code, payload()).unwrap_err();
+        assert!(fault.message.contains("JMESPath"), "{query}: {fault}");
+    }
+    let deep = "{{ $jmespath({ a: 1 }, 'a' + ' | @'.repeat(100)) }}";
+    assert_eq!(resolve(&mut scripts, deep, payload()), Ok(json!(1)));
+}
+
+#[test]
+fn what_is_guarded_still_does_what_it_did() {
+    check("{{ 'a-b-c'.split('-', 2).concat(['x'], 'y') }}", json!(["a", "b", "x", "y"]));
+    check(
+        "{{ ['abc'.split(), 'abc'.split(undefined, 0), 'abc'.split('')] }}",
+        json!([["abc"], [], ["a", "b", "c"]]),
+    );
+    check(
+        "{{ 'aXbX'.replace('X', (found, at) => found + at) + 'aa'.replaceAll('a', '$&$&') }}",
+        json!("aX1bXaaaa"),
+    );
+    check(
+        "{{ ['abca'.indexOf('a', 1), 'abca'.lastIndexOf('a'), 'null'.includes(null), 'x'.indexOf()] }}",
+        json!([3, 3, true, -1]),
+    );
+    check("{{ 'a1b2'.split(/\\d/) }}", json!(["a", "b", ""]));
+    check("{{ [].slice.call({ length: 2, 0: 'a', 1: 'b' }) }}", json!(["a", "b"]));
+    check(
+        "{{ Array.from(new Uint8Array([1, 2])).concat([].slice.call(new Uint8Array([3]))) }}",
+        json!([1, 2, 3]),
+    );
+    check(
+        "{{ JSON.stringify({ a: 1, b: [2] }, null, 1) }}",
+        json!("{\n \"a\": 1,\n \"b\": [\n  2\n ]\n}"),
+    );
+    check("{{ JSON.stringify({ a: 1, b: 2 }, ['b']) }}", json!("{\"b\":2}"));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::flow::node::path;
-use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Paired, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Paired, Role, Shown, Work};
 
 pub(super) struct Aggregate;
 
@@ -14,6 +15,24 @@ impl NodeType for Aggregate {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown(
+                "fieldsToAggregate",
+                "aggregate",
+                "aggregateIndividualFields",
+                &["aggregateIndividualFields"],
+            ),
+            shown(
+                "destinationFieldName",
+                "aggregate",
+                "aggregateIndividualFields",
+                &["aggregateAllItemData"],
+            ),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {

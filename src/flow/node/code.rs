@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Origin, Paired, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{
+    Branches, Fault, Findings, Item, NodeType, Object, Origin, Paired, Role, Shown, Work,
+};
 
 pub(super) struct Code;
 
@@ -15,6 +18,12 @@ impl NodeType for Code {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] =
+            &[shown("pythonCode", "language", "javaScript", &["python", "pythonNative"])];
+        RULES
     }
 
     fn role(&self) -> Role {

@@ -1,11 +1,15 @@
 //! HTTP Request: what is to be sent, and what the answer becomes. The sending is the shell's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::flow::expr::base64;
 use crate::flow::node::condition::plain;
-use crate::flow::{Fault, Findings, Item, NodeType, Object, Role};
+use crate::flow::node::shown;
+use crate::flow::node::{http_body, http_page};
+use crate::flow::{Fault, Findings, Item, NodeType, Object, Role, Shown};
 
 /// The type's name in exports.
 pub const HTTP_REQUEST: &str = "n8n-nodes-base.httpRequest";
@@ -24,6 +28,33 @@ impl NodeType for HttpRequestNode {
 
     fn versions(&self) -> &'static [f64] {
         &[3.0, 4.0, 4.1, 4.2, 4.3, 4.4]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("specifyQuery", "sendQuery", "false", &["true"]),
+            shown("queryParameters", "sendQuery", "false", &["true"]),
+            shown("jsonQuery", "sendQuery", "false", &["true"]),
+            shown("queryParameters", "specifyQuery", "keypair", &["keypair"]),
+            shown("jsonQuery", "specifyQuery", "keypair", &["json"]),
+            shown("specifyHeaders", "sendHeaders", "false", &["true"]),
+            shown("headerParameters", "sendHeaders", "false", &["true"]),
+            shown("jsonHeaders", "sendHeaders", "false", &["true"]),
+            shown("headerParameters", "specifyHeaders", "keypair", &["keypair"]),
+            shown("jsonHeaders", "specifyHeaders", "keypair", &["json"]),
+            shown("specifyBody", "contentType", "json", &["json", "form-urlencoded"]),
+            shown("bodyParameters", "sendBody", "false", &["true"]),
+            shown("jsonBody", "sendBody", "false", &["true"]),
+            shown("body", "sendBody", "false", &["true"]),
+            shown("inputDataFieldName", "sendBody", "false", &["true"]),
+            shown("bodyParameters", "specifyBody", "keypair", &["keypair"]),
+            shown("jsonBody", "specifyBody", "keypair", &["json"]),
+            shown("jsonBody", "contentType", "json", &["json"]),
+            shown("inputDataFieldName", "contentType", "json", &["binaryData"]),
+            shown("genericAuthType", "authentication", "none", &["genericCredentialType"]),
+            shown("nodeCredentialType", "authentication", "none", &["predefinedCredentialType"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {
@@ -54,25 +85,32 @@ impl NodeType for HttpRequestNode {
             let remedy = "choose a generic credential: header, bearer, basic or query";
             report.error("E-FLOW-UNSERVED", "authentication", message, remedy);
         }
-        if matches!(text("contentType"), "multipart-form-data" | "binaryData") {
-            let message =
-                format!("a body of the kind `{}` is not sent by this server", text("contentType"));
-            report.error(
-                "E-FLOW-UNSERVED",
-                "contentType",
-                &message,
-                "send JSON, a form or raw text",
-            );
+        let options = parameters.get("options").unwrap_or(&Value::Null);
+        if options.get("proxy").is_some() {
+            let message = "this option has no effect here";
+            report.warning("W-FLOW-PARAMETER", "options.proxy", message, "");
         }
-        let option = |key: &str| parameters.get("options").and_then(|options| options.get(key));
-        for key in ["pagination", "proxy"] {
-            if option(key).is_some() {
-                let path = format!("options.{key}");
-                report.warning("W-FLOW-PARAMETER", &path, "this option has no effect here", "");
-            }
+        let mode = options["pagination"]["pagination"]["paginationMode"].as_str().unwrap_or("off");
+        const MODES: [&str; 3] =
+            ["off", "updateAParameterInEachRequest", "responseContainsNextURL"];
+        if !MODES.contains(&mode) {
+            let message = format!("pages are not asked for in the mode `{mode}`");
+            let path = "options.pagination.pagination.paginationMode";
+            let remedy = "choose updateAParameterInEachRequest or responseContainsNextURL";
+            report.error("E-FLOW-OPTION", path, &message, remedy);
         }
     }
+
+    fn late(&self) -> Option<(&'static str, &'static str)> {
+        Some(("options", "pagination"))
+    }
 }
+
+/// Names and values, in order.
+pub(super) type Pairs = Vec<(String, String)>;
+
+/// The key of what one page's request has of its own.
+pub(super) const PAGE: &str = "(page)";
 
 /// One request, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,11 +122,19 @@ pub struct HttpRequest {
     /// Names and values in order.
     pub headers: Vec<(String, String)>,
     /// What is sent after the headers.
-    pub body: Option<String>,
+    pub body: Option<Vec<u8>>,
     /// How long the whole may take.
     pub timeout: Duration,
     /// Redirects that may be followed.
     pub redirects: u32,
+    /// How long to wait before it is sent.
+    pub pause: Duration,
+    /// Whether the other end may show any certificate, or none that is good.
+    pub trusts_everybody: bool,
+    /// Whether its answer is one of several pages.
+    pub is_page: bool,
+    /// What scripts see of it: nothing that lets the author in.
+    shown: Value,
     response: Wanted,
 }
 
@@ -99,6 +145,8 @@ struct Wanted {
     never_fails: bool,
     format: String,
     property: String,
+    /// What the item has attached already.
+    binary: Option<Arc<Object>>,
 }
 
 /// An answer as it came.
@@ -110,41 +158,95 @@ pub struct HttpResponse {
     pub reason: String,
     /// Names in lower case, and values, in order.
     pub headers: Vec<(String, String)>,
-    /// The body as text.
-    pub body: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl HttpResponse {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON, if it is that by its type, or by its look where no type is given.
+    fn json(&self) -> Option<Value> {
+        let is_json = self.header("content-type").is_none_or(|kind| kind.contains("json"));
+        is_json.then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// As `$response` shows it.
+    pub(super) fn to_json(&self) -> Value {
+        let headers =
+            self.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        json!({
+            "body": self.json().unwrap_or_else(|| self.text().into()),
+            "headers": headers.collect::<Object>(),
+            "statusCode": self.status, "statusMessage": self.reason,
+        })
+    }
+
+    /// Whether nothing came: no body, or JSON that holds nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        match self.json() {
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(fields)) => fields.is_empty(),
+            Some(Value::Null) => true,
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Bool(_) | Value::Number(_)) => false,
+            None => self.body.is_empty(),
+        }
+    }
 }
 
 impl HttpRequest {
-    /// Reads the resolved parameters. `credential` finds what the author's credential of a type
-    /// holds.
+    /// Reads the parameters, resolved for an item. `credential` finds what the author's credential
+    /// of a type holds.
     pub fn read(
         parameters: &Object,
+        item: &Item,
         credential: impl Fn(&str) -> Result<Object, Fault>,
     ) -> Result<Self, Fault> {
         let text = |key: &str| parameters.get(key).map(plain).unwrap_or_default();
         let option = |key: &str| parameters.get("options").map_or(&Value::Null, |o| &o[key]);
         let is_on = |key: &str| parameters.get(key).is_some_and(|value| value == true);
+        let page = parameters.get(PAGE);
+        let own = page.unwrap_or(&Value::Null);
         let mut headers = Vec::new();
         let mut query = Vec::new();
         if is_on("sendHeaders") {
-            headers = pairs(parameters, "specifyHeaders", "headerParameters", "jsonHeaders")?;
+            let list = pairs(parameters, "specifyHeaders", "headerParameters", "jsonHeaders")?;
+            headers.extend(list.into_iter().map(|(name, value)| (name, plain(&value))));
         }
-        if is_on("sendQuery") {
-            query = pairs(parameters, "specifyQuery", "queryParameters", "jsonQuery")?;
+        set(&mut headers, &own["headers"]);
+        if is_on("sendQuery") && own["url"].is_null() {
+            let style = option("queryParameterArrays").as_str().unwrap_or("brackets");
+            let list = pairs(parameters, "specifyQuery", "queryParameters", "jsonQuery")?;
+            list.into_iter().for_each(|(name, value)| add(&mut query, name, &value, style));
         }
-        if text("authentication") == "genericCredentialType" {
+        set(&mut query, &own["qs"]);
+        let base = text("url");
+        let mut url = own["url"].as_str().unwrap_or(&base).to_owned();
+        let shown = (headers.clone(), with_query(&url, &query));
+        // Where an answer sends us is no place that the author has named: it gets no secrets.
+        let is_ours = own["url"].is_null() || host(&url) == host(&base);
+        if text("authentication") == "genericCredentialType" && is_ours {
             authenticate(&text("genericAuthType"), credential, &mut headers, &mut query)?;
         }
-        let body = if is_on("sendBody") { body(parameters, &mut headers)? } else { None };
-        let mut url = text("url");
+        let mut body = None;
+        if is_on("sendBody") {
+            let made = http_body::body(parameters, item, &mut headers)?;
+            body = Some(with_fields(made, &own["body"]));
+        }
         if !url.starts_with("http://") && !url.starts_with("https://") {
             let message = format!("the URL '{url}' begins neither with http:// nor https://");
             return Err(Fault::new("E-FLOW-HTTP", message));
         }
-        if !query.is_empty() {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&form(&query));
-        }
+        url = with_query(&url, &query);
+        let shown = shown_as(&text("method"), shown, body.as_deref());
         let response = &option("response")["response"];
         let redirect = &option("redirect")["redirect"];
         let follows = redirect["followRedirects"] != false;
@@ -158,52 +260,75 @@ impl HttpRequest {
             body,
             timeout: timeout.map_or(TIMEOUT, Duration::from_millis).min(TIMEOUT),
             redirects: if follows { redirects } else { 0 },
+            pause: http_page::pause(own).max(batch_pause(option("batching"), item)),
+            trusts_everybody: *option("allowUnauthorizedCerts") == true,
+            is_page: page.is_some(),
+            shown,
             response: Wanted {
                 is_full: response["fullResponse"] == true,
                 never_fails: response["neverError"] == true,
                 format: response["responseFormat"].as_str().unwrap_or("autodetect").to_owned(),
                 property: property.unwrap_or("data").to_owned(),
+                binary: item.binary.clone(),
             },
         })
+    }
+
+    /// As `$request` shows it.
+    pub const fn shown(&self) -> &Value {
+        &self.shown
     }
 
     /// The items that an answer becomes.
     pub fn items(&self, response: &HttpResponse) -> Result<Vec<(usize, Item)>, Fault> {
         let HttpResponse { status, reason, headers, body } = response;
         if !(200..300).contains(status) && !self.response.never_fails {
-            let shown: String = body.chars().take(200).collect();
+            let shown: String = response.text().chars().take(200).collect();
             let message = match status {
                 429 => "The service is receiving too many requests from you".to_owned(),
                 _ => format!("Request failed with status code {status} {reason}: {shown}"),
             };
             return Err(Fault::new("E-FLOW-HTTP", message));
         }
-        let kind = headers.iter().find(|(name, _)| name == "content-type");
-        let is_json = kind.is_some_and(|(_, value)| value.contains("json"));
-        let value = match self.response.format.as_str() {
-            "json" => Some(serde_json::from_str(body).map_err(|_| {
+        let kind = response.header("content-type").unwrap_or_default();
+        let format = match self.response.format.as_str() {
+            "autodetect" if is_file(kind) => "file",
+            format => format,
+        };
+        let mut full = Object::new();
+        if self.response.is_full {
+            let fields =
+                headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            full.insert("body".to_owned(), Value::Null);
+            full.insert("headers".to_owned(), Value::Object(fields.collect()));
+            full.insert("statusCode".to_owned(), (*status).into());
+            full.insert("statusMessage".to_owned(), reason.as_str().into());
+        }
+        if format == "file" {
+            let mut binary = self.response.binary.as_deref().cloned().unwrap_or_default();
+            binary.insert(self.response.property.clone(), self.file(response));
+            full.shift_remove("body");
+            return Ok(vec![(0, Item { binary: Some(Arc::new(binary)), ..Item::new(full) })]);
+        }
+        let value = match format {
+            "json" => Some(serde_json::from_slice(body).map_err(|_| {
                 Fault::new(
                     "E-FLOW-HTTP",
                     "Response body is not valid JSON. Change \"Response Format\" to \"Text\"",
                 )
             })?),
-            "text" | "file" => None,
-            _ if is_json => serde_json::from_str(body).ok(),
+            "text" => None,
+            _ if kind.contains("json") => serde_json::from_slice(body).ok(),
             _ => None,
         };
         let objects = if self.response.is_full {
-            let fields =
-                headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-            let headers = Value::Object(fields.collect());
-            vec![json!({
-                "body": value.unwrap_or_else(|| body.as_str().into()), "headers": headers,
-                "statusCode": status, "statusMessage": reason,
-            })]
+            full["body"] = value.unwrap_or_else(|| response.text().into());
+            vec![Value::Object(full)]
         } else {
             match value {
                 Some(Value::Array(list)) => list,
                 Some(value) => vec![value],
-                None => vec![json!({ self.response.property.as_str(): body })],
+                None => vec![json!({ self.response.property.as_str(): response.text() })],
             }
         };
         let item = |value: Value| match value {
@@ -217,6 +342,121 @@ impl HttpRequest {
             }
         };
         Ok(objects.into_iter().map(|value| (0, item(value))).collect())
+    }
+
+    /// An answer as an attachment, with the name that it came with, or that the URL has.
+    fn file(&self, response: &HttpResponse) -> Value {
+        let kind = response.header("content-type").unwrap_or("application/octet-stream");
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let given = response.header("content-disposition").and_then(|field| {
+            let (_, rest) = field.split_once("filename=")?;
+            let name = rest.split(';').next()?.trim().trim_matches('"');
+            Some(name.rsplit(['/', '\\']).next()?.to_owned())
+        });
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        let last = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next());
+        let name = given.or_else(|| last.map(str::to_owned)).filter(|name| !name.is_empty());
+        let body = &response.body;
+        let size = format!("{} B", body.len());
+        let mut file = json!({ "data": base64(body), "mimeType": kind, "fileSize": size });
+        if let Some(name) = name {
+            if let Some((_, extension)) = name.rsplit_once('.') {
+                file["fileExtension"] = extension.into();
+            }
+            file["fileName"] = name.into();
+        }
+        file
+    }
+}
+
+fn shown_as(method: &str, (headers, url): (Pairs, String), body: Option<&[u8]>) -> Value {
+    let body = body.map(|body| {
+        serde_json::from_slice(body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body)))
+    });
+    let headers: Object = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+    json!({ "method": method, "url": url, "headers": headers, "body": body })
+}
+
+fn with_query(url: &str, query: &Pairs) -> String {
+    if query.is_empty() {
+        return url.to_owned();
+    }
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}{}", form(query))
+}
+
+/// Scheme, host and port of a URL.
+fn host(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    &url[..end]
+}
+
+/// Whether an answer of this type is kept as a file unless its author says otherwise.
+fn is_file(kind: &str) -> bool {
+    const WHOLE: [&str; 8] = [
+        "application/octet-stream",
+        "application/gzip",
+        "application/zip",
+        "application/pdf",
+        "application/msword",
+        "application/epub+zip",
+        "application/vnd.rar",
+        "application/x-zip-compressed",
+    ];
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    ["image/", "audio/", "video/", "application/vnd.ms", "application/vnd.openxml"]
+        .iter()
+        .any(|family| kind.starts_with(family))
+        || WHOLE.contains(&kind)
+}
+
+/// How long an item waits for those of the batches before it.
+fn batch_pause(batching: &Value, item: &Item) -> Duration {
+    let batch = &batching["batch"];
+    let size = batch["batchSize"].as_u64().unwrap_or(50).max(1);
+    let place = item.paired.origins().first().map_or(0, |origin| origin.item as u64);
+    let is_first = !batch.is_object() || place == 0 || !place.is_multiple_of(size);
+    let pause = batch["batchInterval"].as_u64().unwrap_or(1000).min(60_000);
+    if is_first { Duration::ZERO } else { Duration::from_millis(pause) }
+}
+
+/// A query parameter; a list is written as its author chose.
+fn add(query: &mut Pairs, name: String, value: &Value, style: &str) {
+    match value {
+        Value::Array(values) => {
+            for (place, value) in values.iter().enumerate() {
+                let name = match style {
+                    "indices" => format!("{name}[{place}]"),
+                    "repeat" => name.clone(),
+                    _ => format!("{name}[]"),
+                };
+                query.push((name, plain(value)));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            query.push((name, plain(value)));
+        }
+    }
+}
+
+/// Puts fields in place of those that have the same name.
+fn set(pairs: &mut Pairs, fields: &Value) {
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        pairs.retain(|(known, _)| known != name);
+        pairs.push((name.clone(), plain(value)));
+    }
+}
+
+/// A body of JSON with further fields; any other is left as it is.
+fn with_fields(body: Vec<u8>, fields: &Value) -> Vec<u8> {
+    let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else { return body };
+    match serde_json::from_slice::<Object>(&body) {
+        Ok(mut held) => {
+            held.extend(fields.clone());
+            Value::Object(held).to_string().into_bytes()
+        }
+        Err(_) => body,
     }
 }
 
@@ -234,9 +474,14 @@ fn authenticate(
         "httpBearerAuth" => {
             headers.push(("Authorization".to_owned(), format!("Bearer {}", text("token"))));
         }
+        "httpCustomAuth" => {
+            let custom = parsed(held.get("json"), "json")?;
+            set(headers, &custom["headers"]);
+            set(query, &custom["qs"]);
+        }
         "httpBasicAuth" => {
             let pair = format!("{}:{}", text("user"), text("password"));
-            let coded = crate::flow::expr::base64(pair.as_bytes());
+            let coded = base64(pair.as_bytes());
             headers.push(("Authorization".to_owned(), format!("Basic {coded}")));
         }
         _ => {
@@ -252,18 +497,17 @@ fn pairs(
     specify: &str,
     list: &str,
     json: &str,
-) -> Result<Vec<(String, String)>, Fault> {
+) -> Result<Vec<(String, Value)>, Fault> {
     if parameters.get(specify).is_some_and(|specify| specify == "json") {
         let object = parsed(parameters.get(json), json)?;
-        let fields = object.as_object().into_iter().flatten();
-        return Ok(fields.map(|(name, value)| (name.clone(), plain(value))).collect());
+        return Ok(object.as_object().cloned().unwrap_or_default().into_iter().collect());
     }
     let list = parameters.get(list).and_then(|list| list["parameters"].as_array());
     let named = list.into_iter().flatten().filter(|pair| pair["name"] != "");
-    Ok(named.map(|pair| (plain(&pair["name"]), plain(&pair["value"]))).collect())
+    Ok(named.map(|pair| (plain(&pair["name"]), pair["value"].clone())).collect())
 }
 
-fn parsed(value: Option<&Value>, key: &str) -> Result<Value, Fault> {
+pub(super) fn parsed(value: Option<&Value>, key: &str) -> Result<Value, Fault> {
     match value {
         Some(Value::String(text)) => serde_json::from_str(text).map_err(|error| {
             Fault::new("E-FLOW-HTTP", format!("the JSON of `{key}` is no JSON: {error}"))
@@ -273,48 +517,8 @@ fn parsed(value: Option<&Value>, key: &str) -> Result<Value, Fault> {
     }
 }
 
-fn body(parameters: &Object, headers: &mut Vec<(String, String)>) -> Result<Option<String>, Fault> {
-    let text = |key: &str| parameters.get(key).map(plain).unwrap_or_default();
-    let mut kind = |kind: &str| {
-        let is_said = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if !is_said {
-            headers.push(("Content-Type".to_owned(), kind.to_owned()));
-        }
-    };
-    let list = parameters.get("bodyParameters").and_then(|list| list["parameters"].as_array());
-    let list = list.map_or(&[][..], Vec::as_slice);
-    Ok(Some(match text("contentType").as_str() {
-        "form-urlencoded" => {
-            kind("application/x-www-form-urlencoded");
-            match text("specifyBody").as_str() {
-                "string" => text("body"),
-                _ => form(
-                    &list
-                        .iter()
-                        .map(|pair| (plain(&pair["name"]), plain(&pair["value"])))
-                        .collect::<Vec<_>>(),
-                ),
-            }
-        }
-        "raw" => {
-            let said = text("rawContentType");
-            kind(if said.is_empty() { "text/plain" } else { &said });
-            text("body")
-        }
-        _ => {
-            kind("application/json");
-            if text("specifyBody") == "json" {
-                parsed(parameters.get("jsonBody"), "jsonBody")?.to_string()
-            } else {
-                let fields = list.iter().map(|pair| (plain(&pair["name"]), pair["value"].clone()));
-                Value::Object(fields.collect()).to_string()
-            }
-        }
-    }))
-}
-
 /// `application/x-www-form-urlencoded`, with a space as `%20`, which both queries and forms take.
-fn form(pairs: &[(String, String)]) -> String {
+pub(super) fn form(pairs: &[(String, String)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
     pairs.collect::<Vec<_>>().join("&")
 }
@@ -340,7 +544,7 @@ mod tests {
         let mut parameters = parameters.as_object().unwrap().clone();
         HttpRequestNode.fill(4.2, &mut parameters, &mut Findings::new());
         let held = |_: &str| Ok(json!({"user": "a", "password": "b"}).as_object().unwrap().clone());
-        HttpRequest::read(&parameters, held).unwrap()
+        HttpRequest::read(&parameters, &Item::default(), held).unwrap()
     }
 
     #[test]
@@ -352,9 +556,47 @@ mod tests {
             "authentication": "genericCredentialType", "genericAuthType": "httpBasicAuth",
         }));
         assert_eq!(request.url, "http://x.test/a?q=a%20b");
-        assert_eq!(request.body.as_deref(), Some(r#"{"n":1}"#));
+        assert_eq!(request.body.as_deref(), Some(&br#"{"n":1}"#[..]));
         assert_eq!(request.headers[0], ("Authorization".into(), "Basic YTpi".into()));
         assert_eq!(request.headers[1].1, "application/json");
+    }
+
+    #[test]
+    fn lists_in_a_query_are_written_as_chosen() {
+        let with = |style: Value| {
+            read(json!({"url": "http://x.test", "sendQuery": true, "options": {"queryParameterArrays": style},
+                "queryParameters": {"parameters": [{"name": "a", "value": [1, 2]}]}}))
+            .url
+        };
+        assert_eq!(with(Value::Null), "http://x.test?a%5B%5D=1&a%5B%5D=2");
+        assert_eq!(with("indices".into()), "http://x.test?a%5B0%5D=1&a%5B1%5D=2");
+        assert_eq!(with("repeat".into()), "http://x.test?a=1&a=2");
+    }
+
+    #[test]
+    fn a_page_at_another_host_gets_no_secrets_and_scripts_see_none() {
+        let at = |url: Value| {
+            read(json!({"url": "http://x.test/a", "authentication": "genericCredentialType",
+                "genericAuthType": "httpBasicAuth", PAGE: {"url": url, "qs": {"n": 1}}}))
+        };
+        let ours = at("http://x.test/b".into());
+        assert_eq!((ours.headers.len(), ours.url.as_str()), (1, "http://x.test/b?n=1"));
+        assert_eq!(ours.shown()["headers"], json!({}));
+        assert!(at("http://x.test.evil/b".into()).headers.is_empty());
+        assert!(at("https://x.test/b".into()).headers.is_empty());
+        assert_eq!(at(Value::Null).url, "http://x.test/a?n=1");
+    }
+
+    #[test]
+    fn items_of_a_later_batch_wait() {
+        let pause = |place, batching: Value| {
+            let item = Item { paired: crate::flow::Paired::with(place), ..Item::default() };
+            batch_pause(&batching, &item).as_millis()
+        };
+        let batching = json!({"batch": {"batchSize": 2, "batchInterval": 500}});
+        assert_eq!([0, 1, 2, 3].map(|place| pause(place, batching.clone())), [0, 0, 500, 0]);
+        assert_eq!(pause(50, Value::Null), 0);
+        assert_eq!(pause(50, json!({"batch": {}})), 1000);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod condition;
 mod date_time;
 mod error_trigger;
 mod execute_workflow;
+mod http_body;
+mod http_page;
 mod http_request;
 mod if_else;
 mod limit;
@@ -35,6 +37,8 @@ use crate::flow::problem::nearest;
 use crate::flow::{Fault, Findings, Item, Mode, NodeIndex, Object, OnError, Paired};
 pub(super) use error_trigger::{error_payload, is_error_trigger};
 pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
+pub use http_page::Page;
+pub(super) use http_page::{Next, Pages, is_wanted as wants_pages};
 pub use http_request::{HTTP_REQUEST, HttpRequest, HttpResponse};
 use loops::Batches;
 pub use schedule::{SCHEDULE, next_due, schedule_payload};
@@ -81,9 +85,21 @@ pub trait NodeType: Send + Sync {
         &[]
     }
 
+    /// A parameter, as an option of another, that is resolved when its time has come and not with
+    /// the others: it speaks of what is not there yet.
+    fn late(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// Fills in what exports leave out, and moves old keys to their new names, with a note each.
     fn fill(&self, version: f64, parameters: &mut Object, report: &mut Findings) {
         let _ = (version, parameters, report);
+    }
+
+    /// Which parameters have a meaning only while another has a certain value. What is hidden is
+    /// no part of the flow: the editor does not show it, and nothing is to come of it.
+    fn shown_while(&self) -> &'static [Shown] {
+        &[]
     }
 
     /// Whether items that leave it came the way that they know themselves, not from its input:
@@ -126,6 +142,29 @@ pub trait NodeType: Send + Sync {
         let _ = work;
         Ok(Duration::ZERO)
     }
+}
+
+/// A parameter that is shown only while another one has one of these values.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// The parameter.
+    pub key: &'static str,
+    /// The other one.
+    pub by: &'static str,
+    /// What the other one is when the export leaves it out.
+    pub standard: &'static str,
+    /// Its values, as text.
+    pub values: &'static [&'static str],
+}
+
+/// A rule as the types write it.
+const fn shown(
+    key: &'static str,
+    by: &'static str,
+    standard: &'static str,
+    values: &'static [&'static str],
+) -> Shown {
+    Shown { key, by, standard, values }
 }
 
 /// What a core node is performed with.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::flow::node::condition::plain;
 use crate::flow::node::path;
-use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Shown, Work, repair};
 
 pub(super) struct Set;
 
@@ -15,6 +16,15 @@ impl NodeType for Set {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("jsonOutput", "mode", "manual", &["raw"]),
+            shown("assignments", "mode", "manual", &["manual"]),
+            shown("fields", "mode", "manual", &["manual"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {
@@ -135,7 +145,7 @@ fn raw(parameters: &Object, spliced: Option<String>) -> Result<Object, Fault> {
     let written = spliced.map(Value::from);
     let output = written.or_else(|| parameters.get("jsonOutput").cloned()).unwrap_or_default();
     let parsed = match &output {
-        Value::String(text) => serde_json::from_str(text).map_err(|error| {
+        Value::String(text) => repair::read(text).map_err(|error| {
             Fault::new("E-FLOW-SET", format!("the JSON of the output is no JSON: {error}"))
         })?,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {

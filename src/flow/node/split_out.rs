@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::flow::node::path;
-use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Shown, Work};
 
 pub(super) struct SplitOut;
 
@@ -14,6 +15,12 @@ impl NodeType for SplitOut {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] =
+            &[shown("fieldsToInclude", "include", "noOtherFields", &["selectedOtherFields"])];
+        RULES
     }
 
     fn role(&self) -> Role {

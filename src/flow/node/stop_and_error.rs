@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
 
 pub(super) struct StopAndError;
 
@@ -13,6 +14,14 @@ impl NodeType for StopAndError {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("errorObject", "errorType", "errorMessage", &["errorObject"]),
+            shown("errorMessage", "errorType", "errorMessage", &["errorMessage"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::flow::node::condition::{filter_holds, old_holds, option};
 use crate::flow::node::if_else::check_filter;
-use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
 
 pub(super) struct Switch;
 
@@ -20,6 +21,15 @@ impl NodeType for Switch {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("rules", "mode", "rules", &["rules"]),
+            shown("numberOutputs", "mode", "rules", &["expression"]),
+            shown("output", "mode", "rules", &["expression"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::flow::node::condition::moment;
-use crate::flow::{Fault, Findings, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Fault, Findings, NodeType, Object, Role, Shown, Work};
 
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -19,6 +20,15 @@ impl NodeType for Wait {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 1.1]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("dateTime", "resume", "timeInterval", &["specificTime"]),
+            shown("amount", "resume", "timeInterval", &["timeInterval"]),
+            shown("unit", "resume", "timeInterval", &["timeInterval"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {

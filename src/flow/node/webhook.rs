@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::flow::{Findings, NodeType, Object, Role, nearest};
+use crate::flow::node::shown;
+use crate::flow::{Findings, NodeType, Object, Role, Shown, nearest};
 
 /// The type's name in exports.
 pub const WEBHOOK: &str = "n8n-nodes-base.webhook";
@@ -71,6 +72,17 @@ impl NodeType for RespondToWebhook {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
+    }
+
+    fn shown_while(&self) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("responseBody", "respondWith", "firstIncomingItem", &["json", "text"]),
+            shown("redirectURL", "respondWith", "firstIncomingItem", &["redirect"]),
+            shown("payload", "respondWith", "firstIncomingItem", &["jwt"]),
+            shown("responseDataSource", "respondWith", "firstIncomingItem", &["binary"]),
+            shown("inputFieldName", "respondWith", "firstIncomingItem", &["binary"]),
+        ];
+        RULES
     }
 
     fn role(&self) -> Role {
