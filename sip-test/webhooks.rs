@@ -55,6 +55,15 @@ impl Served {
         let data = std::env::temp_dir().join(format!("ringback-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&data);
         std::fs::create_dir_all(&data).unwrap();
+        Self::start_in(data, flow, credentials, settings)
+    }
+
+    fn start_in(
+        data: PathBuf,
+        flow: &Value,
+        credentials: &[(&str, &str, Value)],
+        settings: &str,
+    ) -> Self {
         for (name, kind, held) in credentials {
             let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
             command.args(["credentials", "set", name, "--type", kind, "--data"]).arg(&data);
@@ -100,6 +109,15 @@ impl Served {
         Self { child, http, data }
     }
 
+    /// Ends the server as an operator does, and starts it again.
+    fn restart(mut self, flow: &Value) -> Self {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        let data = std::mem::take(&mut self.data);
+        Self::start_in(data, flow, &[], "")
+    }
+
     /// Sends a request: a line such as `POST /webhook/a`, headers, a body.
     pub(super) fn ask(&self, line: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.http).unwrap();
@@ -125,7 +143,9 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.data);
+        if !self.data.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.data);
+        }
     }
 }
 
@@ -143,7 +163,7 @@ pub(super) fn flow(nodes: &[Value], chains: &[&[&str]]) -> Value {
                 json!({ "main": [[{ "node": pair[1], "type": "main", "index": 0 }]] });
         }
     }
-    json!({ "name": "served", "nodes": nodes, "connections": connections,
+    json!({ "name": "served", "id": "self", "nodes": nodes, "connections": connections,
             "settings": { "executionOrder": "v1" } })
 }
 
@@ -240,8 +260,21 @@ fn the_steps_of_a_run_are_shown_to_the_operator_alone() {
                 node("Sleep", "wait", 1.1, wait),
                 node("Broken", "webhook", 2.0, json!({ "path": "b", "responseMode": "lastNode" })),
                 node("Stop", "stopAndError", 1.0, json!({ "errorMessage": "no way" })),
+                node(
+                    "Call",
+                    "executeWorkflow",
+                    1.2,
+                    json!({ "workflowId": { "__rl": true, "value": "self" } }),
+                ),
+                node(
+                    "Called",
+                    "executeWorkflowTrigger",
+                    1.1,
+                    json!({ "inputSource": "passthrough" }),
+                ),
+                node("Inner", "noOp", 1.0, json!({})),
             ],
-            &[&["Hook", "Answer", "Sleep"], &["Broken", "Stop"]],
+            &[&["Hook", "Answer", "Call", "Sleep"], &["Broken", "Stop"], &["Called", "Inner"]],
         ),
         &[],
     );
@@ -264,8 +297,13 @@ fn the_steps_of_a_run_are_shown_to_the_operator_alone() {
     assert_eq!((&waits["status"], &waits["waits"]["node"]), (&json!("running"), &json!("Sleep")));
     let (is_shown, shown) = runs(&["show", waits["id"].as_str().unwrap()]);
     assert!(is_shown, "{shown}");
-    for part in ["begun by Hook", "Answer, run 0", "\"query\":{\"n\":\"1\"}", "waits at Sleep for"]
-    {
+    for part in [
+        "Inner of served, run 0",
+        "begun by Hook",
+        "Answer, run 0",
+        "\"query\":{\"n\":\"1\"}",
+        "waits at Sleep for",
+    ] {
         assert!(shown.contains(part), "{part}:\n{shown}");
     }
     let (_, list) = runs(&["list"]);
@@ -274,6 +312,25 @@ fn the_steps_of_a_run_are_shown_to_the_operator_alone() {
         let (is_shown, said) = runs(&["show", id]);
         assert!(!is_shown && said.contains(told), "{said}");
     }
+}
+
+#[test]
+fn what_a_workflow_keeps_outlives_the_server() {
+    let count =
+        "const s = $getWorkflowStaticData('global'); s.n = (s.n ?? 0) + 1; return [{ n: s.n }]";
+    let mut flow = flow(
+        &[
+            node("Hook", "webhook", 2.0, json!({ "path": "n", "responseMode": "lastNode" })),
+            node("Count", "code", 2.0, json!({ "jsCode": count })),
+        ],
+        &[&["Hook", "Count"]],
+    );
+    flow["staticData"] = json!({ "global": { "n": 40 } });
+    let served = Served::start("static", &flow, &[]);
+    let next = |served: &Served| served.ask("GET /webhook/n", &[], b"").json()["n"].as_u64();
+    assert_eq!((next(&served), next(&served)), (Some(41), Some(42)));
+    let served = served.restart(&flow);
+    assert_eq!(next(&served), Some(43));
 }
 
 #[test]

@@ -52,6 +52,14 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         let items = items.as_array()?.iter().cloned().filter_map(Item::from_value).collect();
         Some((*by_name.get(name.as_str())?, items))
     });
+    let statics = match body.get("staticData") {
+        Some(Value::Object(statics)) => statics.clone(),
+        // The command line of n8n writes it as a text.
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) | None => {
+            Object::new()
+        }
+    };
     let (id, pinned) = (text("id"), pinned.collect());
     let name = workflow;
     let graph = Graph {
@@ -62,6 +70,7 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         timezone,
         timeout,
         error_workflow,
+        statics,
         pinned,
         nodes,
         by_name,

@@ -9,10 +9,14 @@ use crate::flow::{Catalogue, Document, Findings, Object};
 /// Size of a node's box.
 const WIDTH: f64 = 168.0;
 const HEIGHT: f64 = 56.0;
+/// Room that each output of a box has, so that their labels stand beside each other.
+const OUTPUT: f64 = 16.0;
 /// Room around the drawing.
 const MARGIN: f64 = 48.0;
 /// How much further apart than on the editor's canvas things stand: names are written inside.
 const SCALE: f64 = 1.25;
+/// Outputs for which a box grows.
+const OUTPUTS_MAX: usize = 64;
 /// Characters of a name that fit into a box.
 const NAME_CHARS: usize = 24;
 
@@ -45,11 +49,15 @@ struct Shape<'a> {
 }
 
 /// Draws a workflow, sound or not. What is no node and no connection is left out.
-pub fn draw(document: &Document, catalogue: &Catalogue) -> String {
+pub fn draw<'a>(document: &'a Document, catalogue: &Catalogue) -> String {
     let nodes = document.body.get("nodes").and_then(Value::as_array);
     let nodes = nodes.map_or(&[][..], Vec::as_slice);
-    let mut shapes: Vec<Shape<'_>> =
-        nodes.iter().filter_map(|node| shape(node, catalogue)).collect();
+    let connections = document.body.get("connections").unwrap_or(&Value::Null);
+    let shaped = |node: &'a Value| {
+        let outputs = node["name"].as_str().and_then(|name| connections[name]["main"].as_array());
+        shape(node, catalogue, outputs.map_or(0, Vec::len))
+    };
+    let mut shapes: Vec<Shape<'_>> = nodes.iter().filter_map(shaped).collect();
     // Notes lie behind what they are about.
     shapes.sort_by_key(|shape| shape.class != "note");
     let least = |of: fn(&Shape<'_>) -> f64| shapes.iter().map(of).fold(f64::INFINITY, f64::min);
@@ -79,15 +87,20 @@ pub fn draw(document: &Document, catalogue: &Catalogue) -> String {
     svg
 }
 
-fn shape<'a>(node: &'a Value, catalogue: &Catalogue) -> Option<Shape<'a>> {
+fn shape<'a>(node: &'a Value, catalogue: &Catalogue, connected: usize) -> Option<Shape<'a>> {
     let kind = node.get("type")?.as_str()?;
     let known = catalogue.find(kind);
     let mut parameters = node["parameters"].as_object().cloned().unwrap_or_default();
     let version = node["typeVersion"].as_f64().unwrap_or(1.0);
-    let outputs = known.map_or_else(Vec::new, |known| {
+    let mut outputs = known.map_or_else(Vec::new, |known| {
         known.fill(version, &mut parameters, &mut Findings::new());
         known.outputs(version, &parameters)
     });
+    if node["onError"] == "continueErrorOutput" {
+        outputs.push("error".to_owned());
+    }
+    let count = outputs.len().max(connected).min(OUTPUTS_MAX);
+    let operation = node["parameters"]["operation"].as_str().filter(|text| !text.starts_with('='));
     let is_note = kind.ends_with(".stickyNote");
     let is_trigger = kind.ends_with("rigger") || kind.ends_with(".webhook");
     let given = node.get("parameters").and_then(Value::as_object);
@@ -97,13 +110,13 @@ fn shape<'a>(node: &'a Value, catalogue: &Catalogue) -> Option<Shape<'a>> {
     let at = |axis: usize| node["position"][axis].as_f64().unwrap_or(0.0).clamp(-1e5, 1e5) * SCALE;
     Some(Shape {
         name: node.get("name")?.as_str()?,
-        kind: kind.rsplit('.').next().unwrap_or(kind),
+        kind: operation.unwrap_or_else(|| kind.rsplit('.').next().unwrap_or(kind)),
         x: at(0),
         y: at(1),
         size: if is_note {
             (number("width", 240.0), number("height", 160.0))
         } else {
-            (WIDTH, HEIGHT)
+            (WIDTH, HEIGHT.max(OUTPUT * (count as f64 + 1.0)))
         },
         class: if is_note {
             "note"
@@ -142,9 +155,9 @@ fn draw_shape(svg: &mut String, shape: &Shape<'_>) {
             svg,
             "<text text-anchor=\"middle\" x=\"{middle:.0}\" y=\"{:.0}\">{}</text>\
              <text class=\"kind\" text-anchor=\"middle\" x=\"{middle:.0}\" y=\"{:.0}\">{}</text>",
-            y + 25.0,
+            y + height / 2.0 - 3.0,
             escape(&name),
-            y + 43.0,
+            y + height / 2.0 + 15.0,
             escape(shape.kind)
         );
     }
@@ -169,22 +182,12 @@ fn draw_edges(svg: &mut String, document: &Document, shapes: &[Shape<'_>]) {
                 is_labelled = true;
             }
             let label = from.outputs.get(output).filter(|label| is_labelled && *label != "main");
-            let label = label.map_or_else(
-                || {
-                    if is_labelled && count > from.outputs.len() && output > 0 {
-                        "error"
-                    } else {
-                        ""
-                    }
-                },
-                String::as_str,
-            );
-            if !label.is_empty() {
+            if let Some(label) = label {
                 let _ = writeln!(
                     svg,
                     "<text class=\"label\" x=\"{:.0}\" y=\"{:.0}\">{}</text>",
                     x + 6.0,
-                    y - 4.0,
+                    y - 3.0,
                     escape(&clip(label))
                 );
             }
@@ -267,4 +270,37 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::read;
+
+    #[test]
+    fn labels_of_many_outputs_stand_beside_each_other() {
+        let rules: Vec<Value> = (0..9)
+            .map(|n| serde_json::json!({ "renameOutput": true, "outputKey": format!("label {n}") }))
+            .collect();
+        let edges = vec![serde_json::json!([{ "node": "end", "type": "main", "index": 0 }]); 10];
+        let text = serde_json::json!({
+            "name": "wide", "connections": { "many": { "main": edges } },
+            "nodes": [
+                { "name": "many", "type": "n8n-nodes-base.switch", "typeVersion": 3.2, "position": [0, 0],
+                  "onError": "continueErrorOutput", "parameters": { "rules": { "values": rules } } },
+                { "name": "end", "type": "n8n-nodes-base.noOp", "typeVersion": 1, "position": [300, 0] },
+            ],
+        });
+        let drawn = draw(&read(&text.to_string(), "a").unwrap()[0], &Catalogue::core());
+        let labels: Vec<(f64, &str)> = drawn
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("<text class=\"label\" ")?.split_once("y=\"")?.1.split_once("\">")
+            })
+            .map(|(y, rest)| (y.parse().unwrap(), rest.split('<').next().unwrap()))
+            .collect();
+        assert_eq!(labels.len(), 10, "{drawn}");
+        assert_eq!(labels.last().map(|(_, label)| *label), Some("error"));
+        assert!(labels.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 12.0), "{labels:?}");
+    }
 }

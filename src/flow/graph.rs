@@ -121,6 +121,8 @@ pub struct Graph {
     pub(super) timezone: Option<String>,
     pub(super) timeout: Option<Duration>,
     pub(super) error_workflow: Option<String>,
+    /// What it kept from run to run when it was exported.
+    pub(super) statics: Object,
     /// What runs that are started by hand get instead of what the node gives.
     pub(super) pinned: HashMap<NodeIndex, Vec<Item>>,
     pub(super) nodes: Vec<Node>,
@@ -141,6 +143,11 @@ impl Graph {
     /// The workflow's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Under which name it keeps things from run to run: its id, or its name when it has none.
+    pub(super) fn owner(&self) -> &str {
+        if self.id.is_empty() { &self.name } else { &self.id }
     }
 
     /// In which order branches are taken.

@@ -17,6 +17,7 @@ mod graph;
 mod item;
 mod memory;
 mod node;
+mod outcome;
 mod problem;
 mod repair;
 mod run;
@@ -37,6 +38,7 @@ pub use node::{
     Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, RESPOND, Role,
     SCHEDULE, Shown, WEBHOOK, Work, next_due, schedule_payload,
 };
+pub use outcome::{Fault, Finished, Visited};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
-pub use run::{Fault, Finished, HANDLED_MAX, ITEMS_MAX, STEPS_MAX, Visited, WAITING_MAX};
+pub use run::{HANDLED_MAX, ITEMS_MAX, STEPS_MAX, WAITING_MAX};
 pub use runner::{AskId, Config, Gauges, Input, Output, PANICKED, RunId, Runner};

@@ -7,8 +7,6 @@
 //!            └───────▶ Ended
 //! ```
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +17,8 @@ use crate::flow::frames::{Arrival, Frame, Frames};
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
-    Branches, Graph, Item, Lineage, NodeIndex, Object, OnError, Origin, Paired, Role, RunId, Work,
+    Branches, Fault, Finished, Graph, Item, Lineage, NodeIndex, Object, OnError, Origin, Paired,
+    Role, RunId, Visited, Work,
 };
 
 /// Nodes a run may visit between two waits. A loop that never waits is caught by it.
@@ -30,61 +29,6 @@ pub const HANDLED_MAX: u32 = 1_000_000;
 pub const WAITING_MAX: usize = 1000;
 /// Items that one node may give at once.
 pub const ITEMS_MAX: usize = 100_000;
-
-/// Why an operation failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Stable: of this room `E-FLOW-…`, of the world what its contract says, such as `not_found`.
-    pub code: Cow<'static, str>,
-    /// For people.
-    pub message: String,
-}
-
-impl Fault {
-    /// A fault with this code and message.
-    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}]", self.message, self.code)
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finished {
-    /// Nothing was left to do.
-    Success,
-    /// A node failed, or a limit was reached.
-    Failed {
-        /// The node, unless the run never got to one.
-        node: Option<Arc<str>>,
-        /// Why.
-        fault: Fault,
-    },
-    /// It was told to end.
-    Cancelled,
-}
-
-/// What one visit of a node came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Visited {
-    /// The node.
-    pub node: NodeIndex,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Which of its visits this was, from 0.
-    pub pass: u64,
-    /// What it gave, by output.
-    pub outputs: Arc<Branches>,
-    /// Why it failed, also where the run went on.
-    pub fault: Option<Fault>,
-    /// When it began and when it was over, in milliseconds since the Unix epoch.
-    pub lasted_ms: (i64, i64),
-}
 
 /// Why [`Run::advance`] came back.
 pub(super) enum Step {
@@ -305,6 +249,17 @@ impl Run {
         ))
     }
 
+    /// The visited node's parameters for one of its items.
+    pub(super) fn resolved(
+        &self,
+        index: usize,
+        scripts: &mut Scripts,
+        now_ms: i64,
+    ) -> Result<Arc<Object>, Fault> {
+        let visit = self.visit.as_ref().expect("a node is visited");
+        parameters(&visit.scope, index, scripts, now_ms)
+    }
+
     /// The visited node, and its item that the world is asked about.
     pub(super) fn asked(&self) -> Option<(NodeIndex, Item)> {
         let visit = self.visit.as_ref()?;
@@ -478,6 +433,7 @@ impl Run {
             visited.push(Visited {
                 node: visit.scope.index,
                 name: visit.scope.node().name.clone(),
+                workflow: None,
                 pass: visit.scope.pass,
                 outputs: Arc::default(),
                 fault: Some(fault.clone()),
@@ -528,7 +484,8 @@ impl Run {
         if let Some(visited) = &mut self.visited {
             let (name, outputs) = (self.graph.node(index).name.clone(), outputs.clone());
             let lasted_ms = (since_ms, self.now_ms);
-            visited.push(Visited { node: index, name, pass, outputs, fault, lasted_ms });
+            let (node, workflow) = (index, None);
+            visited.push(Visited { node, name, workflow, pass, outputs, fault, lasted_ms });
         }
         self.last = outputs.clone();
         self.frames.push(&self.graph, &outputs, |output| Source { node: index, output, pass });

@@ -1,12 +1,12 @@
 //! `ringback check`: every problem of every flow, shown like a compiler's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::call::node::{self, ACTION};
-use crate::flow::{self, Catalogue, Graph, Problem, Severity};
+use crate::flow::{self, Catalogue, Graph, Problem, Severity, WEBHOOK};
 use crate::shell::files;
 
 /// A checked file: its flows if it can be run, and all its problems.
@@ -54,10 +54,39 @@ pub fn check_files(paths: &[PathBuf], prompts: &Path) -> Checked {
             }
         }
     }
+    check_webhooks(&mut checked);
     if checked.has_errors() {
         checked.graphs.clear();
     }
     checked
+}
+
+/// Of two webhooks with the same path and method, one would never be reached.
+fn check_webhooks(checked: &mut Checked) {
+    let mut taken = BTreeMap::new();
+    for graph in &checked.graphs {
+        for (_, node) in graph.triggers().filter(|(_, node)| node.kind.name() == WEBHOOK) {
+            let path = node.parameters.get("path").and_then(Value::as_str).unwrap_or_default();
+            let methods = match node.parameters.get("httpMethod") {
+                Some(Value::Array(methods)) => methods.clone(),
+                Some(method) => vec![method.clone()],
+                None => vec!["GET".into()],
+            };
+            for method in methods.iter().filter_map(Value::as_str) {
+                let place = format!("{method} /webhook/{}", path.trim_matches('/'));
+                let own = format!("`{}` of `{}`", node.name, graph.name());
+                let Some(other) = taken.insert(place.clone(), own) else { continue };
+                let message = format!("{other} listens to {place} already");
+                let remedy = "give one of them another path or method, or disable it";
+                checked.problems.push(Problem {
+                    workflow: Some(graph.name().to_owned()),
+                    node: Some(node.name.to_string()),
+                    parameter: Some("path".to_owned()),
+                    ..problem(Path::new(graph.file()), "E-FLOW-WEBHOOK", message, remedy)
+                });
+            }
+        }
+    }
 }
 
 fn check_file(path: &Path, prompts: &Path, catalogue: &Catalogue, checked: &mut Checked) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::Tick;
+use crate::base::{Rng, Tick};
 use crate::flow::{
     self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, NodeIndex, Object, Output, Page, RESPOND,
     RunId, Runner, SCHEDULE,
@@ -20,11 +20,14 @@ use crate::shell::credentials::Credentials;
 use crate::shell::history::History;
 use crate::shell::outbound::{self, Policy};
 use crate::shell::signalling::Input;
+use crate::shell::statics::{Held, StaticData};
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{OWN, Webhooks};
 
 /// How long one expression may take; what takes longer fails its own run and nobody else's.
 const SCRIPT_MAX: Duration = Duration::from_millis(50);
+/// How long it sleeps when the file of what workflows keep has not been written yet.
+const BEHIND: Duration = Duration::from_millis(100);
 /// How long the worker sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -103,13 +106,13 @@ pub(super) struct Requests {
 }
 
 /// The schedule triggers, each with the moment that it is due next.
-pub(super) struct Schedules {
+struct Schedules {
     due: Vec<(Arc<Graph>, NodeIndex, Option<i64>)>,
 }
 
 impl Schedules {
     /// Every enabled schedule trigger of these flows.
-    pub(super) fn new(graphs: &[Arc<Graph>], now_ms: i64) -> Self {
+    fn new(graphs: &[Arc<Graph>], now_ms: i64) -> Self {
         let triggers = graphs.iter().flat_map(|graph| {
             let own = graph.triggers().filter(|(_, node)| node.kind.name() == SCHEDULE);
             own.map(move |(index, node)| {
@@ -230,84 +233,103 @@ pub(super) fn perform(
     flow::Input::Answer { run, ask, answer: items }
 }
 
-/// Runs until the channel closes.
-pub(super) fn run(
-    inputs: &Receiver<flow::Input>,
-    outputs: &Sender<Input>,
-    runner: Runner,
-    clock: Clock,
-    requests: &Requests,
-    mut schedules: Schedules,
-    history: &History,
-) {
-    let deadline = ClockDeadline::new(clock, SCRIPT_MAX);
-    let mut runner = runner.traced().with_deadline(Rc::new(deadline));
-    let feed = |runner: &mut Runner, input: flow::Input| {
-        if let flow::Input::Start { run, graph, trigger, .. } = &input {
-            history.begin(*run, graph, *trigger, clock.wall_ms());
-        }
-        let now = clock.now();
-        runner.guarded(now, |runner| runner.handle_input(input, now));
-    };
-    loop {
-        let wait = runner.poll_timeout().map_or(IDLE, |due| clock.until(due));
-        let wait = wait.min(schedules.wait(clock.wall_ms()));
-        match inputs.recv_timeout(wait) {
-            Ok(input) => feed(&mut runner, input),
-            Err(RecvTimeoutError::Timeout) => {
-                let now = clock.now();
-                runner.guarded(now, |runner| runner.handle_timeout(now));
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        while let Some(start) = schedules.take_due(clock.wall_ms(), &requests.webhooks) {
-            feed(&mut runner, start);
-        }
-        while let Some(output) = runner.poll_output() {
-            note(history, &output, clock.wall_ms());
-            match output {
-                Output::Ask {
-                    run, ask, kind: HTTP_REQUEST, parameters, item, credentials, ..
-                } => {
-                    let asked = Asked { run, ask, parameters, item, credentials };
-                    if let Some(answer) = requests.start(asked) {
-                        feed(&mut runner, answer);
-                    }
+/// What the worker's thread owns, before it runs.
+pub(super) struct Worker {
+    pub(super) config: flow::Config,
+    pub(super) rng: Rng,
+    pub(super) workflows: Vec<Arc<Graph>>,
+    pub(super) variables: Object,
+    /// What workflows keep from run to run.
+    pub(super) kept: Held,
+    pub(super) outputs: Sender<Input>,
+    pub(super) clock: Clock,
+    pub(super) requests: Requests,
+    pub(super) history: Arc<History>,
+    pub(super) statics: StaticData,
+}
+
+impl Worker {
+    /// Runs until the channel closes.
+    pub(super) fn run(mut self, inputs: &Receiver<flow::Input>) {
+        // A runner is built where it is used: script engines do not move between threads.
+        let rng = Rng::new(self.rng.next_u64());
+        let runner = Runner::new(self.config, rng).with_workflows(self.workflows.iter());
+        let runner = runner.with_variables(std::mem::take(&mut self.variables));
+        let runner = runner.with_statics(std::mem::take(&mut self.kept)).traced();
+        let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
+        let mut runner = runner.with_deadline(Rc::new(deadline));
+        let mut schedules = Schedules::new(&self.workflows, self.clock.wall_ms());
+        loop {
+            let wait = runner.poll_timeout().map_or(IDLE, |due| self.clock.until(due));
+            let wait = wait.min(schedules.wait(self.clock.wall_ms()));
+            let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
+            match inputs.recv_timeout(wait) {
+                Ok(input) => self.feed(&mut runner, input),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = self.clock.now();
+                    runner.guarded(now, |runner| runner.handle_timeout(now));
                 }
-                Output::Ask {
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let wall_ms = self.clock.wall_ms();
+            while let Some(start) = schedules.take_due(wall_ms, &self.requests.webhooks) {
+                self.feed(&mut runner, start);
+            }
+            while let Some(output) = runner.poll_output() {
+                note(&self.history, &output, self.clock.wall_ms());
+                if let Some(answer) = self.serve(output) {
+                    self.feed(&mut runner, answer);
+                }
+            }
+            self.history.count(runner.gauges());
+            self.statics.keep(runner.take_statics());
+        }
+    }
+
+    fn feed(&self, runner: &mut Runner, input: flow::Input) {
+        if let flow::Input::Start { run, graph, trigger, .. } = &input {
+            self.history.begin(*run, graph, *trigger, self.clock.wall_ms());
+        }
+        let now = self.clock.now();
+        runner.guarded(now, |runner| runner.handle_input(input, now));
+    }
+
+    /// Does what a run wants, or hands it on to those who can; some of it is answered at once.
+    fn serve(&self, output: Output) -> Option<flow::Input> {
+        match output {
+            Output::Ask { run, ask, kind: HTTP_REQUEST, parameters, item, credentials, .. } => {
+                return self.requests.start(Asked { run, ask, parameters, item, credentials });
+            }
+            Output::Ask {
+                run, ask, kind: RESPOND, parameters, item, items, credentials, ..
+            } => {
+                let webhooks = &self.requests.webhooks;
+                let said = webhooks.respond(run, &parameters, &items, &credentials);
+                return Some(flow::Input::Answer {
                     run,
                     ask,
-                    kind: RESPOND,
-                    parameters,
-                    item,
-                    items,
-                    credentials,
-                    ..
-                } => {
-                    let said = requests.webhooks.respond(run, &parameters, &items, &credentials);
-                    let answer = said.map(|()| vec![(0, item)]);
-                    feed(&mut runner, flow::Input::Answer { run, ask, answer });
+                    answer: said.map(|()| vec![(0, item)]),
+                });
+            }
+            Output::Finished { run, outcome, last, .. } if run.0 >= OWN => {
+                if let flow::Finished::Failed { node, fault } = &outcome {
+                    let node = node.as_deref().unwrap_or("?");
+                    tracing::warn!(run = run.0, node, %fault, "a run that no call started failed");
                 }
-                Output::Finished { run, outcome, last, .. } if run.0 >= OWN => {
-                    if let flow::Finished::Failed { node, fault } = &outcome {
-                        let node = node.as_deref().unwrap_or("?");
-                        tracing::warn!(run = run.0, node, %fault, "a run that no call started failed");
-                    }
-                    requests.webhooks.finish(run, &outcome, &last);
+                self.requests.webhooks.finish(run, &outcome, &last);
+            }
+            Output::Visited { run, visited } => {
+                self.history.visited(run, visited.clone());
+                if run.0 < OWN {
+                    self.outputs.send(Input::Flow(Output::Visited { run, visited }));
                 }
-                Output::Visited { run, visited } => {
-                    history.visited(run, visited.clone());
-                    if run.0 < OWN {
-                        outputs.send(Input::Flow(Output::Visited { run, visited }));
-                    }
-                }
-                Output::Paused { .. } => {}
-                output @ (Output::Ask { .. }
-                | Output::Withdraw { .. }
-                | Output::Finished { .. }) => outputs.send(Input::Flow(output)),
+            }
+            Output::Paused { .. } => {}
+            output @ (Output::Ask { .. } | Output::Withdraw { .. } | Output::Finished { .. }) => {
+                self.outputs.send(Input::Flow(output));
             }
         }
-        history.count(runner.gauges());
+        None
     }
 }
 

@@ -206,9 +206,13 @@ impl Kept {
 
 impl Step {
     fn shown(&self, graph: &Graph) -> Value {
-        let Visited { node, name, pass, lasted_ms: (since_ms, until_ms), fault, .. } =
+        let Visited { node, name, workflow, pass, lasted_ms: (since_ms, until_ms), fault, .. } =
             &self.visited;
-        let labels = &graph.node(*node).outputs;
+        // Of another workflow only the counts are known here.
+        let labels = match workflow {
+            None => graph.node(*node).outputs.as_slice(),
+            Some(_) => &[],
+        };
         let outputs = self.outputs.iter().enumerate().map(|(output, given)| {
             let item = |item: &Option<Arc<Object>>| match item {
                 Some(json) => json!({ "json": **json }),
@@ -224,6 +228,9 @@ impl Step {
             "node": &**name, "run": pass, "at": moment(*since_ms),
             "lastedMs": until_ms - since_ms, "outputs": outputs.collect::<Value>(),
         });
+        if let Some(workflow) = workflow {
+            shown["workflow"] = (**workflow).into();
+        }
         if let Some(fault) = fault {
             shown["error"] = json!({ "message": fault.message, "code": fault.code });
         }
@@ -277,8 +284,8 @@ mod tests {
     fn visit(json: Value, count: usize) -> Visited {
         let item = Item::new(json.as_object().unwrap().clone());
         let outputs = Arc::new(vec![vec![item; count]]);
-        let (node, name, fault) = (NodeIndex(0), "start".into(), None);
-        Visited { node, name, pass: 0, outputs, fault, lasted_ms: (1500, 1750) }
+        let (node, name, workflow, fault) = (NodeIndex(0), "start".into(), None, None);
+        Visited { node, name, workflow, pass: 0, outputs, fault, lasted_ms: (1500, 1750) }
     }
 
     #[test]

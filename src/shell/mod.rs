@@ -29,6 +29,7 @@ mod runs;
 mod server;
 mod signalling;
 mod sim;
+mod statics;
 mod store;
 mod stream;
 #[cfg(test)]

@@ -238,11 +238,16 @@ impl Session {
             let at = Duration::from_millis(self.now.as_millis()).as_secs_f64();
             let _ = writeln!(
                 std::io::stderr().lock(),
-                "{at:10.3}s  {}  run {}  items {}{fault}",
+                "{at:10.3}s  {}{}  run {}  items {}{fault}",
                 visited.name,
+                visited.workflow.as_ref().map(|name| format!(" of {name}")).unwrap_or_default(),
                 visited.pass,
                 counts.join(" "),
             );
+        }
+        // The report is about the workflow that was named.
+        if visited.workflow.is_some() {
+            return;
         }
         let mut run = json!({ "outputs": outputs });
         if let Some(fault) = &visited.fault {

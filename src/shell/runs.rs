@@ -80,10 +80,11 @@ fn shown(run: &Value) -> String {
     for step in run["trace"].as_array().into_iter().flatten() {
         let _ = writeln!(
             text,
-            "  {:<24} {:>9}  {}, run {}{}",
+            "  {:<24} {:>9}  {}{}, run {}{}",
             word(&step["at"]),
             lasted(&step["lastedMs"]),
             word(&step["node"]),
+            step["workflow"].as_str().map(|name| format!(" of {name}")).unwrap_or_default(),
             step["run"],
             error(step),
         );

@@ -13,17 +13,18 @@ use crate::base::Rng;
 use crate::call::trigger::Trigger;
 use crate::call::{self, Gauges, QueueSettings, Switch};
 use crate::config::Settings;
-use crate::flow::{self, Graph, Runner};
+use crate::flow::{self, Graph};
 use crate::promise::RestoreError;
 use crate::shell::admin::Token;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
-use crate::shell::flows::{Outlet, Requests, Schedules};
+use crate::shell::flows::{Outlet, Requests};
 use crate::shell::history::History;
 use crate::shell::http::{Http, Served};
 use crate::shell::media::MediaThread;
 use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
+use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
@@ -143,18 +144,13 @@ pub struct Server {
 impl Server {
     /// Starts every thread; when this returns, calls are answered.
     pub fn start(settings: &Settings, graphs: Vec<Graph>) -> Result<Self, StartError> {
-        let token = look_at_directories(settings)?;
+        let Opened { token, statics, kept } = look_at_directories(settings)?;
         let (clock, mut rng) = (Clock::start(), system_rng());
         let workflows: Vec<Arc<Graph>> = graphs.iter().cloned().map(Arc::new).collect();
         let mut switch = switch_with(graphs, settings, clock, Rng::new(rng.next_u64()))?;
         let triggers = switch.triggers().to_vec();
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
-        let reports: Sender<Input> = to_signalling.clone();
-        let now_ms = u64::try_from(clock.epoch_ms()).unwrap_or_default();
-        let (store, journal) = Store::open(&settings.data, now_ms, move |report| {
-            reports.send(Input::Stored(report));
-        })?;
-        switch.restore(journal, clock.now())?;
+        let store = open_journal(&mut switch, settings, clock, to_signalling.clone())?;
         let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
         let to_flows = Arc::new(to_flows);
@@ -163,7 +159,6 @@ impl Server {
         let allowed = settings.outbound_allow.clone();
         let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
         let history = Arc::new(History::default());
-        let schedules = Schedules::new(&workflows, clock.wall_ms());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let (to_recordings, takes) = sync_channel(TAKES_MAX);
         let recordings = Recordings::of(settings, to_signalling.clone(), credentials.clone());
@@ -189,8 +184,19 @@ impl Server {
         let reports = to_signalling.clone();
         let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
         let runs_max = legs_max * 2;
-        let flow_config = flow::Config { runs_max, epoch_ms: clock.epoch_ms() };
-        let (outputs, prompts) = (to_signalling.clone(), settings.prompts.clone());
+        let worker = flows::Worker {
+            config: flow::Config { runs_max, epoch_ms: clock.epoch_ms() },
+            rng,
+            workflows,
+            variables: credentials.variables(),
+            kept,
+            outputs: to_signalling.clone(),
+            clock,
+            requests,
+            history,
+            statics,
+        };
+        let prompts = settings.prompts.clone();
         let threads = vec![
             spawn("signalling", move || signalling.run())?,
             spawn("media", move || {
@@ -198,12 +204,7 @@ impl Server {
                     tracing::error!(%error, "the media thread ended");
                 }
             })?,
-            spawn("flows", move || {
-                // A runner is built where it is used: script engines do not move between threads.
-                let runner = Runner::new(flow_config, rng).with_workflows(workflows.iter());
-                let runner = runner.with_variables(credentials.variables());
-                flows::run(&flow_inputs, &outputs, runner, clock, &requests, schedules, &history);
-            })?,
+            spawn("flows", move || worker.run(&flow_inputs))?,
             spawn("files", {
                 let outputs = to_signalling.clone();
                 move || files::run(&paths, &outputs, &prompts)
@@ -265,15 +266,41 @@ pub(super) fn snapshot(signalling: &Sender<Input>) -> Option<Snapshot> {
     answer.recv_timeout(SNAPSHOT_WAIT).ok()
 }
 
-/// Makes and reads the directories; gives the token that opens the data directory's server.
-fn look_at_directories(settings: &Settings) -> Result<Token, StartError> {
+/// Opens the journal, and restores what it holds.
+fn open_journal(
+    switch: &mut Switch,
+    settings: &Settings,
+    clock: Clock,
+    reports: Sender<Input>,
+) -> Result<Store, StartError> {
+    let now_ms = u64::try_from(clock.epoch_ms()).unwrap_or_default();
+    let (store, journal) = Store::open(&settings.data, now_ms, move |report| {
+        reports.send(Input::Stored(report));
+    })?;
+    switch.restore(journal, clock.now())?;
+    Ok(store)
+}
+
+/// What the data directory holds, beside the journal and the credentials.
+struct Opened {
+    token: Token,
+    statics: StaticData,
+    kept: statics::Held,
+}
+
+/// Makes and reads the directories.
+fn look_at_directories(settings: &Settings) -> Result<Opened, StartError> {
     let directory =
         |what, path: &PathBuf, error| StartError::Directory { what, path: path.clone(), error };
     std::fs::create_dir_all(&settings.data)
         .map_err(|error| directory("data", &settings.data, error))?;
     std::fs::read_dir(&settings.prompts)
         .map_err(|error| directory("prompts", &settings.prompts, error))?;
-    Token::open(&settings.data).map_err(|error| directory("data", &settings.data, error))
+    let token = Token::open(&settings.data);
+    let token = token.map_err(|error| directory("data", &settings.data, error))?;
+    let opened = StaticData::open(&settings.data);
+    let (statics, kept) = opened.map_err(|error| directory("data", &settings.data, error))?;
+    Ok(Opened { token, statics, kept })
 }
 
 /// A switch with these flows, each of whose trunks knows what it needs.

@@ -115,13 +115,20 @@ impl Switch {
     pub(super) fn on_visited(&mut self, run: RunId, visited: &Visited, now: Tick) {
         let Some(card) = self.runs.get(&run) else { return };
         let Some(call) = self.calls.open.get_mut(&card.call) else { return };
-        let labels = &self.workflows[card.workflow].node(visited.node).outputs;
+        // The outputs of a workflow that this one executes go by number.
+        let labels = match visited.workflow {
+            None => self.workflows[card.workflow].node(visited.node).outputs.as_slice(),
+            Some(_) => &[],
+        };
         let given = visited.outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
         let label = |place: usize| labels.get(place).cloned().unwrap_or_else(|| place.to_string());
         call.path.push(Visit {
             at: now,
             run: card.number,
-            node: visited.name.clone(),
+            node: match &visited.workflow {
+                None => visited.name.clone(),
+                Some(workflow) => format!("{workflow}: {}", visited.name).into(),
+            },
             outputs: given.map(|(place, _)| label(place)).collect(),
             fault: visited.fault.as_ref().map(|fault| fault.code.to_string()),
         });

@@ -2,7 +2,18 @@
 (function (kit) {
   'use strict';
   const { host, has, fail, luxon, NativeDate, NativePromise } = kit;
+  // What workflows keep from run to run: read once for each engine, told back when it has changed.
   const statics = new Map();
+  const touched = new Set();
+  const { parse, stringify } = JSON;
+  const keep = () => {
+    for (const held of touched) {
+      const text = stringify(held.value) ?? '{}';
+      if (text !== held.text) host.keep(held.key, text);
+      held.text = text;
+    }
+    touched.clear();
+  };
   const utf8 = (text) => {
     const bytes = [];
     const escaped = encodeURIComponent(text);
@@ -41,9 +52,14 @@
   const require = (name) => { throw new Error(`Cannot find module '${name}': modules are not available`); };
   const staticData = (kind) => {
     const key = kind === 'node' ? `node:${host.name()}` : 'global';
-    const own = `${host.workflow(0)}/${key}`;
-    if (!statics.has(own)) statics.set(own, {});
-    return statics.get(own);
+    const own = `${host.owner()}/${key}`;
+    if (!statics.has(own)) {
+      const text = host.kept(key) ?? '{}';
+      statics.set(own, { key, text, value: parse(text) });
+    }
+    const held = statics.get(own);
+    touched.add(held);
+    return held.value;
   };
 
   const KEYS = ['json', 'binary', 'pairedItem', 'error', 'index'];
@@ -75,10 +91,12 @@
 
   const run = (call, isEach) => {
     const box = {};
+    touched.clear();
     const given = kit.input();
     const item = isEach ? given[host.index()] : undefined;
-    const finish = (result) => { box.value = isEach ? single(result) : normal(result); box.state = 'done'; };
+    const finish = (result) => { keep(); box.value = isEach ? single(result) : normal(result); box.state = 'done'; };
     const refuse = (error) => {
+      try { keep(); } catch { touched.clear(); }
       const isError = error !== null && typeof error === 'object' && 'message' in error;
       const line = isError && /eval_script:(\d+)/.exec(String(error.stack))?.[1];
       const message = isError ? String(error.message) : String(error);

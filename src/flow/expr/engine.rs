@@ -1,7 +1,7 @@
 //! The script engine: QuickJS without a clock, a loader or a way out, and with a limit on everything.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,8 +53,17 @@ pub(super) struct Desk {
     pub(super) fault: RefCell<Option<Fault>>,
     pub(super) rng: RefCell<Rng>,
     pub(super) variables: Rc<serde_json::Map<String, Value>>,
+    /// What workflows keep from run to run.
+    pub(super) statics: Rc<RefCell<Statics>>,
     /// `$pageCount`, `$response` and `$request`, where there are any.
     pub(super) facts: RefCell<Option<serde_json::Map<String, Value>>>,
+}
+
+/// What workflows keep from run to run, as JSON: by the workflow and by `global` or `node:NAME`.
+#[derive(Clone, Debug, Default)]
+pub(in crate::flow) struct Statics {
+    pub(in crate::flow) held: BTreeMap<String, BTreeMap<String, String>>,
+    pub(in crate::flow) has_changed: bool,
 }
 
 struct Meter {
@@ -109,6 +118,7 @@ impl Engine {
         rng: Rng,
         deadline: Option<Rc<dyn Deadline>>,
         variables: Rc<serde_json::Map<String, Value>>,
+        statics: Rc<RefCell<Statics>>,
     ) -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
         runtime.set_memory_limit(MEMORY_MAX);
@@ -127,7 +137,7 @@ impl Engine {
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
         let facts = RefCell::default();
-        let desk = Rc::new(Desk { current, fault, rng, variables, facts });
+        let desk = Rc::new(Desk { current, fault, rng, variables, statics, facts });
         let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;

@@ -15,6 +15,8 @@ use crate::flow::{Fault, Item, Mode, zone};
 const FIRST: i32 = 1;
 const LAST: i32 = 2;
 
+/// Bytes that a workflow, or one node of it, may keep from run to run.
+const STATICS_MAX: usize = 256 * 1024;
 /// Bytes of a JMESPath query, and characters in it that may go deeper: reading one recurses.
 const QUERY_MAX: usize = 4096;
 const QUERY_DEPTH_MAX: usize = 128;
@@ -237,6 +239,7 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         }
     };
     host.set("variable", Function::new(ctx.clone(), variable)?)?;
+    add_statics(ctx, host, desk)?;
     let of = desk.clone();
     let fact = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
         match of.facts.borrow().as_ref().and_then(|facts| facts.get(&name)) {
@@ -276,6 +279,45 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         })
     };
     host.set("paired", Function::new(ctx.clone(), paired)?)
+}
+
+fn add_statics<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let owner = move |ctx: Ctx<'js>| -> rquickjs::Result<String> {
+        of.with(&ctx, |current| Ok(current.scope.graph.owner().to_owned()))
+    };
+    host.set("owner", Function::new(ctx.clone(), owner)?)?;
+    let of = desk.clone();
+    let kept = move |ctx: Ctx<'js>, key: String| -> rquickjs::Result<Option<String>> {
+        of.with(&ctx, |current| {
+            let statics = of.statics.borrow();
+            let held = statics.held.get(current.scope.graph.owner()).and_then(|own| own.get(&key));
+            let exported = || current.scope.graph.statics.get(&key).map(Value::to_string);
+            Ok(held.cloned().or_else(exported))
+        })
+    };
+    host.set("kept", Function::new(ctx.clone(), kept)?)?;
+    let of = desk.clone();
+    let keep = move |ctx: Ctx<'js>, key: String, text: String| -> rquickjs::Result<()> {
+        of.with(&ctx, |current| {
+            if text.len() > STATICS_MAX {
+                let message = format!(
+                    "static data of {} bytes, and at most {STATICS_MAX} are kept",
+                    text.len()
+                );
+                return Err(thrown(&ctx, &message)?);
+            }
+            let mut statics = of.statics.borrow_mut();
+            statics
+                .held
+                .entry(current.scope.graph.owner().to_owned())
+                .or_default()
+                .insert(key, text);
+            statics.has_changed = true;
+            Ok(())
+        })
+    };
+    host.set("keep", Function::new(ctx.clone(), keep)?)
 }
 
 impl Desk {

@@ -12,6 +12,7 @@ mod host;
 mod path;
 mod scan;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use serde_json::Value;
 
 pub use bytes::decode as unbase64;
 pub use bytes::encode as base64;
-pub(super) use engine::Current;
 pub use engine::Deadline;
+pub(super) use engine::{Current, Statics};
 use engine::{Engine, Outcome};
 use path::{Found, Path};
 
@@ -33,6 +34,8 @@ pub(super) struct Scripts {
     deadline: Option<Rc<dyn Deadline>>,
     rng: Rng,
     variables: Rc<Object>,
+    /// Outlives engines that are thrown away.
+    statics: Rc<RefCell<Statics>>,
 }
 
 /// A parameter value, ready to be resolved.
@@ -90,7 +93,8 @@ pub(super) struct Compiled {
 impl Scripts {
     /// No scripts yet; the engine is built when the first one needs it.
     pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
-        Self { engine: None, deadline, rng, variables: Rc::default() }
+        let (variables, statics) = (Rc::default(), Rc::default());
+        Self { engine: None, deadline, rng, variables, statics }
     }
 
     /// The same with a deadline for each evaluation.
@@ -103,6 +107,11 @@ impl Scripts {
     pub(super) fn set_variables(&mut self, variables: Object) {
         self.engine = None;
         self.variables = Rc::new(variables);
+    }
+
+    /// What workflows keep from run to run.
+    pub(super) fn statics(&self) -> &Rc<RefCell<Statics>> {
+        &self.statics
     }
 
     /// Compiles the parameters of a node; `None` when no expression is among them.
@@ -484,7 +493,8 @@ impl Scripts {
     fn engine(&mut self) -> Option<&mut Engine> {
         if self.engine.is_none() {
             let rng = Rng::new(self.rng.next_u64());
-            self.engine = Engine::new(rng, self.deadline.clone(), self.variables.clone()).ok();
+            let (variables, statics) = (self.variables.clone(), self.statics.clone());
+            self.engine = Engine::new(rng, self.deadline.clone(), variables, statics).ok();
         }
         self.engine.as_mut()
     }

@@ -3,13 +3,15 @@
 //! A node that executes another workflow starts a run within the runner: the world knows only the
 //! run that it started, and gets the asks of all that belong to it under that id.
 
+mod inner;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers, caught};
 use crate::flow::expr::Scripts;
-use crate::flow::node::{self, Next, Pages, SubRun};
+use crate::flow::node::{self, Next, Pages};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
     Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Role, Visited,
@@ -122,7 +124,7 @@ pub enum Output {
     Visited {
         /// The run.
         run: RunId,
-        /// The visit. Of a workflow that another one executes nothing is told.
+        /// The visit; also of a workflow that the run's own executes and waits for.
         visited: Visited,
     },
     /// A run pauses at a node; only told by a runner that is asked for visits.
@@ -216,6 +218,22 @@ struct Running {
     is_about_error: bool,
 }
 
+impl Running {
+    /// Tells what was visited, under the id that the world knows; a run that it knows nothing of
+    /// tells nothing.
+    fn tell_visits(&mut self, id: RunId, outputs: &mut VecDeque<Output>) {
+        let visits = self.run.take_visited();
+        if self.root.0 & INNER != 0 || visits.is_empty() {
+            return;
+        }
+        let workflow = (id != self.root).then(|| Arc::from(self.run.graph().name()));
+        for mut visited in visits {
+            visited.workflow.clone_from(&workflow);
+            outputs.push_back(Output::Visited { run: self.root, visited });
+        }
+    }
+}
+
 impl Runner {
     /// A runner without runs. The seed makes scripts repeatable.
     pub fn new(config: Config, rng: Rng) -> Self {
@@ -273,6 +291,19 @@ impl Runner {
     pub fn with_deadline(mut self, deadline: Rc<dyn Deadline>) -> Self {
         self.scripts.set_deadline(deadline);
         self
+    }
+
+    /// What workflows keep from run to run: by workflow and by `global` or `node:NAME`, as JSON.
+    #[must_use]
+    pub fn with_statics(self, held: BTreeMap<String, BTreeMap<String, String>>) -> Self {
+        self.scripts.statics().borrow_mut().held = held;
+        self
+    }
+
+    /// What workflows keep now, if that has changed since it was last taken.
+    pub fn take_statics(&self) -> Option<BTreeMap<String, BTreeMap<String, String>>> {
+        let mut statics = self.scripts.statics().borrow_mut();
+        std::mem::take(&mut statics.has_changed).then(|| statics.held.clone())
     }
 
     /// Does one thing; a panic in it fails the run that was being served, and no other.
@@ -380,10 +411,9 @@ impl Runner {
         now: Tick,
     ) {
         let expiry = graph.timeout().map(|limit| self.timers.arm(now + limit, Wake::Expire(id)));
-        let is_traced = self.is_traced && id.0 & INNER == 0;
         let is_about_error = node::is_error_trigger(graph.node(trigger));
         let now_ms = self.wall_ms(now);
-        let run = Run::start(id, graph, trigger, outputs, self.mode, is_traced, now_ms);
+        let run = Run::start(id, graph, trigger, outputs, self.mode, self.is_traced, now_ms);
         let above = parent.and_then(|parent| self.runs.get(&parent));
         let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
         let (ask, pages, pause, child) = (None, None, None, None);
@@ -452,9 +482,7 @@ impl Runner {
     fn on_step(&mut self, id: RunId, step: Step, now: Tick) {
         let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id).expect("only a live run steps");
-        for visited in running.run.take_visited() {
-            self.outputs.push_back(Output::Visited { run: id, visited });
-        }
+        running.tell_visits(id, &mut self.outputs);
         match step {
             Step::Ask { node, parameters, item } => {
                 let asking = running.run.graph().node(node);
@@ -483,10 +511,10 @@ impl Runner {
             }
             Step::Pause(pause) => {
                 if self.is_traced
-                    && id.0 & INNER == 0
+                    && running.root.0 & INNER == 0
                     && let Some(name) = running.run.here()
                 {
-                    self.outputs.push_back(Output::Paused { run: id, name });
+                    self.outputs.push_back(Output::Paused { run: running.root, name });
                 }
                 running.pause = Some(self.timers.arm(now + pause, Wake::Resume(id)));
             }
@@ -513,67 +541,10 @@ impl Runner {
         });
     }
 
-    /// A node executes another workflow, or its own.
-    fn execute(&mut self, id: RunId, parameters: &Object, item: Item, now: Tick) {
-        let running = self.runs.get(&id).expect("only a live run executes");
-        let wanted = SubRun::read(parameters);
-        let found = wanted.and_then(|wanted| {
-            let graph = wanted.graph(running.run.graph(), &self.workflows)?;
-            let trigger = node::sub_trigger(&graph)?;
-            match running.depth < DEPTH_MAX && self.runs_left() {
-                true => Ok((wanted, graph, trigger)),
-                false => Err(Fault::new("E-FLOW-RUNS", "too many workflows execute one another")),
-            }
-        });
-        let running = self.runs.get_mut(&id).expect("only a live run executes");
-        let (wanted, graph, trigger) = match found {
-            Ok(found) => found,
-            Err(fault) => return self.answer_run(id, Err(fault), now),
-        };
-        let items = if wanted.is_each { vec![item] } else { running.run.items().to_vec() };
-        let given = items.iter().map(|item| wanted.given(item)).collect();
-        self.inner += 1;
-        let child = RunId(INNER | self.inner);
-        self.gauges.started += 1;
-        if wanted.waits {
-            running.child = Some(child);
-            self.begin(child, graph, trigger, vec![given], Some(id), now);
-        } else {
-            self.answer_run(id, Ok(items), now);
-            self.begin(child, graph, trigger, vec![given], None, now);
-        }
-    }
-
-    fn runs_left(&self) -> bool {
-        self.runs.len() < self.config.runs_max
-    }
-
-    /// Answers a node that executed a workflow.
-    fn answer_run(&mut self, id: RunId, answer: Result<Vec<Item>, Fault>, now: Tick) {
-        let now_ms = self.wall_ms(now);
-        let Some(running) = self.runs.get_mut(&id) else { return };
-        running.child = None;
-        let is_each = running.run.is_asked_by_item();
-        let answered = match answer {
-            Ok(items) if is_each => {
-                let given = items.into_iter().map(|item| (0, item)).collect();
-                running.run.answer(Ok(given), now_ms)
-            }
-            Ok(items) => running.run.answer_all(items),
-            Err(fault) => running.run.answer(Err(fault), now_ms),
-        };
-        match answered {
-            Some(step) => self.on_step(id, step, now),
-            None => self.drive(id, now),
-        }
-    }
-
     /// Ends a run with everything that is open; one that is gone already is no error.
     fn end(&mut self, id: RunId, outcome: Finished, now: Tick) {
         let Some(mut running) = self.runs.remove(&id) else { return };
-        for visited in running.run.take_visited() {
-            self.outputs.push_back(Output::Visited { run: id, visited });
-        }
+        running.tell_visits(id, &mut self.outputs);
         self.timers.clear_slot(&mut running.pause);
         self.timers.clear_slot(&mut running.expiry);
         if let Some(child) = running.child.and_then(|child| self.runs.get_mut(&child)) {
@@ -612,25 +583,5 @@ impl Runner {
             }
             (None, Finished::Success | Finished::Cancelled) => {}
         }
-    }
-
-    /// Starts the workflow that wants to know of errors of this one.
-    fn tell_error(
-        &mut self,
-        id: RunId,
-        graph: &Arc<Graph>,
-        node: Option<&str>,
-        fault: &Fault,
-        now: Tick,
-    ) {
-        let other = graph.error_workflow().and_then(|id| self.workflows.get(id));
-        let told = other.unwrap_or(graph).clone();
-        let trigger = told.triggers().find(|(_, node)| node::is_error_trigger(node));
-        let Some((trigger, _)) = trigger.filter(|_| self.runs_left()) else { return };
-        let item = Item::new(node::error_payload(id, graph, node, fault));
-        self.inner += 1;
-        let run = RunId(INNER | self.inner);
-        self.gauges.started += 1;
-        self.begin(run, told, trigger, vec![vec![item]], None, now);
     }
 }
