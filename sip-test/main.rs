@@ -1,12 +1,14 @@
 //! Calls, ladders and house rules: one binary, so that it links once.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod auth;
 mod bad_input;
 mod callbacks;
 mod calls;
 mod compat;
 mod crash;
 mod crowd;
+mod decisions;
 mod dials;
 mod documents;
 mod fuzz;

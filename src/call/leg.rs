@@ -78,6 +78,10 @@ pub struct Leg {
     pub ended: Option<Tick>,
     /// The number that was called.
     pub called_number: String,
+    /// How its caller and the called were written.
+    pub shown: Shown,
+    /// The recording of the whole leg, while one runs.
+    pub recorded: Option<u64>,
     /// The call that it belongs to.
     pub call: CallKey,
     /// Its messages.
@@ -97,6 +101,17 @@ pub struct Origin {
     pub kind: OriginKind,
     /// The number of the extension, if it is one.
     pub extension: Option<String>,
+}
+
+/// How the two ends of a call were written in its INVITE.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The URI of From.
+    pub from: String,
+    /// The URI of To, or of whom we call.
+    pub to: String,
+    /// The display name of To.
+    pub called_name: String,
 }
 
 /// What a leg came by.
@@ -232,6 +247,8 @@ impl Leg {
             answered: None,
             ended: None,
             called_number: String::new(),
+            shown: Shown::default(),
+            recorded: None,
             call: CallKey::default(),
             trace: Trace::default(),
             statistics: None,

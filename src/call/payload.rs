@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::leg::{LegRef, leg_text};
-use crate::sip::{Message, NameAddr, Start};
+use crate::sip::{Flow, Message, NameAddr, Start, digest};
 
 /// Bytes of a body that the payload carries.
 const BODY_MAX: usize = 16 * 1024;
@@ -50,6 +50,50 @@ pub fn call(
             unreachable!("an object literal is an object")
         }
     }
+}
+
+/// The item of a trigger's `Auth` branch (contract §5.6): what a request shows of its sender.
+pub fn auth(
+    message: &Message<'_>,
+    reference: &str,
+    id: &str,
+    request: &str,
+    flow: Flow,
+    shown: Option<&digest::Credentials<'_>>,
+) -> Map<String, Value> {
+    let from = message.from().ok().as_ref().map(uri_text).unwrap_or_default();
+    let to = message.to().ok().as_ref().map(uri_text).unwrap_or_default();
+    let caller_name = message.from().ok().as_ref().map(display).unwrap_or_default();
+    let call_id = message.call_id().unwrap_or_default().to_owned();
+    let mut named = Map::new();
+    if let Some(shown) = shown {
+        let mut set = |key: &str, value: &str| named.insert(key.to_owned(), value.into());
+        set("username", shown.username);
+        set("realm", shown.realm);
+        set("nonce", shown.nonce);
+        set("uri", shown.uri);
+        set("response", shown.response);
+        set("algorithm", shown.algorithm.as_str());
+        if let Some(protection) = &shown.protection {
+            set("qop", protection.qop.as_str());
+            set("nc", protection.nc);
+            set("cnonce", protection.cnonce);
+        }
+    }
+    let payload = json!({
+        "authRequestId": id,
+        "ref": reference,
+        "requestType": request,
+        "auth": named,
+        "remoteIp": flow.remote.ip().to_string(),
+        "remotePort": flow.remote.port(),
+        "transport": flow.transport.in_via().to_ascii_lowercase(),
+        "localIp": flow.local.ip().to_string(),
+        "localPort": flow.local.port(),
+        "raw": raw(message, &from, &to, &call_id, &caller_name),
+        "sipPbx": { "ref": reference, "authRequestId": id },
+    });
+    payload.as_object().cloned().unwrap_or_default()
 }
 
 fn raw(message: &Message<'_>, from: &str, to: &str, call_id: &str, caller_name: &str) -> Value {

@@ -3,6 +3,8 @@
 //! *Invariant:* only who has proven a password of an extension or a dynamic trunk binds a contact,
 //! and only to that account.
 
+mod proof;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,14 +13,13 @@ use std::time::Duration;
 
 use crate::base::Tick;
 use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
-use crate::sip::digest::{self, Signed};
 use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration, Wish};
-use crate::sip::{
-    self, Account, Challenger, DigestConfig, Field, Flow, Message, Name, Start, Uri, Verdict,
-};
+use crate::sip::{self, Challenger, DigestConfig, Flow, Message, Uri};
 
 /// Contacts of all accounts together.
 pub const BINDINGS_MAX: usize = 10_000;
+/// Users that flows have let in, ever; one more is told 503.
+pub const GUESTS_MAX: usize = 100_000;
 /// Characters of a number that may be dialled.
 pub const NUMBER_MAX: usize = 64;
 /// What a contact is worth that does not say it.
@@ -92,6 +93,8 @@ pub struct Login {
     pub credentials: sip::Credentials,
     /// The extension that it is; `None`: it is the trunk itself.
     pub extension: Option<String>,
+    /// A flow has let it in: nobody proves its password here.
+    pub is_guest: bool,
 }
 
 /// Whether the sender of a request is who it says.
@@ -134,6 +137,8 @@ pub struct Site {
     logins: Vec<Login>,
     /// Accounts by user name: trunks before extensions (contract §5.7).
     by_username: BTreeMap<String, Vec<AccountRef>>,
+    /// Accounts that flows have let in, by trigger, user and extension.
+    guests: BTreeMap<(usize, String, Option<String>), AccountRef>,
     /// Accounts of the user name that most accounts share.
     namesakes_max: usize,
     registrar: Registrar<AccountRef>,
@@ -151,6 +156,7 @@ impl Site {
             challenger,
             logins: Vec::new(),
             by_username: BTreeMap::new(),
+            guests: BTreeMap::new(),
             namesakes_max: 1,
             registrar: Registrar::with_max(BINDINGS_MAX),
             online: BTreeSet::new(),
@@ -169,6 +175,9 @@ impl Site {
         {
             realm.clone_into(&mut self.realm);
         }
+        if trigger.asks.is_some() {
+            return;
+        }
         match &trigger.kind {
             Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {}
             Kind::DynamicTrunk { credentials } => {
@@ -186,44 +195,6 @@ impl Site {
     /// The user behind a reference.
     pub fn login(&self, account: AccountRef) -> &Login {
         &self.logins[account.0]
-    }
-
-    /// Who sent this request, by its Authorization (RFC 3261 §22.3). An unknown user costs as much
-    /// work as a wrong password, and hears the same.
-    pub fn prove(&mut self, message: &Message<'_>, flow: Flow, now: Tick) -> Proof {
-        let peer = flow.remote.ip();
-        if self.logins.is_empty() {
-            return Proof::NoAccounts;
-        }
-        let parsed = message.fields_of(Name::Authorization).filter_map(Field::text);
-        let credentials = parsed.filter_map(digest::Credentials::parse);
-        let Some(credentials) = credentials.into_iter().find(|one| one.realm == self.realm) else {
-            let values = self.challenger.challenge(&self.realm, peer, now);
-            return Proof::Challenge { values, is_failed: false };
-        };
-        let Start::Request { method, uri } = &message.start else {
-            unreachable!("only requests are to be proven");
-        };
-        let signed = Signed { method, uri, body: message.body };
-        let known = self.by_username.get(credentials.username).map_or(&[][..], Vec::as_slice);
-        let passwords = known.iter().map(|account| {
-            (Some(*account), Some(self.logins[account.0].credentials.password.as_str()))
-        });
-        // Whoever is asked for, as many proofs are looked at: time tells nobody which users exist.
-        let rounds = passwords.chain(std::iter::repeat((None, None))).take(self.namesakes_max);
-        for (account, password) in rounds {
-            let expected = Account { realm: &self.realm, password };
-            match (self.challenger.verify(&credentials, expected, signed, peer, now), account) {
-                (Verdict::Ok, Some(account)) => return Proof::Proven(account),
-                (Verdict::Stale, _) => {
-                    let values = self.challenger.challenge_stale(&self.realm, peer, now);
-                    return Proof::Challenge { values, is_failed: false };
-                }
-                (Verdict::Ok | Verdict::Wrong, _) => {}
-            }
-        }
-        let values = self.challenger.challenge(&self.realm, peer, now);
-        Proof::Challenge { values, is_failed: true }
     }
 
     /// Does what a REGISTER of a proven account wants.
@@ -346,11 +317,12 @@ impl Site {
                 (format!("sip:{user}@{host}"), flow, Arc::default(), Some(host))
             }
             Kind::DynamicTrunk { .. } => {
-                let account = self.logins.iter().position(|login| login.trigger == index);
-                let bindings = account.map_or(&[][..], |one| self.bindings(AccountRef(one)));
+                let logins = self.logins.iter().enumerate();
+                let own = logins.filter(|(_, login)| login.trigger == index);
+                let bindings = own.flat_map(|(place, _)| self.bindings(AccountRef(place)));
                 // Of the best the last that was confirmed: a trunk that moved has left others behind.
                 let worth = |one: &&Binding| one.preference.unwrap_or(PREFERENCE_MAX);
-                let binding = bindings.iter().max_by_key(worth).ok_or(NoTarget::NotRegistered)?;
+                let binding = bindings.max_by_key(worth).ok_or(NoTarget::NotRegistered)?;
                 let uri = with_user(&binding.contact, &user).ok_or(NoTarget::NotRegistered)?;
                 (uri, binding.flow, Arc::clone(&binding.path), None)
             }
@@ -422,7 +394,8 @@ impl Site {
         let namesakes = self.by_username.entry(credentials.username.clone()).or_default();
         namesakes.push(account);
         self.namesakes_max = self.namesakes_max.max(namesakes.len());
-        self.logins.push(Login { trigger, workflow, credentials, extension });
+        let is_guest = false;
+        self.logins.push(Login { trigger, workflow, credentials, extension, is_guest });
         namesakes.sort_by_key(|account| self.logins[account.0].extension.is_some());
     }
 
@@ -486,6 +459,7 @@ mod tests {
     use super::*;
     use crate::call::node;
     use crate::flow;
+    use crate::sip::digest;
 
     /// A site with two accounts of extension 100, and one contact bound or removed at a time.
     fn site() -> Site {

@@ -124,6 +124,25 @@ pub struct Trigger {
     pub reference: String,
     /// What it listens to.
     pub kind: Kind,
+    /// How it asks its flow who somebody is; `None`: by the passwords that it names.
+    pub asks: Option<AuthRules>,
+    /// The output of its branch `Recording`, if it has one, and how long an answer may take.
+    pub records: Option<(usize, Duration)>,
+}
+
+/// How a trigger asks its flow who sends a request (contract §5.2, §5.3, §5.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthRules {
+    /// Whether it is asked of requests that show no password too; otherwise those are challenged.
+    pub is_raw: bool,
+    /// How long an answer may take; none in time is `not_applicable`.
+    pub timeout: Duration,
+    /// Whether the triggers behind it are asked when it says no.
+    pub continues: bool,
+    /// What the user names begin with that it is asked about.
+    pub prefix: String,
+    /// The output of its branch `Auth`.
+    pub output: usize,
 }
 
 /// What a trigger listens to.
@@ -175,7 +194,9 @@ impl Trigger {
         let trigger = |(node, described): (NodeIndex, &flow::Node)| {
             let reference = text(&described.parameters, "ref").to_owned();
             let kind = Kind::of(&described.parameters, trunks.get(&reference))?;
-            Some(Self { graph: graph.clone(), workflow, node, reference, kind })
+            let asks = auth_rules(described, &kind);
+            let records = recording_rules(described, &kind);
+            Some(Self { graph: graph.clone(), workflow, node, reference, kind, asks, records })
         };
         graph.triggers().filter_map(trigger).collect()
     }
@@ -220,8 +241,11 @@ impl Trigger {
         realm.filter(|realm| !realm.is_empty())
     }
 
-    /// Whether it is the group of this extension.
+    /// Whether it is the group of this extension. Whom a flow knows may be any.
     pub fn has_extension(&self, number: &str) -> bool {
+        if self.asks.is_some() && !self.is_trunk() {
+            return true;
+        }
         let phones =
             if let Kind::Extensions { phones } = &self.kind { phones.as_slice() } else { &[] };
         phones.iter().any(|phone| phone.extension == number)
@@ -251,6 +275,7 @@ impl Trigger {
     pub fn registrations(&self) -> Vec<String> {
         match &self.kind {
             Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => Vec::new(),
+            Kind::DynamicTrunk { .. } if self.asks.is_some() => Vec::new(),
             Kind::DynamicTrunk { credentials } => {
                 vec![format!("user {} as trunk {}", credentials.username, self.reference)]
             }
@@ -270,6 +295,7 @@ impl Kind {
     fn of(parameters: &flow::Object, settings: Option<&TrunkSettings>) -> Option<Self> {
         match (text(parameters, "triggerOn"), text(parameters, "trunkConnectionMode")) {
             ("trunk", "dynamic") => {
+                // Without them when its flow says who it is.
                 let username = text(parameters, "trunkStaticUsername");
                 let password = text(parameters, "trunkStaticPassword");
                 Some(Self::DynamicTrunk { credentials: sip::Credentials::new(username, password) })
@@ -282,10 +308,51 @@ impl Kind {
                 let (expires, headers) = (expires(parameters), register_headers(parameters));
                 Some(Self::RegisteredTrunk { peers, expires, headers })
             }
-            ("extensions", _) => Some(Self::Extensions { phones: phones(parameters) }),
+            ("extensions", _) if text(parameters, "authMode") == "static" => {
+                Some(Self::Extensions { phones: phones(parameters) })
+            }
+            ("extensions", _) => Some(Self::Extensions { phones: Vec::new() }),
             _ => None,
         }
     }
+}
+
+fn auth_rules(node: &flow::Node, kind: &Kind) -> Option<AuthRules> {
+    let parameters = &*node.parameters;
+    let is_raw = match (kind, text(parameters, "authMode")) {
+        (Kind::DynamicTrunk { .. } | Kind::Extensions { .. }, "digest-first") => false,
+        (Kind::DynamicTrunk { .. } | Kind::Extensions { .. }, "raw") => true,
+        (Kind::DynamicTrunk { .. } | Kind::Extensions { .. }, _)
+        | (Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. }, _) => return None,
+    };
+    let is_on = |key: &str| option(parameters, key) == Some(&Value::Bool(true));
+    let prefix = option(parameters, "authorizationUsernamePrefix").and_then(Value::as_str);
+    Some(AuthRules {
+        is_raw,
+        timeout: answer_time(parameters, "authTimeoutSeconds"),
+        continues: is_on("continueTraversalOnAuthReject"),
+        prefix: prefix.filter(|_| !is_raw).unwrap_or_default().to_owned(),
+        output: node.outputs.iter().position(|label| label == "Auth")?,
+    })
+}
+
+fn recording_rules(node: &flow::Node, kind: &Kind) -> Option<(usize, Duration)> {
+    let key = match kind {
+        Kind::Extensions { .. } => "extensionsEnableCallRecording",
+        Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } | Kind::DynamicTrunk { .. } => {
+            "enableCallRecording"
+        }
+    };
+    let is_on = node.parameters.get(key) == Some(&Value::Bool(true));
+    let output = node.outputs.iter().position(|label| label == "Recording").filter(|_| is_on)?;
+    Some((output, answer_time(&node.parameters, "recordResponseTimeoutSeconds")))
+}
+
+/// How long a flow may take to answer; 5 s, and a minute at most.
+fn answer_time(parameters: &flow::Object, key: &str) -> Duration {
+    let seconds = option(parameters, key).and_then(Value::as_f64);
+    let seconds = seconds.filter(|seconds| (0.0..=60.0).contains(seconds));
+    Duration::from_secs_f64(seconds.unwrap_or(5.0))
 }
 
 /// The static credentials of an extensions trigger. The prefix is what phones say before the
@@ -344,10 +411,13 @@ impl fmt::Display for Trigger {
                 write!(f, "trunk {reference} where this server registers, any number")
             }
             Kind::DynamicTrunk { .. } => {
-                write!(f, "trunk {reference} from anywhere with its password, any number")
+                let who = if self.asks.is_some() { "whom its flow knows" } else { "its password" };
+                write!(f, "trunk {reference} from anywhere with {who}, any number")
             }
             Kind::Extensions { .. } => {
-                write!(f, "extensions {reference} from anywhere with their passwords, any number")
+                let who =
+                    if self.asks.is_some() { "whom their flow knows" } else { "their passwords" };
+                write!(f, "extensions {reference} from anywhere with {who}, any number")
             }
         }
     }

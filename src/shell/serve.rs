@@ -87,7 +87,9 @@ fn welcome(server: &Server, settings: &Settings, origin: Origin) {
     say(&format!("data    {}", settings.data.display()));
     for trigger in server.triggers() {
         say(&format!("answers {trigger}"));
-        for (credentials, role) in accounts(&trigger.kind, &trigger.reference) {
+        let kind = Some(&trigger.kind).filter(|_| trigger.asks.is_none());
+        let accounts = kind.map(|kind| accounts(kind, &trigger.reference)).unwrap_or_default();
+        for (credentials, role) in accounts {
             let sip::Credentials { username, password, .. } = credentials;
             let password = match origin {
                 Origin::Shipped => password,

@@ -127,6 +127,19 @@ impl Challenger {
         }
     }
 
+    /// Whether the nonce of these credentials is ours, was given to this peer and may still be used.
+    pub fn is_current(&self, credentials: &Credentials<'_>, peer: IpAddr, now: Tick) -> bool {
+        self.own_nonce(credentials, peer, now).is_some()
+    }
+
+    /// Uses the nonce up for this count, as [`Self::verify`] does; false when it is not current or
+    /// was used with it before.
+    pub fn spend(&mut self, credentials: &Credentials<'_>, peer: IpAddr, now: Tick) -> bool {
+        let Some(count) = credentials.count() else { return false };
+        let nonce = self.own_nonce(credentials, peer, now);
+        nonce.is_some_and(|nonce| self.use_nonce(nonce, count, now))
+    }
+
     fn values(&self, realm: &str, more: &str, peer: IpAddr, now: Tick) -> Vec<String> {
         if !is_quotable(realm) {
             return Vec::new();

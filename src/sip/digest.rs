@@ -179,7 +179,8 @@ const ALGORITHMS: [(&str, Algorithm); 6] = [
 ];
 
 impl Qop {
-    const fn as_str(self) -> &'static str {
+    /// The word in headers.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
             Self::AuthInt => "auth-int",

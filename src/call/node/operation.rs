@@ -100,6 +100,8 @@ const fn flag(name: &'static str, default: &'static str) -> Key {
 const SUCCESS: Branches = Branches::Fixed(&["Success"]);
 const RESULT: Branches = Branches::Fixed(&["Result"]);
 const LEG: &[&str] = &["legId"];
+const RECORD_FORMATS: &[&str] = &["wav", "mp3", "opus", "ogg"];
+const AUTH_ACTIONS: &[&str] = &["allow", "verify_password", "not_applicable", "challenge", "deny"];
 const DTMF_VOICE: &[&str] = &["dtmf", "voice"];
 const DIAL_OPTIONS: &[&str] = &[
     "codecs",
@@ -285,10 +287,59 @@ pub const OPERATIONS: &[Operation] = &[
         LEG,
         RESULT,
     ),
-    later("recording.start", &[required("recordFilePath")], &[], RESULT),
-    later("recording.control", &[], LEG, RESULT),
-    later("respond.toAuth", &[], &["requestId"], RESULT),
-    later("respond.toRecord", &[], &["requestId"], RESULT),
+    performed(
+        "recording.start",
+        &[
+            required("recordFilePath"),
+            one_of("recordFileFormat", "\"wav\"", RECORD_FORMATS),
+            flag("recordSplitChannels", "false"),
+            flag("waitForRecordingCompletion", "false"),
+        ],
+        &[
+            "legId",
+            "recordWavSampleRate",
+            "recordWavBitDepth",
+            "recordCompressedSampleRate",
+            "recordCompressedBitrate",
+        ],
+        RESULT,
+    ),
+    performed(
+        "recording.control",
+        &[one_of("recordingControlAction", "\"pause\"", &["pause", "resume"])],
+        LEG,
+        RESULT,
+    ),
+    performed(
+        "respond.toAuth",
+        &[
+            one_of("authAction", "\"not_applicable\"", AUTH_ACTIONS),
+            required_if("password", "authAction", "verify_password"),
+            optional("extension", "\"\""),
+            number("statusCode", "401"),
+            optional("reason", "\"\""),
+        ],
+        &["requestId"],
+        RESULT,
+    ),
+    performed(
+        "respond.toRecord",
+        &[
+            flag("active", "true"),
+            optional("recordFilePath", "\"\""),
+            one_of("recordFileFormat", "\"wav\"", RECORD_FORMATS),
+            flag("recordSplitChannels", "false"),
+            flag("waitForRecordingCompletion", "false"),
+        ],
+        &[
+            "requestId",
+            "recordWavSampleRate",
+            "recordWavBitDepth",
+            "recordCompressedSampleRate",
+            "recordCompressedBitrate",
+        ],
+        RESULT,
+    ),
     later("respond.toAiTool", &[required("outputText")], &["requestId"], RESULT),
     later("ai.attachVoiceAgent", &[], LEG, RESULT),
     later("ai.invokeAiTool", &[], &[], Branches::Fixed(&[])),

@@ -136,7 +136,10 @@ fn check_trunk(parameters: &Object, report: &mut Findings) {
     match text(parameters, "trunkConnectionMode") {
         "dynamic" => {
             check_auth(parameters, report);
-            for key in ["trunkStaticUsername", "trunkStaticPassword"] {
+            let is_static = text(parameters, "authMode") == "static";
+            for key in
+                ["trunkStaticUsername", "trunkStaticPassword"].into_iter().filter(|_| is_static)
+            {
                 check_secret(parameters, key, key, report);
             }
         }
@@ -189,7 +192,7 @@ fn check_extensions(parameters: &Object, report: &mut Findings) {
     }
     let items = parameters.get("staticCredentials").and_then(|list| list.get("item"));
     let items = items.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if items.is_empty() {
+    if items.is_empty() && text(parameters, "authMode") == "static" {
         let remedy = "add user name, password and extension of each phone";
         report.error("E-SIP-CREDENTIALS", "staticCredentials", "no phone may register", remedy);
     }
@@ -224,18 +227,34 @@ fn check_queue(parameters: &Object, report: &mut Findings) {
     }
 }
 
-/// Only passwords that stand in the workflow are looked up; flows that decide themselves come later.
+/// Who proves itself how: by passwords of the workflow, or by what a flow says to `Auth`.
 fn check_auth(parameters: &Object, report: &mut Findings) {
     let mode = text(parameters, "authMode");
-    if mode != "static" {
-        let message = format!("authentication by `{mode}` is not served yet");
-        report.error("E-SIP-UNSERVED", "authMode", &message, "choose static");
+    if !["static", "digest-first", "raw"].contains(&mode) {
+        let message = format!("`{mode}` is none of static, digest-first, raw");
+        report.error("E-SIP-VALUE", "authMode", &message, "choose one of these");
     }
+    check_answer_time("authTimeoutSeconds", parameters, report);
     let realm = parameters.get("options").and_then(|options| options.get("realm"));
     let realm = realm.and_then(Value::as_str).unwrap_or_default();
     if !realm.bytes().all(|byte| (b' '..0x7f).contains(&byte) && !b"\"\\".contains(&byte)) {
         let message = "a realm is plain text without quotes";
         report.error("E-SIP-VALUE", "options.realm", message, "leave it empty");
+    }
+}
+
+/// How long a flow may take to answer.
+fn check_answer_time(key: &str, parameters: &Object, report: &mut Findings) {
+    let option = parameters.get("options").and_then(|options| options.get(key));
+    let is_sound = |value: &Value| value.as_f64().is_some_and(|one| (0.0..=60.0).contains(&one));
+    if !option.is_none_or(is_sound) {
+        let message = "an answer may take 0 to 60 seconds";
+        report.error(
+            "E-SIP-VALUE",
+            &format!("options.{key}"),
+            message,
+            "write a number, such as 5",
+        );
     }
 }
 
@@ -251,8 +270,7 @@ fn check_secret(object: &Object, key: &str, path: &str, report: &mut Findings) {
 
 fn check_recording(key: &str, parameters: &Object, report: &mut Findings) {
     if parameters.get(key) == Some(&Value::Bool(true)) {
-        let remedy = "the branch Recording stays silent until then";
-        report.warning("W-SIP-RECORDING", key, "calls are not recorded yet", remedy);
+        check_answer_time("recordResponseTimeoutSeconds", parameters, report);
     }
 }
 
@@ -305,9 +323,13 @@ mod tests {
                 "trunkStaticPassword": password, "authMode": mode, "enableCallRecording": true,
             })
         };
-        check(dynamic("pbx", "secret", "static"), &["W-SIP-RECORDING"]);
-        let wrong = ["E-SIP-UNSERVED", "E-SIP-CREDENTIALS", "E-SIP-CREDENTIALS", "W-SIP-RECORDING"];
-        check(dynamic("", "={{ $env.SECRET }}", "digest-first"), &wrong);
+        check(dynamic("pbx", "secret", "static"), &[]);
+        let wrong = ["E-SIP-CREDENTIALS", "E-SIP-CREDENTIALS"];
+        check(dynamic("", "={{ $env.SECRET }}", "static"), &wrong);
+        for mode in ["digest-first", "raw"] {
+            check(dynamic("", "", mode), &[]);
+        }
+        check(dynamic("", "", "guess"), &["E-SIP-VALUE"]);
         check(json!({ "trunkConnectionMode": "both" }), &["E-SIP-VALUE"]);
     }
 
@@ -316,6 +338,9 @@ mod tests {
         let desk = json!({ "username": "desk", "password": "secret", "extension": "100" });
         check(extensions(&json!([desk])), &[]);
         check(extensions(&json!([])), &["E-SIP-CREDENTIALS"]);
+        let asking = |seconds: Value| json!({ "triggerOn": "extensions", "authMode": "raw", "options": { "authTimeoutSeconds": seconds } });
+        check(asking(json!(3)), &[]);
+        check(asking(json!(61)), &["E-SIP-VALUE"]);
         check(extensions(&json!([desk, desk])), &["E-SIP-CREDENTIALS"]);
         check(extensions(&json!([{}])), &["E-SIP-CREDENTIALS"; 3]);
         check(extensions(&json!(["desk"])), &["E-SIP-CREDENTIALS"; 3]);

@@ -137,6 +137,30 @@ pub(super) enum Failed {
     NumberForbidden,
     /// The trunk's guard does not let the number be dialled.
     Denied(Denied),
+    /// No request is named, nor in the item.
+    AuthMissing,
+    /// The request is not asked about, or was answered.
+    AuthUnknown,
+    /// A status that no refusal has.
+    AuthStatus,
+    /// An answer that nobody knows.
+    AuthAction,
+    /// A password is to be compared, and none is named.
+    PasswordMissing,
+    /// Whoever is let in has no number.
+    ExtensionMissing,
+    /// No request to record is named, nor in the item.
+    RecordMissing,
+    /// Nobody asks whether to record, or it was answered.
+    RecordUnknown,
+    /// A recording has no file.
+    RecordPath,
+    /// Nothing can be recorded.
+    Unrecordable,
+    /// The leg is not recorded.
+    NotRecorded,
+    /// Neither pause nor resume.
+    RecordingAction,
     /// The book of promises says no.
     Promise(promise::Refused),
 }
@@ -155,7 +179,19 @@ impl Failed {
             | Self::ToneUnknown
             | Self::TonePattern
             | Self::DialMode
-            | Self::StrategyUnknown => "invalid_request",
+            | Self::AuthMissing
+            | Self::AuthStatus
+            | Self::AuthAction
+            | Self::PasswordMissing
+            | Self::ExtensionMissing
+            | Self::StrategyUnknown
+            | Self::RecordMissing
+            | Self::RecordPath
+            | Self::RecordingAction => "invalid_request",
+            Self::AuthUnknown => "invalid_auth_request",
+            Self::RecordUnknown => "invalid_record_request",
+            Self::NotRecorded => "not_found",
+            Self::Unrecordable => "transport_error",
             Self::Unsupported => "unsupported_operation",
             Self::LegUnknown | Self::TrunkUnknown | Self::QueueUnknown => "not_found",
             Self::LegEnded => "invalid_leg",
@@ -203,6 +239,26 @@ impl fmt::Display for Failed {
             Self::TooManyDials => "too many dials at a time",
             Self::TrunkUnknown => "no active trunk has this ref",
             Self::MediaMissing => "mediaId is required",
+            Self::AuthMissing => "authRequestId is required",
+            Self::AuthUnknown => {
+                "no such request: it was answered, its time is over, or its caller has given up"
+            }
+            Self::RecordMissing => "recordRequestId is required",
+            Self::RecordUnknown => {
+                "no such request: it was answered, its time is over, or its leg has ended"
+            }
+            Self::RecordPath => "recordFilePath is required",
+            Self::Unrecordable => "the call cannot be recorded: the log says why",
+            Self::NotRecorded => "no recording of this call runs",
+            Self::RecordingAction => "recordingControlAction must be pause or resume",
+            Self::AuthStatus => "statusCode must be 400 to 699",
+            Self::AuthAction => {
+                "authAction must be allow, verify_password, not_applicable, challenge or deny"
+            }
+            Self::PasswordMissing => "password is required where authAction is verify_password",
+            Self::ExtensionMissing => {
+                "extension is required, as digits, letters, and + * # - . _: the user name is none"
+            }
             Self::DtmfDigits => {
                 "dtmfDigits must be 1 to 64 of 0-9, *, # and A-D, and in the sound take at most 30 s"
             }
@@ -246,6 +302,10 @@ impl Switch {
             "media.stopMedia" => return self.stop_media(&ask, now),
             "queue.putLeg" => self.put_leg(&ask, now),
             "queue.setCallback" => return self.set_callback(ask, now),
+            "recording.start" => return self.start_recording(ask, now),
+            "recording.control" => self.control_recording(&ask, now),
+            "respond.toRecord" => return self.respond_record(ask, now),
+            "respond.toAuth" => return self.respond_auth(&ask, now),
             "queue.getStats" => return self.queue_stats(&ask, now),
             "call.hangup" => self.hangup_call(&ask, now),
             "call.wait" => return self.start_wait(ask, now),
@@ -327,7 +387,7 @@ impl Switch {
         if let Some(media) = media {
             object.insert("mediaId".to_owned(), text("media", media).into());
         }
-        for key in ["legId", "dialId", "mediaId"] {
+        for key in ["legId", "dialId", "mediaId", "authRequestId", "recordRequestId"] {
             if let Some(value) = object.get(key) {
                 context.insert(key.to_owned(), value.clone());
             }

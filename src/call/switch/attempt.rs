@@ -72,6 +72,7 @@ impl Switch {
             | Pending::Play { .. }
             | Pending::Clip { .. }
             | Pending::Record { .. }
+            | Pending::CallRecording { .. }
             | Pending::Promise { .. } => false,
         };
         let found =

@@ -43,6 +43,7 @@ impl Switch {
         self.endpoint.accept(dialog, Some(Body::sdp(body)), now);
         self.tell(Fact::Answered { leg: id });
         self.on_call_answered(id, now);
+        self.ask_about_recording(id, now);
         self.touch(id, now);
         Ok(())
     }

@@ -200,6 +200,7 @@ impl Switch {
 
     /// An outgoing leg was answered, and everybody may act on it.
     pub(super) fn on_attempt_won(&mut self, id: LegRef, now: Tick) {
+        self.ask_about_recording(id, now);
         self.relay_answer(id, now);
         if let Some(dial) = self.legs.get(id).and_then(|leg| leg.dial) {
             self.win_dial(dial, id, now);
@@ -425,6 +426,7 @@ impl Switch {
             leg.origin.kind = OriginKind::Extension;
         }
         leg.caller_number = from;
+        leg.shown.to.clone_from(&target.request_uri);
         leg.caller_name.clone_from(&caller.name);
         leg.called_number = called;
         leg.dial = Some(dial);
@@ -503,7 +505,9 @@ impl Switch {
 pub(super) fn outgoing_to(target: &Target, caller: &Caller) -> Outgoing {
     let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
     let user = user.rsplit(':').next().unwrap_or_default().to_owned();
-    let from_user = if caller.number.is_empty() { "ringback" } else { &caller.number };
+    // Who calls: as the flow says, or as the trunk knows us (contract §5.5).
+    let own = target.credentials.as_ref().map_or("ringback", |own| &own.username);
+    let from_user = if caller.number.is_empty() { own } else { &caller.number };
     let routes = target.routes.iter().map(|route| ("Route".to_owned(), route.clone()));
     Outgoing {
         flow: target.flow,

@@ -26,6 +26,10 @@ pub struct Gauges {
     pub timers: usize,
     /// Media ports in use.
     pub ports: usize,
+    /// Requests about which a flow is asked.
+    pub inquiries: usize,
+    /// Legs about which a flow is asked whether to record them.
+    pub record_requests: usize,
     /// Live calls by trunks.
     pub channels: usize,
     /// Runs of flows.
@@ -58,6 +62,8 @@ impl Gauges {
             + self.timers
             + self.ports
             + self.channels
+            + self.inquiries
+            + self.record_requests
             + self.runs
             + self.calls;
         own + self.sip.dialogs + self.sip.transactions + self.sip.timers == 0

@@ -63,7 +63,7 @@ impl Suspect {
             Wake::Free(leg) => Self::Leg(leg),
             Wake::Wait(ask) => Self::Ask(ask),
             Wake::DialFree(dial) | Wake::DialStep(dial) => Self::Dial(dial),
-            Wake::Place(_) => Self::Nobody,
+            Wake::Place(_) | Wake::Inquiry(_) | Wake::RecordRequest(_) => Self::Nobody,
         }
     }
 }
@@ -77,6 +77,7 @@ impl Pending {
             Self::Play { leg, .. }
             | Self::Clip { leg }
             | Self::Record { leg, .. }
+            | Self::CallRecording { leg, .. }
             | Self::Promise { leg, .. } => vec![*leg],
             Self::Attempt(_) => Vec::new(),
         }
@@ -241,6 +242,7 @@ impl Switch {
         // One that was released before is left alone.
         self.ports.release(port, now);
         self.players.retain(|_, player| player.leg() != id);
+        self.drop_record_request(id);
         self.purge_recordings(id);
         self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
     }

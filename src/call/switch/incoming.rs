@@ -7,7 +7,8 @@ use crate::base::Tick;
 use crate::call::leg::Leg;
 use crate::call::payload;
 use crate::call::record::CallKey;
-use crate::call::switch::register::{Unproven, headers};
+use crate::call::switch::inquiry::Asker;
+use crate::call::switch::register::{Identity, Unproven, challenge_header, headers, warning_of};
 use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::{AudioRules, Trigger};
 use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
@@ -37,6 +38,8 @@ impl Refusal {
             Self::Draining | Self::Full => 503,
             Self::Unproven(Unproven::Challenge { .. }) => 401,
             Self::Unproven(Unproven::Nobody) => 403,
+            Self::Unproven(Unproven::Busy | Unproven::Asked) => 503,
+            Self::Unproven(Unproven::Denied { status, .. }) => *status,
             Self::BodyType => 415,
             Self::Offer(unacceptable) => unacceptable.status(),
         }
@@ -52,6 +55,12 @@ impl Refusal {
             Self::Unproven(Unproven::Nobody) => {
                 "no trunk or extension is known at this address".to_owned()
             }
+            Self::Unproven(Unproven::Busy | Unproven::Asked) => {
+                "too many requests wait for flows to say whose they are".to_owned()
+            }
+            Self::Unproven(Unproven::Denied { reason, .. }) => {
+                format!("a flow denied the call: {reason}")
+            }
             Self::BodyType => "the body is not application/sdp".to_owned(),
             Self::Offer(unacceptable) => unacceptable.to_string(),
         }
@@ -63,7 +72,28 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        if let Err(refusal) = self.take_call(dialog, &message, flow, now) {
+        let judged = self.identify(Some(Asker::Invite(dialog)), &message, bytes, flow, now);
+        self.on_invite_judged(dialog, bytes, flow, judged, now);
+    }
+
+    /// It is known whose call it is, or that nobody knows.
+    pub(super) fn on_invite_judged(
+        &mut self,
+        dialog: DialogId,
+        bytes: &[u8],
+        flow: Flow,
+        judged: Result<Identity, Unproven>,
+        now: Tick,
+    ) {
+        if judged == Err(Unproven::Asked) {
+            return;
+        }
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
+        let taken = judged.map_err(Refusal::Unproven);
+        let taken = taken.and_then(|who| self.take_call(dialog, &message, &who, flow, now));
+        if let Err(refusal) = taken {
             self.refuse(dialog, flow.remote, &refusal, now);
         }
     }
@@ -72,10 +102,10 @@ impl Switch {
         &mut self,
         dialog: DialogId,
         message: &Message<'_>,
+        identity: &Identity,
         flow: Flow,
         now: Tick,
     ) -> Result<(), Refusal> {
-        let identity = self.identify(message, flow, now).map_err(Refusal::Unproven)?;
         if self.is_draining {
             return Err(Refusal::Draining);
         }
@@ -92,7 +122,7 @@ impl Switch {
         let port = self.ports.allocate(now).ok_or(Refusal::Full)?;
         local.address.set_port(port);
         let mut leg = Leg::new(dialog, flow, local, now);
-        leg.origin = self.origin(&identity);
+        leg.origin = self.origin(identity);
         leg.audio.finds_digits = audio.finds_digits;
         leg.audio.takes_info = audio.takes_info;
         let extension = leg.origin.extension.clone();
@@ -101,9 +131,12 @@ impl Switch {
         if let Ok(from) = message.from() {
             leg.caller_number = payload::user_of(from.uri_text);
             leg.caller_name = from.display_name().into_owned();
+            from.uri_text.clone_into(&mut leg.shown.from);
         }
         if let Ok(to) = message.to() {
             leg.called_number = payload::user_of(to.uri_text);
+            to.uri_text.clone_into(&mut leg.shown.to);
+            leg.shown.called_name = to.display_name().into_owned();
         }
         let Some(id) = self.legs.insert(leg) else {
             self.ports.release(port, now);
@@ -158,9 +191,22 @@ impl Switch {
 
     fn refuse(&mut self, dialog: DialogId, source: SocketAddr, refusal: &Refusal, now: Tick) {
         let (status, why) = (refusal.status(), refusal.why());
+        if let Refusal::Unproven(unproven @ Unproven::Denied { values, .. }) = refusal {
+            let warning = warning_of(unproven);
+            let mut told = headers(challenge_header(status), values);
+            told.extend(warning.as_deref().map(|warning| ("Warning", warning)));
+            self.endpoint.reject(dialog, status, None, &told, now);
+            self.refused += 1;
+            return self.tell(Fact::Refused { source, status, why });
+        }
         if let Refusal::Unproven(Unproven::Challenge { values, is_failed }) = refusal {
             let headers = headers("WWW-Authenticate", values);
-            self.endpoint.dismiss_invite(dialog, status, &headers);
+            if self.has_inquirers() {
+                // A flow was asked, and perhaps a 100 has left: this must not get lost.
+                self.endpoint.reject(dialog, status, None, &headers, now);
+            } else {
+                self.endpoint.dismiss_invite(dialog, status, &headers);
+            }
             // A call without credentials is how every call of a phone begins.
             if *is_failed {
                 self.refused += 1;

@@ -80,6 +80,7 @@ impl Switch {
         if let Some(trunk) = leg.trunk().map(str::to_owned) {
             self.give_channel(&trunk);
         }
+        self.drop_record_request(id);
         self.fault("end");
         if let Some(number) = caller {
             self.forget_caller(&number);
@@ -165,6 +166,10 @@ impl Switch {
                 self.pending.insert(key, (ask, Pending::Attempt(planned)));
             }
             // It is answered when the recording is kept.
+            // It is answered when its file is whole.
+            Some((ask, pending @ Pending::CallRecording { .. })) => {
+                self.pending.insert(key, (ask, pending));
+            }
             Some((ask, Pending::Record { leg, recording, digits_interrupt })) => {
                 self.pending
                     .insert(key, (ask, Pending::Record { leg, recording, digits_interrupt }));
@@ -193,6 +198,9 @@ impl Switch {
             )) => {
                 self.leave_leg(leg, key);
                 self.release(leg, now);
+            }
+            Some((_, Pending::CallRecording { recording, .. })) => {
+                self.leave_call_recording(recording)
             }
             Some((_, Pending::Record { leg, recording, .. })) => {
                 self.withdraw_record(recording);

@@ -14,6 +14,7 @@ mod fact;
 mod gauges;
 mod guard;
 mod incoming;
+mod inquiry;
 mod keys;
 mod life;
 mod play;
@@ -21,6 +22,7 @@ mod promise;
 mod queue;
 mod recent;
 mod record;
+mod recording;
 mod register;
 mod remote;
 mod signals;
@@ -60,11 +62,13 @@ use attempt::Planned;
 use calls::Calls;
 use dial_wait::DialWait;
 use guard::Suspect;
+use inquiry::Inquiries;
 use play::{Clips, Player};
 use promise::Promises;
 use queue::Queues;
 use recent::{Recent, Way};
 use record::Recording;
+use recording::RecordRequests;
 use text::Texts;
 use toll::Toll;
 use trunk::Trunks;
@@ -146,6 +150,10 @@ enum Wake {
     DialStep(DialRef),
     /// A promise may have been left without a place.
     Place(PromiseId),
+    /// No flow has said who sent a request.
+    Inquiry(u64),
+    /// No flow has said whether to record a leg.
+    RecordRequest(u64),
 }
 
 /// What the switch knows of a run.
@@ -172,6 +180,8 @@ enum Pending {
     Clip { leg: LegRef },
     /// A recording that runs, or is being brought to its end.
     Record { leg: LegRef, recording: u64, digits_interrupt: bool },
+    /// A recording of the whole leg, which retains nothing.
+    CallRecording { leg: LegRef, recording: u64 },
     /// A promise that is being written down.
     Promise { leg: LegRef, promise: PromiseId },
     /// An attempt that is being written down.
@@ -210,6 +220,8 @@ pub struct Switch {
     trunks: Trunks,
     texts: Texts,
     toll: Toll,
+    inquiries: Inquiries,
+    record_requests: RecordRequests,
     runs_begun: u64,
     outputs: VecDeque<Output>,
     is_draining: bool,
@@ -252,6 +264,8 @@ impl Switch {
             trunks: Trunks::default(),
             texts: Texts::default(),
             toll: Toll::default(),
+            inquiries: Inquiries::default(),
+            record_requests: RecordRequests::default(),
             runs_begun: 0,
             outputs: VecDeque::new(),
             is_draining: false,
@@ -397,6 +411,8 @@ impl Switch {
                 Wake::DialFree(dial) => self.on_dial_free(dial, now),
                 Wake::DialStep(dial) => self.on_dial_step(dial, now),
                 Wake::Place(promise) => self.on_place_wait(promise, now),
+                Wake::Inquiry(id) => self.on_inquiry_expired(id, now),
+                Wake::RecordRequest(id) => self.on_record_request_over(id),
             }
             self.drain_endpoint(now);
         }
@@ -472,6 +488,8 @@ impl Switch {
             timers: self.timers.len(),
             ports: self.ports.taken(),
             channels: self.toll.live(),
+            inquiries: self.inquiries.len(),
+            record_requests: self.record_requests.len(),
             runs: self.runs.len(),
             calls: self.calls.len(),
             registrations: self.site.registrations(),

@@ -100,6 +100,13 @@ pub(super) enum Purpose {
         /// The key that it is attached by.
         attached: Option<String>,
     },
+    /// A recording of the whole call.
+    Call {
+        /// The run that waits, if one does.
+        ask: Option<AskRef>,
+        /// The request that it answers.
+        request: Option<u64>,
+    },
 }
 
 /// A recording that runs, or is being brought to its end.
@@ -214,7 +221,6 @@ impl Switch {
     }
 
     /// Lets time pass unrecorded, or goes on.
-    #[expect(dead_code, reason = "for recording.control, which is not performed yet")]
     pub(super) fn pause_recording(&mut self, recording: u64, is_paused: bool) {
         if let Some(known) = self.recordings.get(&recording) {
             let (leg, recorder) = (media_leg(known.leg), recording);
@@ -272,6 +278,7 @@ impl Switch {
         let leg = known.leg;
         if let Some(leg) = self.legs.get_mut(leg) {
             leg.recordings.retain(|other| *other != recording);
+            leg.recorded = leg.recorded.filter(|own| *own != recording);
         }
         if !known.is_closing {
             let leg = media_leg(leg);
@@ -288,12 +295,24 @@ impl Switch {
                 let end = known.end.unwrap_or(End::Completed);
                 self.answer_recorded(recording, ask, attached, end, kept.ok(), now);
             }
+            Purpose::Call { ask, request } => {
+                self.on_call_recorded(known.leg, ask, request, kept.ok());
+            }
         }
     }
 
     /// A leg has been silent for as long as a recording with this number asked.
     pub(super) fn on_silence(&mut self, recording: u64) {
         self.end_recording(recording, End::Interrupted("media_silence", None));
+    }
+
+    /// The run that waits for a recording of a call is gone; the recording goes on.
+    pub(super) fn leave_call_recording(&mut self, recording: u64) {
+        if let Some(Recording { purpose: Purpose::Call { ask, .. }, .. }) =
+            self.recordings.get_mut(&recording)
+        {
+            *ask = None;
+        }
     }
 
     /// The run that asked for a recording is gone.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::base::Tick;
 use crate::call::leg::{Origin, OriginKind};
-use crate::call::site::{NoTarget, Proof, Target};
+use crate::call::site::{AccountRef, NoTarget, Proof, Target};
+use crate::call::switch::inquiry::Asker;
 use crate::call::switch::{Fact, Switch};
 use crate::call::trigger::Trigger;
 use crate::sip::registrar::{EXPIRES_MIN, NotBound, Presence};
@@ -34,6 +35,24 @@ pub(super) enum Unproven {
     Challenge { values: Vec<String>, is_failed: bool },
     /// 403: there is no trunk at this address and nobody who could prove anything.
     Nobody,
+    /// A flow is asked; the request is answered when that has answered.
+    Asked,
+    /// 503: too many requests wait for flows.
+    Busy,
+    /// A flow said no, with this status, words and perhaps a challenge.
+    Denied { status: u16, reason: String, values: Vec<String> },
+}
+
+impl Unproven {
+    /// Whether it says no, rather than to prove something first.
+    pub(super) const fn is_rejection(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::Challenge { is_failed: true, .. } => true,
+            Self::Challenge { is_failed: false, .. } | Self::Nobody | Self::Asked | Self::Busy => {
+                false
+            }
+        }
+    }
 }
 
 impl Identity {
@@ -67,10 +86,13 @@ impl Switch {
     }
 
     /// Whose request this is: a registered trunk's by the token that it was given, a fixed trunk's by
-    /// its source, then a dynamic trunk's or an extension's by its password (contract §5.7).
+    /// its source, then a dynamic trunk's or an extension's by its password (contract §5.7). Flows are
+    /// asked only for an asker, who can wait.
     pub(super) fn identify(
         &mut self,
+        asker: Option<Asker>,
         message: &Message<'_>,
+        bytes: &[u8],
         flow: Flow,
         now: Tick,
     ) -> Result<Identity, Unproven> {
@@ -86,15 +108,24 @@ impl Switch {
         if let Some(trigger) = self.triggers.iter().position(is_taken) {
             return Ok(Identity::Trunk { trigger });
         }
+        let account = self.account_of(asker, message, bytes, flow, now)?;
+        Ok(self.identity_of(account))
+    }
+
+    /// Whose password a request proves, or whom a flow lets in.
+    fn account_of(
+        &mut self,
+        asker: Option<Asker>,
+        message: &Message<'_>,
+        bytes: &[u8],
+        flow: Flow,
+        now: Tick,
+    ) -> Result<AccountRef, Unproven> {
+        if let Some(asker) = asker.filter(|_| self.has_inquirers()) {
+            return self.inquire(asker, bytes, flow, now);
+        }
         match self.site.prove(message, flow, now) {
-            Proof::Proven(account) => {
-                let login = self.site.login(account);
-                let trigger = login.trigger;
-                Ok(match login.extension.clone() {
-                    Some(extension) => Identity::Extension { trigger, extension },
-                    None => Identity::Trunk { trigger },
-                })
-            }
+            Proof::Proven(account) => Ok(account),
             Proof::Challenge { values, is_failed } => {
                 Err(Unproven::Challenge { values, is_failed })
             }
@@ -126,23 +157,34 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        let account = match self.site.prove(&message, flow, now) {
-            Proof::Proven(account) => account,
-            Proof::Challenge { values, is_failed } => {
-                if is_failed {
-                    let why = "a REGISTER with a wrong user or password".to_owned();
-                    self.tell(Fact::Refused { source: flow.remote, status: 401, why });
-                }
-                let headers = headers("WWW-Authenticate", &values);
-                return self.endpoint.dismiss(request, 401, &headers);
-            }
-            Proof::NoAccounts => return self.forbid(request, "nobody can register here"),
+        let judged = self.account_of(Some(Asker::Register(request)), &message, bytes, flow, now);
+        self.on_register_judged(request, bytes, flow, judged, now);
+    }
+
+    /// It is known who sends a REGISTER, or that nobody knows.
+    pub(super) fn on_register_judged(
+        &mut self,
+        request: TransactionId,
+        bytes: &[u8],
+        flow: Flow,
+        judged: Result<AccountRef, Unproven>,
+        now: Tick,
+    ) {
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
+        let account = match judged {
+            Ok(account) => account,
+            Err(unproven) => return self.refuse_register(request, flow, &unproven),
         };
         // RFC 3261 §10.3: who is proven binds its own address and no other.
         let login = self.site.login(account);
         let named = message.to().ok().and_then(|to| to.uri.user_decoded());
+        let is_nameless = login.is_guest && login.credentials.username.is_empty();
         let is_own = named.is_some_and(|named| {
-            *named == login.credentials.username || Some(&*named) == login.extension.as_deref()
+            *named == login.credentials.username
+                || Some(&*named) == login.extension.as_deref()
+                || (is_nameless && login.extension.is_none())
         });
         if !is_own {
             let why = "a REGISTER for another address than the user's own";
@@ -179,6 +221,31 @@ impl Switch {
         self.drain_site(now);
     }
 
+    fn refuse_register(&mut self, request: TransactionId, flow: Flow, unproven: &Unproven) {
+        let (status, why, values) = match unproven {
+            Unproven::Asked => return,
+            Unproven::Nobody => return self.forbid(request, "nobody can register here"),
+            Unproven::Busy => {
+                let retry_after = (1 + self.rng.below(8)).to_string();
+                return self.endpoint.dismiss(request, 503, &[("Retry-After", &retry_after)]);
+            }
+            Unproven::Challenge { values, is_failed } => {
+                let why = is_failed.then_some("a REGISTER with a wrong user or password");
+                (401, why.map(str::to_owned), values)
+            }
+            Unproven::Denied { status, reason, values } => {
+                (*status, Some(format!("a flow denied a REGISTER: {reason}")), values)
+            }
+        };
+        if let Some(why) = why {
+            self.tell(Fact::Refused { source: flow.remote, status, why });
+        }
+        let warning = warning_of(unproven);
+        let mut told = headers(challenge_header(status), values);
+        told.extend(warning.as_deref().map(|warning| ("Warning", warning)));
+        self.endpoint.dismiss(request, status, &told);
+    }
+
     fn forbid(&mut self, request: TransactionId, why: &str) {
         let warning = format!("399 ringback \"{why}\"");
         self.endpoint.dismiss(request, 403, &[("Warning", &warning)]);
@@ -210,6 +277,19 @@ impl Switch {
         };
         self.endpoint.respond(request, refused.status(), &[header], None, now);
     }
+}
+
+/// The header of a challenge with this status (RFC 3261 §22.1).
+pub(super) const fn challenge_header(status: u16) -> &'static str {
+    if status == 407 { "Proxy-Authenticate" } else { "WWW-Authenticate" }
+}
+
+/// What a flow said with its no, for the far side (RFC 3261 §20.43).
+pub(super) fn warning_of(unproven: &Unproven) -> Option<String> {
+    let Unproven::Denied { reason, .. } = unproven else { return None };
+    let is_sound = |c: &char| !c.is_control() && !matches!(c, '"' | '\\');
+    let reason = reason.chars().filter(is_sound).take(200).collect::<String>();
+    (!reason.is_empty()).then(|| format!("399 ringback \"{reason}\""))
 }
 
 /// One header for each value.

@@ -31,11 +31,10 @@ impl Switch {
                     self.on_offer(leg, &body_of(&message), now);
                 }
             }
-            Event::Ended { dialog, cause, .. } => {
-                if let Some(leg) = self.leg_by(dialog) {
-                    self.end_leg(leg, reason(cause), now);
-                }
-            }
+            Event::Ended { dialog, cause, .. } => match self.leg_by(dialog) {
+                Some(leg) => self.end_leg(leg, reason(cause), now),
+                None => self.drop_inquiry(dialog),
+            },
             Event::Closed { dialog } => self.on_dialog_closed(dialog, now),
             Event::Request { request, dialog, message, flow } => match method_of(&message) {
                 Some(Method::Register) if dialog.is_none() => {

@@ -40,7 +40,7 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        let identity = match self.identify(&message, flow, now) {
+        let identity = match self.identify(None, &message, bytes, flow, now) {
             Ok(identity) => identity,
             Err(Unproven::Challenge { values, is_failed }) => {
                 if is_failed {
@@ -49,7 +49,10 @@ impl Switch {
                 }
                 return self.endpoint.dismiss(request, 401, &headers("WWW-Authenticate", &values));
             }
-            Err(Unproven::Nobody) => return self.endpoint.dismiss(request, 403, &[]),
+            // Whom only a flow knows sends no texts: nobody asks it about them.
+            Err(Unproven::Nobody | Unproven::Asked | Unproven::Busy | Unproven::Denied { .. }) => {
+                return self.endpoint.dismiss(request, 403, &[]);
+            }
         };
         if let Err(Refusal { status, why }) = self.hand_on(request, &message, &identity, now) {
             self.tell(Fact::Refused { source: flow.remote, status, why: why.to_owned() });
