@@ -1,7 +1,7 @@
 // What the Code node, and nodes that are easier said in JavaScript, stand on.
 (function (kit) {
   'use strict';
-  const { host, has, fail, luxon, NativeDate, NativePromise } = kit;
+  const { host, has, fail, apply, luxon, NativeDate, NativePromise, NativeProxy } = kit;
   // What workflows keep from run to run: read once for each engine, told back when it has changed.
   const statics = new Map();
   const touched = new Set();
@@ -50,6 +50,10 @@
   const nothing = () => undefined;
   const console = { log: nothing, info: nothing, warn: nothing, error: nothing, debug: nothing };
   const require = (name) => { throw new Error(`Cannot find module '${name}': modules are not available`); };
+  // What would ask another server has to wait, and a script cannot.
+  const helpers = new NativeProxy({}, { get: (_, name) => () => {
+    throw new Error(`this.helpers.${String(name)}() is not available: let a node before this one do it, such as HTTP Request`);
+  } });
   const staticData = (kind) => {
     const key = kind === 'node' ? `node:${host.name()}` : 'global';
     const own = `${host.owner()}/${key}`;
@@ -98,13 +102,13 @@
     const refuse = (error) => {
       try { keep(); } catch { touched.clear(); }
       const isError = error !== null && typeof error === 'object' && 'message' in error;
-      const line = isError && /eval_script:(\d+)/.exec(String(error.stack))?.[1];
+      const line = isError && /author:(\d+)/.exec(String(error.stack))?.[1];
       const message = isError ? String(error.message) : String(error);
       box.message = line > 1 ? `${message} [line ${line - 1}]` : message;
       box.state = 'failed';
     };
-    call(given, item, console, NativePromise, setTimeout, setTimeout, nothing, Buffer,
-      (plain) => Buffer.from(plain).toString('base64'), (coded) => Buffer.from(coded, 'base64').toString(), require, staticData)
+    apply(call, { helpers }, [given, item, console, NativePromise, setTimeout, setTimeout, nothing, Buffer,
+      (plain) => Buffer.from(plain).toString('base64'), (coded) => Buffer.from(coded, 'base64').toString(), require, staticData])
       .then(finish).then(undefined, refuse);
     return box;
   };

@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rquickjs::context::EvalOptions;
 use rquickjs::context::intrinsic::{
     Date, Eval, Json, MapSet, Promise, Proxy, RegExp, RegExpCompiler, TypedArrays,
 };
@@ -299,7 +300,9 @@ impl Engine {
         let started = self.context.with(|ctx| {
             let script = match &known {
                 Some(script) => script.clone(),
-                None => match ctx.eval::<Function<'_>, _>(code_source(code)) {
+                None => match ctx
+                    .eval_with_options::<Function<'_>, _>(code_source(code), code_options())
+                {
                     Ok(script) => Persistent::save(&ctx, script),
                     Err(_) => return Err(Outcome::Fault(code_error(&syntax_error(&ctx)))),
                 },
@@ -344,9 +347,11 @@ impl Engine {
     /// Whether the script of a Code node can be compiled.
     pub(super) fn check_code(&mut self, code: &str) -> Result<(), SyntaxError> {
         self.meter.arm(CODE_TIMES);
-        self.context.with(|ctx| match ctx.eval::<Function<'_>, _>(code_source(code)) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(syntax_error(&ctx)),
+        self.context.with(|ctx| {
+            match ctx.eval_with_options::<Function<'_>, _>(code_source(code), code_options()) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(syntax_error(&ctx)),
+            }
         })
     }
 
@@ -436,6 +441,13 @@ fn code_source(code: &str) -> String {
     const NAMES: &str = "items, item, console, Promise, setTimeout, setImmediate, clearTimeout, \
         Buffer, btoa, atob, require, $getWorkflowStaticData";
     format!("(async function ({NAMES}) {{\n{code}\n}})")
+}
+
+/// Its name tells its lines in a stack from those of the prelude.
+fn code_options() -> EvalOptions {
+    let mut options = EvalOptions::default();
+    options.filename = Some("author".to_owned());
+    options
 }
 
 fn code_error(error: &SyntaxError) -> Fault {

@@ -112,7 +112,7 @@
   };
 
   // Larger parts are read when the first expression needs them.
-  const kit = { host, has, fail, apply, NativeDate, NativePromise: Promise, now, zone: () => host.zone(), input: () => host.input(0) };
+  const kit = { host, has, fail, apply, NativeDate, NativePromise: Promise, NativeProxy: Proxy, now, zone: () => host.zone(), input: () => host.input(0) };
   const parts = {};
   const part = (name) => {
     if (parts[name] === undefined) {
