@@ -334,6 +334,54 @@ fn what_a_workflow_keeps_outlives_the_server() {
 }
 
 #[test]
+fn requests_of_several_items_are_under_way_together() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = listener.local_addr().unwrap();
+    let made = "return [1, 2, 3].map((n) => ({ n }))";
+    let hook = json!({ "path": "three", "responseMode": "lastNode", "responseData": "allEntries" });
+    let served = Served::start_with(
+        "together",
+        &flow(
+            &[
+                node("Hook", "webhook", 2.0, hook),
+                node("Three", "code", 2.0, json!({ "jsCode": made })),
+                node(
+                    "Ask",
+                    "httpRequest",
+                    4.2,
+                    json!({ "url": format!("=http://{there}/{{{{ $json.n }}}}") }),
+                ),
+            ],
+            &[&["Hook", "Three", "Ask"]],
+        ),
+        &[],
+        &format!("[outbound]\nallow = [\"{there}\"]\n"),
+    );
+    let server = std::thread::Builder::new().spawn(move || {
+        // Nobody is answered before all have asked, and the last is answered first.
+        let mut asked: Vec<(String, TcpStream)> = (0..3)
+            .map(|_| {
+                let (stream, _) = listener.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+                (line[5..6].to_owned(), stream)
+            })
+            .collect();
+        asked.sort_by(|one, other| other.0.cmp(&one.0));
+        for (number, mut stream) in asked {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{number}"
+            )
+            .unwrap();
+        }
+    });
+    let all = served.ask("GET /webhook/three", &[], b"").json();
+    assert_eq!(all, json!([{ "data": "1" }, { "data": "2" }, { "data": "3" }]));
+    server.unwrap().join().unwrap();
+}
+
+#[test]
 fn a_browser_of_another_site_asks_before_it_sends() {
     let only = json!({ "path": "only", "options": { "allowedOrigins": "https://a.test" } });
     let served = Served::start(

@@ -1,6 +1,7 @@
 //! What must hold for any workflow file and any expression.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,9 +50,9 @@ fn run(graph: &Arc<flow::Graph>) {
         runner
             .handle_input(Input::Start { run, graph: graph.clone(), trigger, outputs }, Tick::ZERO);
         let (mut asks, mut is_over, mut now) = (0, false, Tick::ZERO);
+        let mut answers = VecDeque::new();
         while !is_over && asks < ANSWERS_MAX {
             asks += 1;
-            let mut answer = None;
             while let Some(output) = runner.poll_output() {
                 match output {
                     Output::Ask { ask, item, .. } => {
@@ -59,13 +60,13 @@ fn run(graph: &Arc<flow::Graph>) {
                             0 => Err(Fault::new("not_found", "it is not there")),
                             _ => Ok(vec![(0, item)]),
                         };
-                        answer = Some(Input::Answer { run, ask, answer: given });
+                        answers.push_back(Input::Answer { run, ask, answer: given });
                     }
                     Output::Finished { .. } => is_over = true,
                     Output::Withdraw { .. } | Output::Visited { .. } | Output::Paused { .. } => {}
                 }
             }
-            match (answer, runner.poll_timeout()) {
+            match (answers.pop_front(), runner.poll_timeout()) {
                 (Some(answer), _) => runner.handle_input(answer, now),
                 (None, Some(due)) => {
                     now = due;

@@ -7,6 +7,7 @@
 //!            └───────▶ Ended
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ struct Visit {
     outputs: Branches,
     has_paused: bool,
     fault: Option<Fault>,
+    /// Answers for items whose turn has not come.
+    answers: BTreeMap<usize, Result<Vec<(usize, Item)>, Fault>>,
 }
 
 impl Run {
@@ -261,9 +264,33 @@ impl Run {
     }
 
     /// The visited node, and its item that the world is asked about.
-    pub(super) fn asked(&self) -> Option<(NodeIndex, Item)> {
+    pub(super) fn asked(&self, index: usize) -> Option<(NodeIndex, Item)> {
         let visit = self.visit.as_ref()?;
-        Some((visit.scope.index, visit.scope.items.get(visit.next)?.clone()))
+        Some((visit.scope.index, visit.scope.items.get(index)?.clone()))
+    }
+
+    /// The item that the visited node has come to.
+    pub(super) fn item_index(&self) -> usize {
+        self.visit.as_ref().map_or(0, |visit| visit.next)
+    }
+
+    /// Whether the world may be asked about several items of the visited node at once.
+    pub(super) fn asks_at_once(&self) -> bool {
+        self.visit.as_ref().is_some_and(|visit| {
+            let node = visit.scope.node();
+            node.kind.asks_at_once(&node.parameters)
+        })
+    }
+
+    /// Keeps an answer until its item's turn has come.
+    pub(super) fn keep_answer(&mut self, index: usize, answer: Result<Vec<(usize, Item)>, Fault>) {
+        let visit = self.visit.as_mut().expect("only a visited node asks");
+        visit.answers.insert(index, answer);
+    }
+
+    /// Whether an item has been answered already.
+    pub(super) fn has_answer(&self, index: usize) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.answers.contains_key(&index))
     }
 
     /// The items of the visited node.
@@ -320,8 +347,9 @@ impl Run {
             graph: self.graph.clone(),
         });
         let outputs = vec![Vec::new(); node.outputs.len()];
-        let (since_ms, has_paused, fault) = (self.now_ms, false, None);
-        self.visit = Some(Visit { scope, next: 0, tries: 0, since_ms, outputs, has_paused, fault });
+        let (since_ms, has_paused, fault, answers) = (self.now_ms, false, None, BTreeMap::new());
+        self.visit =
+            Some(Visit { scope, next: 0, tries: 0, since_ms, outputs, has_paused, fault, answers });
         self.steps += 1;
         true
     }
@@ -339,6 +367,9 @@ impl Run {
             let outputs = std::mem::take(&mut visit.outputs);
             return self.finish(outputs);
         };
+        if let Some(answer) = visit.answers.remove(&visit.next) {
+            return self.answer(answer, now_ms);
+        }
         match parameters(&visit.scope, visit.next, scripts, now_ms) {
             Ok(parameters) => {
                 Some(Step::Ask { node: visit.scope.index, parameters, item: item.clone() })

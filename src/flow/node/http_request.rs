@@ -101,6 +101,11 @@ impl NodeType for HttpRequestNode {
         }
     }
 
+    /// Items start together, unless their author lets them wait for each other.
+    fn asks_at_once(&self, parameters: &Object) -> bool {
+        parameters.get("options").is_none_or(|options| options["batching"].is_null())
+    }
+
     fn late(&self) -> Option<(&'static str, &'static str)> {
         Some(("options", "pagination"))
     }

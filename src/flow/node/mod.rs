@@ -85,6 +85,12 @@ pub trait NodeType: Send + Sync {
         &[]
     }
 
+    /// Whether the world may be asked about several of a node's items at the same time.
+    fn asks_at_once(&self, parameters: &Object) -> bool {
+        let _ = parameters;
+        false
+    }
+
     /// A parameter, as an option of another, that is resolved when its time has come and not with
     /// the others: it speaks of what is not there yet.
     fn late(&self) -> Option<(&'static str, &'static str)> {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::base::{Rng, Tick};
 use crate::flow::tests::{World, graph, item};
+use crate::flow::{AskId, Config, Fault, Finished, Input, Item, Output, RunId, Runner};
 
 /// Runs one node and tells what leaves it: each output `n` leads to a phone called `n`.
 fn leaves(kind: &str, version: f64, more: Value, inputs: &[Value]) -> Vec<String> {
@@ -171,4 +173,62 @@ fn limit_keeps_so_many() {
     let last = json!({"parameters": {"maxItems": 2, "keep": "lastItems"}});
     assert_eq!(leaves("limit", 1.0, json!({}), &inputs), [r#"0 {"n":1}"#]);
     assert_eq!(leaves("limit", 1.0, last, &inputs), [r#"0 {"n":2}"#, r#"0 {"n":3}"#]);
+}
+
+#[test]
+fn items_that_are_asked_about_together_keep_their_order() {
+    let more = json!({"typeVersion": 4.2, "onError": "continueErrorOutput",
+        "parameters": {"url": "=http://x.test/{{ $json.n }}"}});
+    let graph = graph(&[("ask", "n8n-nodes-base.httpRequest", 0, more)], &[("start", 0, "ask")]);
+    let items: Vec<Item> = (0..20)
+        .map(|n| Item::new([("n".to_owned(), Value::from(n))].into_iter().collect()))
+        .collect();
+    let config = Config { runs_max: 1, epoch_ms: 0 };
+    let mut runner = Runner::new(config, Rng::new(1));
+    let (run, trigger) = (RunId(1), graph.find("start").unwrap());
+    let start = Input::Start { run, graph, trigger, outputs: vec![items] };
+    runner.handle_input(start, Tick::ZERO);
+    let asked = |runner: &mut Runner| -> Vec<(AskId, String)> {
+        let mut asked = Vec::new();
+        while let Some(output) = runner.poll_output() {
+            let Output::Ask { ask, parameters, .. } = output else { continue };
+            asked.push((ask, parameters["url"].as_str().unwrap().to_owned()));
+        }
+        asked
+    };
+    let first = asked(&mut runner);
+    assert_eq!(first.len(), 16);
+    for (ask, url) in first.into_iter().rev() {
+        let answer = match url.ends_with("/3") {
+            true => Err(Fault::new("E", "three")),
+            false => {
+                Ok(vec![(0, Item::new([("url".to_owned(), url.into())].into_iter().collect()))])
+            }
+        };
+        runner.handle_input(Input::Answer { run, ask, answer }, Tick::ZERO);
+    }
+    let rest = asked(&mut runner);
+    assert_eq!(rest.len(), 4);
+    for (ask, url) in rest {
+        let item = Item::new([("url".to_owned(), url.into())].into_iter().collect());
+        runner.handle_input(Input::Answer { run, ask, answer: Ok(vec![(0, item)]) }, Tick::ZERO);
+    }
+    let Some(Output::Finished { outcome: Finished::Success, last, .. }) = runner.poll_output()
+    else {
+        panic!("it is not over");
+    };
+    let urls = last[0].iter().map(|item| item.json["url"].as_str().unwrap().to_owned());
+    let expected = (0..20).filter(|n| *n != 3).map(|n| format!("http://x.test/{n}"));
+    assert!(urls.eq(expected), "{last:?}");
+    assert_eq!((last[1].len(), &last[1][0].json["n"]), (1, &json!(3)));
+}
+
+#[test]
+fn who_is_cancelled_withdraws_all_that_was_asked() {
+    let more = json!({"typeVersion": 4.2, "parameters": {"url": "http://x.test"}});
+    let graph = graph(&[("ask", "n8n-nodes-base.httpRequest", 0, more)], &[("start", 0, "ask")]);
+    let mut world = World::start(&graph, vec![Item::default(); 3]);
+    world.input(Input::Cancel { run: RunId(7) });
+    let withdrawn = |line: &&String| line.as_str() == "withdrawn";
+    assert_eq!(world.into_log().iter().filter(withdrawn).count(), 3);
 }

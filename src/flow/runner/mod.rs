@@ -3,6 +3,7 @@
 //! A node that executes another workflow starts a run within the runner: the world knows only the
 //! run that it started, and gets the asks of all that belong to it under that id.
 
+mod asks;
 mod inner;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,10 +12,10 @@ use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers, caught};
 use crate::flow::expr::Scripts;
-use crate::flow::node::{self, Next, Pages};
+use crate::flow::node::{self, Pages};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
-    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Role, Visited,
+    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Visited,
 };
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
@@ -203,7 +204,8 @@ enum Wake {
 #[derive(Debug)]
 struct Running {
     run: Run,
-    ask: Option<AskId>,
+    /// What the world has been asked, and for which item.
+    asks: BTreeMap<AskId, usize>,
     /// The pages of what is asked for.
     pages: Option<Pages>,
     pause: Option<Armed>,
@@ -416,55 +418,11 @@ impl Runner {
         let run = Run::start(id, graph, trigger, outputs, self.mode, self.is_traced, now_ms);
         let above = parent.and_then(|parent| self.runs.get(&parent));
         let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
-        let (ask, pages, pause, child) = (None, None, None, None);
+        let (asks, pages, pause, child) = (BTreeMap::new(), None, None, None);
         let running =
-            Running { run, ask, pages, pause, expiry, parent, child, root, depth, is_about_error };
+            Running { run, asks, pages, pause, expiry, parent, child, root, depth, is_about_error };
         self.runs.insert(id, running);
         self.drive(id, now);
-    }
-
-    fn on_answer(
-        &mut self,
-        id: RunId,
-        ask: AskId,
-        answer: Result<Vec<(usize, Item)>, Fault>,
-        now: Tick,
-    ) {
-        let id = self.inner_asks.remove(&ask).unwrap_or(id);
-        let now_ms = self.wall_ms(now);
-        let Some(running) = self.runs.get_mut(&id).filter(|running| running.ask == Some(ask))
-        else {
-            self.gauges.late += 1;
-            return;
-        };
-        running.ask = None;
-        match running.run.answer(answer, now_ms) {
-            Some(step) => self.on_step(id, step, now),
-            None => self.drive(id, now),
-        }
-    }
-
-    /// A page came: what its author wants now is resolved with it.
-    fn on_page(&mut self, id: RunId, ask: AskId, page: Page, now: Tick) {
-        let inner = self.inner_asks.get(&ask).copied().unwrap_or(id);
-        let now_ms = self.wall_ms(now);
-        let running = self.runs.get_mut(&inner).filter(|running| running.ask == Some(ask));
-        let Some((running, mut pages)) =
-            running.and_then(|running| running.pages.take().map(|pages| (running, pages)))
-        else {
-            self.gauges.late += 1;
-            return;
-        };
-        let wanted = running.run.late(pages.facts(&page), &mut self.scripts, now_ms);
-        let next = wanted.unwrap_or(Ok(Object::new())).and_then(|wanted| pages.take(page, &wanted));
-        match next {
-            Ok(Next::Ask(parameters)) => {
-                running.pages = Some(pages);
-                self.ask(inner, ask, parameters);
-            }
-            Ok(Next::Done(items)) => self.on_answer(id, ask, Ok(items), now),
-            Err(fault) => self.on_answer(id, ask, Err(fault), now),
-        }
     }
 
     fn wall_ms(&self, now: Tick) -> i64 {
@@ -480,7 +438,6 @@ impl Runner {
     }
 
     fn on_step(&mut self, id: RunId, step: Step, now: Tick) {
-        let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id).expect("only a live run steps");
         running.tell_visits(id, &mut self.outputs);
         match step {
@@ -489,25 +446,7 @@ impl Runner {
                 if node::is_execute_workflow(asking) {
                     return self.execute(id, &parameters, item, now);
                 }
-                let late = running.run.late(Pages::facts_before(), &mut self.scripts, now_ms);
-                let parameters = match late {
-                    Some(Ok(wanted)) if node::wants_pages(&wanted) => {
-                        let pages = running.pages.insert(Pages::new(parameters));
-                        pages.first(&wanted)
-                    }
-                    Some(Err(fault)) => match running.run.answer(Err(fault), now_ms) {
-                        Some(step) => return self.on_step(id, step, now),
-                        None => return self.drive(id, now),
-                    },
-                    Some(Ok(_)) | None => parameters,
-                };
-                let ask = AskId(self.asks);
-                self.asks += 1;
-                running.ask = Some(ask);
-                if running.root != id {
-                    self.inner_asks.insert(ask, id);
-                }
-                self.ask(id, ask, parameters);
+                self.on_ask(id, parameters, now);
             }
             Step::Pause(pause) => {
                 if self.is_traced
@@ -522,25 +461,6 @@ impl Runner {
         }
     }
 
-    /// Puts a question to the world for the item that a run has come to.
-    fn ask(&mut self, id: RunId, ask: AskId, parameters: Arc<Object>) {
-        let running = self.runs.get(&id).expect("only a live run asks");
-        let Some((node, item)) = running.run.asked() else { return };
-        let asking = running.run.graph().node(node);
-        let is_service = asking.kind.role() == Role::Service;
-        self.outputs.push_back(Output::Ask {
-            run: running.root,
-            ask,
-            node,
-            name: asking.name.clone(),
-            kind: asking.kind.name(),
-            parameters,
-            item,
-            items: if is_service { running.run.items().to_vec() } else { Vec::new() },
-            credentials: asking.credentials.clone(),
-        });
-    }
-
     /// Ends a run with everything that is open; one that is gone already is no error.
     fn end(&mut self, id: RunId, outcome: Finished, now: Tick) {
         let Some(mut running) = self.runs.remove(&id) else { return };
@@ -553,7 +473,7 @@ impl Runner {
         if let Some(child) = running.child {
             self.end(child, Finished::Cancelled, now);
         }
-        if let Some(ask) = running.ask {
+        for ask in running.asks.into_keys() {
             self.inner_asks.remove(&ask);
             self.outputs.push_back(Output::Withdraw { run: running.root, ask });
         }
