@@ -5,6 +5,7 @@ mod auth;
 mod bad_input;
 mod callbacks;
 mod calls;
+mod codes;
 mod compat;
 mod crash;
 mod crowd;

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::call::record::Record;
 use crate::call::show;
+use crate::shell::admin;
 use crate::shell::cli::{complain, say};
 
 /// Bytes of a file; then it becomes `calls.1.jsonl`, that one `calls.2.jsonl`, and so on.
@@ -21,6 +23,8 @@ pub(super) const FILE_MAX: u64 = 64 * 1024 * 1024;
 pub(super) const FILES_MAX: usize = 8;
 /// Records that may wait for the disk; one more is dropped and counted.
 pub(super) const WAITING_MAX: usize = 8192;
+/// Calls that a list names at most: so many that go on, and so many that are over.
+pub(super) const CALLS_MAX: usize = 1000;
 /// Bytes from the end of a file that are looked through for a list.
 const TAIL_MAX: u64 = 8 * 1024 * 1024;
 
@@ -243,15 +247,33 @@ pub(super) enum Order {
     Show(String),
 }
 
-/// Shows calls that are over, out of the data directory.
-pub(super) fn show(order: &Order, data: &Path, is_json: bool) -> ExitCode {
-    let found = match order {
-        Order::List(calls_max) => Some(last(data, *calls_max)),
-        Order::Show(call) => find(data, call),
+/// Shows calls: those that go on and those that are over by the server at `http`, or those that are
+/// over out of the data directory, where no server answers.
+pub(super) fn show(order: &Order, http: SocketAddr, data: &Path, is_json: bool) -> ExitCode {
+    let place = match order {
+        Order::List(_) => "/api/calls".to_owned(),
+        Order::Show(call) if call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+            format!("/api/calls/{call}")
+        }
+        Order::Show(call) => return complain(&format!("`{call}` is no name of a call")),
     };
+    let told = admin::get(http, data, &place).ok();
+    let told = told.and_then(|told| told.as_array().cloned());
+    let is_live = told.is_some();
+    let found = match order {
+        Order::List(calls_max) => {
+            let mut listed = told.unwrap_or_else(|| last(data, *calls_max));
+            listed.truncate(*calls_max);
+            Some(listed)
+        }
+        Order::Show(call) => told.or_else(|| find(data, call)),
+    };
+    if let (Order::List(_), false, false) = (order, is_live, is_json) {
+        say(&format!("no server lets you in at {http}: these calls are over"));
+    }
     let Some(records) = found else {
         return complain(&format!(
-            "no such call in {}: it goes on, has been deleted with its file, or never was",
+            "no such call: it has been deleted with its file, or never was; {} has those that are over",
             path(data, 0).display()
         ));
     };

@@ -78,9 +78,9 @@ Examples:
   ringback config show"
     )]
     Config(ConfigArgs),
-    /// Lists calls that are over, and shows one with its ladder and its path through the flow.
+    /// Lists calls, and shows one with its ladder and its path through the flow.
     #[command(after_help = "Examples:
-  ringback calls                                 the last 50
+  ringback calls                                 those that go on, and the last that are over
   ringback calls show 19a9c0b1f00-17
   ringback calls --format json | jq '.[].errors'")]
     Calls(CallsArgs),
@@ -274,6 +274,9 @@ enum ConfigWord {
 struct CallsArgs {
     #[command(subcommand)]
     word: Option<CallsWord>,
+    /// Where the server answers HTTP; without one, calls that are over are read from the files.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", global = true)]
+    http: SocketAddr,
     /// How many are listed, the newest first.
     #[arg(short = 'n', long, default_value_t = 50)]
     count: usize,
@@ -349,12 +352,12 @@ pub fn run() -> ExitCode {
             credentials::run(order, &data)
         }
         Word::Config(ConfigArgs { word, config }) => run_config(word, config.as_deref()),
-        Word::Calls(CallsArgs { word, count, data, format }) => {
+        Word::Calls(CallsArgs { word, count, http, data, format }) => {
             let order = match word {
                 None => calls::Order::List(count),
                 Some(CallsWord::Show { call }) => calls::Order::Show(call),
             };
-            calls::show(&order, &data, matches!(format, Format::Json))
+            calls::show(&order, http, &data, matches!(format, Format::Json))
         }
         Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -21,8 +22,9 @@ use tokio::sync::oneshot;
 use crate::flow::{self, RunId};
 use crate::shell::Clock;
 use crate::shell::admin::{self, Token};
+use crate::shell::calls::{self, CALLS_MAX};
 use crate::shell::history::History;
-use crate::shell::server::snapshot;
+use crate::shell::server::{live_call, live_calls, snapshot};
 use crate::shell::signalling::{Input, MOS_BOUNDS, Snapshot, Talks};
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{
@@ -45,6 +47,8 @@ pub(super) struct Served {
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) history: Arc<History>,
     pub(super) clock: Clock,
+    /// Where call records are.
+    pub(super) data: PathBuf,
 }
 
 #[derive(Clone)]
@@ -95,6 +99,8 @@ async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let admin = Router::new()
+        .route("/api/calls", get(calls))
+        .route("/api/calls/{call}", get(call))
         .route("/api/runs", get(runs))
         .route("/api/runs/{id}", get(run))
         .route_layer(middleware::from_fn_with_state(token, admin::require));
@@ -138,6 +144,33 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             let kind = [(header::CONTENT_TYPE, "text/plain")];
             (StatusCode::SERVICE_UNAVAILABLE, kind, "signalling does not answer\n".to_owned())
         }
+    }
+}
+
+/// The calls that go on, then those that ended last.
+async fn calls(State(shared): State<Shared>) -> Response {
+    let listed = tokio::task::spawn_blocking(move || {
+        let Served { signalling, data, .. } = &shared.served;
+        let mut listed = live_calls(signalling)?;
+        listed.reverse();
+        listed.extend(calls::last(data, CALLS_MAX));
+        Some(Value::from(listed))
+    });
+    match listed.await.ok().flatten() {
+        Some(listed) => Json(listed).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "signalling does not answer\n").into_response(),
+    }
+}
+
+/// One call: its record and those of its legs.
+async fn call(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    let found = tokio::task::spawn_blocking(move || {
+        let Served { signalling, data, .. } = &shared.served;
+        live_call(signalling, &name).or_else(|| calls::find(data, &name)).map(Value::from)
+    });
+    match found.await.ok().flatten() {
+        Some(records) => Json(records).into_response(),
+        None => (StatusCode::NOT_FOUND, "no call of this name is kept\n").into_response(),
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::base::Rng;
 use crate::call::trigger::Trigger;
 use crate::call::{self, Gauges, QueueSettings, Switch};
@@ -175,12 +177,11 @@ impl Server {
         let bound = Signalling::bind(sip, audio, switch, inbox, outlets, store, clock);
         let signalling = bound.map_err(taken("SIP", sip))?;
         let sip = signalling.local();
-        let (asked, told) = (to_signalling.clone(), history.clone());
-        let served = Served { signalling: asked, webhooks, history: told, clock };
+        let (signals, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
+        let served = Served { signalling: signals, webhooks, history: told, clock, data };
         let http = Http::start(settings.http, served, token);
         let http = http.map_err(taken("HTTP", settings.http))?;
-        let legs_max = settings.legs_max;
-        let seed = Rng::new(rng.next_u64());
+        let (legs_max, seed) = (settings.legs_max, Rng::new(rng.next_u64()));
         let reports = to_signalling.clone();
         let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
         let runs_max = legs_max * 2;
@@ -257,6 +258,20 @@ impl Server {
         self.http.stop();
         Summary { accepted: gauges.calls_accepted, refused: gauges.calls_refused, cut }
     }
+}
+
+/// Asks the signalling thread which calls go on, the oldest first.
+pub(super) fn live_calls(signalling: &Sender<Input>) -> Option<Vec<Value>> {
+    let (reply, answer) = sync_channel(1);
+    signalling.send(Input::Calls(calls::CALLS_MAX, reply));
+    answer.recv_timeout(SNAPSHOT_WAIT).ok()
+}
+
+/// Asks the signalling thread about a call that goes on.
+pub(super) fn live_call(signalling: &Sender<Input>, name: &str) -> Option<Vec<Value>> {
+    let (reply, answer) = sync_channel(1);
+    signalling.send(Input::Call(name.to_owned(), reply));
+    answer.recv_timeout(SNAPSHOT_WAIT).ok().flatten()
 }
 
 /// Asks the signalling thread what is in use.

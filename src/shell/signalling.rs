@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::base::Tick;
 use crate::call::record::{LegRecord, Record};
 use crate::call::{Fact, Gauges, Kept, Output, Switch};
@@ -59,6 +61,10 @@ pub(super) enum Input {
     HangUp,
     /// Say what is in use.
     Gauges(SyncSender<Snapshot>),
+    /// Say which calls go on, at most so many.
+    Calls(usize, SyncSender<Vec<Value>>),
+    /// Say everything about the call of this name.
+    Call(String, SyncSender<Option<Vec<Value>>>),
     /// End the thread.
     Stop,
 }
@@ -279,6 +285,13 @@ impl Signalling {
                 Input::Gauges(reply) => {
                     // Whoever asked and went away does not want to know any more.
                     let _ = reply.try_send(self.snapshot(now));
+                }
+                // Whoever asked and went away does not want to know any more.
+                Input::Calls(calls_max, reply) => {
+                    let _ = reply.try_send(self.switch.live_calls(calls_max));
+                }
+                Input::Call(name, reply) => {
+                    let _ = reply.try_send(self.switch.live_call(&name));
                 }
                 Input::Stop => {
                     self.guarded(now, Switch::record_all);
