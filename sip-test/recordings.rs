@@ -151,3 +151,52 @@ fn a_recording_in_background_is_stopped_by_its_leg_and_goes_to_another_server() 
     check(&mut story, "https://store.test", 2000);
     story.hangup(CALLER).end_with_server();
 }
+
+/// What was recorded into the item is played from it: the caller hears his own hum.
+#[test]
+fn a_recording_in_an_item_is_played_from_it() {
+    let record = json!({
+        "recordOutputType": "binary", "recordBinaryProperty": "message", "maxDurationSeconds": 60,
+        "interruptOn": ["dtmf"],
+    });
+    let play = json!({
+        "sourceType": "binary", "binaryProperty": "message",
+        "options": { "mediaExecutionMode": "background" },
+    });
+    let flow = chain(&[
+        ("call.answer", json!({})),
+        ("media.recordAudio", record),
+        ("media.playAudio", play),
+        ("call.wait", json!({ "timeoutSeconds": 30, "options": { "clearDtmfBuffer": true } })),
+    ]);
+    let caller = Party::Phone(Box::new(phone("phone", 2).humming(400)));
+    let story = Story::of("recording_in_an_item", vec![caller, server(flow, |_| {})]);
+    let story = story.dial().talking().at(2000);
+    let story = story.act(CALLER, |phone, now| phone.press("1", now)).at(5000);
+    let heard = story.world.phone(CALLER).heard();
+    assert!(ear::power(&heard[2000..14_000], 400.0) > 1e6);
+    story.hangup(CALLER).end_with_server();
+}
+
+/// A prompt of another server is heard; one that is not there leaves by the regular branch.
+#[test]
+fn a_prompt_comes_from_another_server_or_does_not() {
+    let play = |url: &str| {
+        json!({ "sourceType": "http", "playbackHttpUrl": url,
+                "options": { "mediaExecutionMode": "background" } })
+    };
+    let flow = chain(&[
+        ("call.answer", json!({})),
+        ("media.playAudio", play("https://tts.test/nothing?key=secret")),
+        ("media.playAudio", play("https://tts.test/hello")),
+        ("call.wait", json!({ "timeoutSeconds": 30 })),
+    ]);
+    let config = ringback::sim::standard_config(address(9));
+    let clips = [("https://tts.test/hello".to_owned(), clip("hello.wav"))].into();
+    let server = ringback::sim::Server::new(address(9), config, vec![flow], clips, 1);
+    let parties = vec![Party::Phone(Box::new(phone("phone", 2))), Party::Server(Box::new(server))];
+    let mut story = Story::of("prompt_by_http", parties).dial().talking().at(2500);
+    let is_told = |fact: &ringback::call::Fact| matches!(fact, ringback::call::Fact::ClipFailed { path, .. } if path == "https://tts.test");
+    assert!(story.world.server().facts().iter().any(|(_, fact)| is_told(fact)));
+    story.hears("hello.wav", 0).hangup(CALLER).end_with_server();
+}

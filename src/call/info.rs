@@ -1,7 +1,9 @@
 //! Digits as the body of an INFO: `application/dtmf-relay`, with signal and duration, and
 //! `application/dtmf`, the digit alone.
 
-use crate::sip::{Message, Name};
+use std::time::Duration;
+
+use crate::sip::{Body, Message, Name};
 
 /// Bytes of a body that are looked at; a digit needs far fewer.
 const BODY_MAX: usize = 256;
@@ -19,6 +21,12 @@ pub fn digit(message: &[u8]) -> Option<char> {
         _ => return None,
     };
     key(signal)
+}
+
+/// The body of an INFO that presses a digit for so long.
+pub fn body(digit: char, press: Duration) -> Body {
+    let text = format!("Signal={digit}\r\nDuration={}\r\n", press.as_millis());
+    Body { content_type: "application/dtmf-relay".to_owned(), bytes: text.into_bytes() }
 }
 
 /// The value of `Signal=5`, with or without spaces.

@@ -1,5 +1,6 @@
 //! A leg: our side of one dialog, with its media, its events and what keeps it alive.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,12 @@ pub struct Leg {
     pub won: Option<DialRef>,
     /// The leg that it is bridged with.
     pub peer: Option<LegRef>,
+    /// How digits go to the leg that it is bridged with.
+    pub relays: DtmfRelay,
+    /// Whether waits hear of its digits while it is bridged.
+    pub emits_digits: bool,
+    /// Digits that wait to leave as INFO.
+    pub info: InfoDigits,
     /// The queue entry that its caller owns.
     pub entry: Option<u64>,
     /// What was promised to its caller, until that is kept.
@@ -184,6 +191,30 @@ impl fmt::Display for EndReason {
     }
 }
 
+/// How digits go from one leg of a bridge to the other (contract §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtmfRelay {
+    /// Not at all, as far as that can be helped: tones in the sound are heard.
+    Disabled,
+    /// As events where the far side takes them, else in the sound.
+    Auto,
+    /// As events only.
+    Events,
+    /// By INFO only.
+    Info,
+    /// In the sound only.
+    Sound,
+}
+
+/// Digits that leave as INFO, one after the other.
+#[derive(Debug, Default)]
+pub struct InfoDigits {
+    /// The digits, how long each is pressed, and the pause after it.
+    pub waiting: VecDeque<(char, Duration, Duration)>,
+    /// When the next is due, while there may be one.
+    pub timer: Option<Armed>,
+}
+
 /// What a leg keeps for a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LegEvent {
@@ -235,6 +266,9 @@ impl Leg {
             dial: None,
             won: None,
             peer: None,
+            relays: DtmfRelay::Auto,
+            emits_digits: true,
+            info: InfoDigits::default(),
             entry: None,
             promise: None,
             attempt: None,

@@ -19,5 +19,5 @@ pub mod trigger;
 pub mod way;
 
 pub use guard::{Blocked, Denied, Guard, QueueSettings, TrunkGuard};
-pub use switch::{Config, Fact, Gauges, Keep, Keeping, Kept, Output, Remote, Switch};
+pub use switch::{Config, Fact, Gauges, Keep, Keeping, Kept, Origin, Output, Remote, Switch};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

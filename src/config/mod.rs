@@ -21,6 +21,7 @@ use crate::call::trigger::encodings;
 use crate::call::{
     Blocked, ExtensionSettings, Guard, Peer, QueueSettings, TrunkGuard, TrunkSettings,
 };
+use crate::media::Country;
 use crate::sdp::Encoding;
 use crate::sip::digest::Hash;
 use crate::sip::{self, Host, Transport, Uri};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub prompts: PathBuf,
     /// Where recordings of flows are written.
     pub recordings: PathBuf,
+    /// Whose tones flows play.
+    pub tones: Country,
     /// Hosts that requests of flows may reach at private addresses.
     pub outbound_allow: Vec<String>,
     /// Legs at a time.
@@ -121,6 +124,7 @@ impl Default for Settings {
             data: PathBuf::from("data"),
             prompts: PathBuf::from("prompts"),
             recordings: PathBuf::from("recordings"),
+            tones: Country::Us,
             outbound_allow: Vec::new(),
             legs_max: 2000,
             drain: Duration::from_secs(30),
@@ -183,6 +187,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
         data: raw.data.unwrap_or(defaults.data),
         prompts: raw.prompts.unwrap_or(defaults.prompts),
         recordings: raw.recordings.unwrap_or(defaults.recordings),
+        tones: raw.tones.map_or(defaults.tones, |name| checked.tones("tones", &name)),
         outbound_allow: raw.outbound.allow,
         legs_max: checked.within("limits.legs", raw.limits.legs, 1..=100_000, 2000) as usize,
         drain: Duration::from_secs(checked.within(
@@ -274,6 +279,19 @@ impl Checker<'_> {
             self.problem(path, "name at least one of MD5, SHA-256, SHA-512-256".to_owned());
         }
         hashes
+    }
+
+    fn tones(&mut self, path: &str, name: &str) -> Country {
+        match name {
+            "us" => Country::Us,
+            "eu" => Country::Eu,
+            "uk" => Country::Uk,
+            "ru" => Country::Ru,
+            other => {
+                self.problem(path, format!("`{other}` is none of us, eu, uk, ru"));
+                Country::Us
+            }
+        }
     }
 
     fn session_timer(&mut self, path: &str, seconds: Option<u64>) -> Option<Duration> {

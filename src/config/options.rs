@@ -49,6 +49,7 @@ pub(super) const OPTIONS: &[Known] = &[
     known("data", Kind::Text, "\"data\""),
     known("prompts", Kind::Text, "\"prompts\""),
     known("recordings", Kind::Text, "\"recordings\""),
+    known("tones", Kind::Text, "\"us\""),
     known("sip.listen", Kind::Text, "\"127.0.0.1:5060\""),
     known("sip.advertised", Kind::Text, "# the local address"),
     known("sip.realm", Kind::Text, "# what a flow names, or \"ringback\""),

@@ -21,6 +21,9 @@ pub struct Raw {
     pub prompts: Option<PathBuf>,
     /// Directory that recordings of flows are written to; `recordings`.
     pub recordings: Option<PathBuf>,
+    /// Whose tones flows play when they name ringback, busy or congestion: `us`, `eu`, `uk` or `ru`;
+    /// `us`.
+    pub tones: Option<String>,
     /// Requests that flows make.
     pub outbound: Outbound,
     /// Limits.

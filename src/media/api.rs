@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::media::{Clip, Digits, FRAME, Tone};
+use crate::media::{Clip, Digits, FRAME, Live, Tone};
 
 /// A leg, as signalling numbers it: place in the low 32 bits, generation in the high ones, like
 /// `base::Id::as_u64`. The place finds the leg without hashing; the generation keeps a late packet
@@ -110,6 +110,8 @@ pub enum Source {
     Clip(Arc<Clip>),
     /// A pattern of tones.
     Tone(Tone),
+    /// A stream that goes on by itself; it does not repeat.
+    Live(Arc<Live>),
 }
 
 /// What signalling asks of a shard.
@@ -236,6 +238,14 @@ pub enum Command {
         /// The other.
         b: LegId,
     },
+    /// Says whether a leg is sent the telephone-events of the leg that it is bridged with; a new
+    /// bridge passes them on.
+    PassEvents {
+        /// The leg that hears them.
+        leg: LegId,
+        /// Whether it does.
+        is_on: bool,
+    },
     /// Ends the bridge that a leg is in; being in none is no error.
     Unbridge {
         /// Either leg of it.
@@ -260,6 +270,7 @@ impl Command {
             | Self::SendDigits { leg, .. }
             | Self::Bridge { a: leg, .. }
             | Self::Unbridge { leg }
+            | Self::PassEvents { leg, .. }
             | Self::Shun { leg, .. }
             | Self::FindDigits { leg, .. }
             | Self::Watch { leg, .. }

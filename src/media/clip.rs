@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::media::{CLOCK_RATE, Codec, codec, duration_of, resample, samples_in, wav};
+use crate::media::{CLOCK_RATE, Codec, codec, decode, duration_of, resample, samples_in, wav};
 
 /// The longest clip; ten minutes take 24 MB in all four forms.
 pub const CLIP_DURATION_MAX: Duration = Duration::from_secs(600);
@@ -27,6 +27,16 @@ impl Clip {
     /// A [`ClipError`] says what is wrong with the file and what to do about it.
     pub fn from_wav(bytes: &[u8]) -> Result<Self, ClipError> {
         let sound = wav::read(bytes)?;
+        Self::from_sound(sound.samples, sound.rate)
+    }
+
+    /// Reads a sound file: WAV as [`Self::from_wav`] does, MP3, Ogg Vorbis or FLAC, at any rate and
+    /// with any number of channels.
+    ///
+    /// # Errors
+    /// A [`ClipError`] says what is wrong with the file and what to do about it.
+    pub fn read(bytes: &[u8]) -> Result<Self, ClipError> {
+        let sound = decode::read(bytes)?;
         Self::from_sound(sound.samples, sound.rate)
     }
 
@@ -102,6 +112,13 @@ impl fmt::Debug for Clip {
 pub enum ClipError {
     /// It does not begin with a RIFF header and the word WAVE.
     NotWav,
+    /// It is of no kind that is read.
+    Unknown,
+    /// An MP3, Ogg or FLAC file that is damaged, cut short or holds something else than sound.
+    Undecodable {
+        /// Which of them it says to be.
+        kind: &'static str,
+    },
     /// A chunk is missing, cut short, or contradicts itself.
     Damaged,
     /// A format tag that is not read.
@@ -131,6 +148,13 @@ impl fmt::Display for ClipError {
                                ffmpeg -i in.file -ac 1 -ar 8000 -c:a pcm_s16le out.wav";
         match self {
             Self::NotWav => write!(f, "this is not a WAV file; {CONVERT}"),
+            Self::Unknown => {
+                write!(f, "this is neither WAV nor MP3, Ogg Vorbis or FLAC; {CONVERT}")
+            }
+            Self::Undecodable { kind } => write!(
+                f,
+                "this {kind} file is damaged, cut short or holds no sound that is read; {CONVERT}"
+            ),
             Self::Damaged => {
                 write!(f, "this WAV file is damaged or cut short; save it again, or {CONVERT}")
             }
@@ -139,9 +163,9 @@ impl fmt::Display for ClipError {
             }
             Self::Bits { bits } => write!(f, "this WAV file has {bits}-bit samples; {CONVERT}"),
             Self::Rate { rate } => {
-                write!(f, "this WAV file has {rate} samples a second; {CONVERT}")
+                write!(f, "this file has {rate} samples a second; {CONVERT}")
             }
-            Self::Empty => f.write_str("this WAV file holds no sound; record it again"),
+            Self::Empty => f.write_str("this file holds no sound; record it again"),
             Self::TooLong => write!(
                 f,
                 "this sound is longer than {} minutes; cut it, and let it repeat if it is music",

@@ -56,6 +56,8 @@ pub(super) struct Leg {
     faults_before: (u64, u64),
     /// Whether digits are looked for in the leg's sound.
     finds_digits: bool,
+    /// Whether it is sent the events of the leg that it is bridged with.
+    passes_events: bool,
     /// Whether its digits come as events.
     has_sent_events: bool,
     meters: Vec<Meter>,
@@ -120,6 +122,7 @@ impl Leg {
             hearing: None,
             faults_before: (0, 0),
             finds_digits: false,
+            passes_events: true,
             has_sent_events: false,
             meters: Vec::new(),
             recorders: Vec::new(),
@@ -217,8 +220,14 @@ impl Leg {
     /// Makes another leg, or none, the one that this leg hears and is heard by.
     pub(super) const fn attach(&mut self, peer: Option<LegId>) {
         self.peer = peer;
+        self.passes_events = true;
         self.relay.cut();
         self.backlog.clear();
+    }
+
+    /// Whether the leg is sent its peer's events.
+    pub(super) const fn pass_events(&mut self, is_on: bool) {
+        self.passes_events = is_on;
     }
 
     /// The leg that hears this one.
@@ -369,7 +378,7 @@ impl Leg {
         wire: &mut impl Wire,
         now: Tick,
     ) {
-        let stream = self.line.as_ref().map(|line| line.stream);
+        let stream = self.line.as_ref().filter(|_| self.passes_events).map(|line| line.stream);
         let Some(payload_type) = stream.and_then(|stream| stream.event_payload_type) else {
             return;
         };

@@ -45,7 +45,9 @@ mod relay;
 
 mod clip;
 mod codec;
+mod decode;
 mod g711;
+mod live;
 mod resample;
 mod tape;
 mod tone;
@@ -59,7 +61,9 @@ pub use api::{
     Source, Statistics, Stream, Wire,
 };
 pub use clip::{CLIP_DURATION_MAX, Clip, ClipError};
+pub use decode::StreamDecoder;
 pub use digits::{DIGITS_MAX, Digits};
+pub use live::Live;
 pub use meter::METERS_MAX;
 pub use player::PLAYERS_MAX;
 pub use ports::{Ports, PortsGauges, REST, REST_MIN};

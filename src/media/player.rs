@@ -1,10 +1,10 @@
-//! Players of a leg: which clips it hears, how far they are, and the frame they make together.
+//! Players of a leg: which sounds it hears, how far they are, and the frame they make together.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::codec::Encoder;
-use crate::media::{Clip, Codec, FRAME, duration_of};
+use crate::media::{Clip, Codec, FRAME, Live, Source, duration_of};
 
 /// Players that a leg may have at once.
 pub const PLAYERS_MAX: usize = 8;
@@ -19,22 +19,32 @@ pub(super) struct Players {
 #[derive(Debug)]
 pub(super) struct Player {
     number: u64,
-    clip: Arc<Clip>,
-    repeat: bool,
+    sound: Sound,
     /// What it leaves of everything with lower priority: 0 to 1.
     leaves: f32,
-    position: usize,
     played: u64,
 }
 
+/// What a player plays, and where it is.
+#[derive(Debug)]
+enum Sound {
+    Clip { clip: Arc<Clip>, repeat: bool, position: usize },
+    Live { live: Arc<Live>, position: u64 },
+}
+
 impl Player {
-    /// A player at the beginning of its clip.
-    pub(super) fn new(number: u64, clip: Arc<Clip>, repeat: bool, ducking: f32) -> Self {
+    /// A player at the beginning of its sound.
+    pub(super) fn new(number: u64, source: Source, repeat: bool, ducking: f32) -> Self {
         // Boosting one player by a factor and scaling the mix by its inverse is the same as
         // attenuating the others by the inverse.
         let leaves = if ducking > 1.0 { ducking.recip() } else { ducking.max(0.0) };
         let leaves = if ducking.is_nan() { 1.0 } else { leaves };
-        Self { number, clip, repeat, leaves, position: 0, played: 0 }
+        let sound = match source {
+            Source::Clip(clip) => Sound::Clip { clip, repeat, position: 0 },
+            Source::Tone(tone) => Sound::Clip { clip: tone.period().clone(), repeat, position: 0 },
+            Source::Live(live) => Sound::Live { position: live.position(), live },
+        };
+        Self { number, sound, leaves, played: 0 }
     }
 
     /// The caller's number.
@@ -48,25 +58,60 @@ impl Player {
     }
 
     fn is_done(&self) -> bool {
-        !self.repeat && self.position == self.clip.samples().len()
+        match &self.sound {
+            Sound::Clip { clip, repeat, position } => !repeat && *position == clip.samples().len(),
+            Sound::Live { live, position } => live.is_done(*position),
+        }
     }
 
-    /// Advances over one frame, which begins at the position returned.
-    fn advance(&mut self) -> usize {
-        let (position, length) = (self.position, self.clip.samples().len());
-        let end = position + FRAME;
-        self.position = if self.repeat { end % length } else { end.min(length) };
-        self.played += if self.repeat { FRAME } else { self.position - position } as u64;
-        position
+    /// Advances over one frame, unheard.
+    fn skip(&mut self) {
+        match &mut self.sound {
+            Sound::Clip { clip, repeat, position } => {
+                self.played += advance(clip, *repeat, position);
+            }
+            Sound::Live { live, position } => {
+                (_, *position) = live.read(*position);
+                self.played += FRAME as u64;
+            }
+        }
     }
 
-    /// The pieces of sound that make up the frame at a position: one, or several around the end of
-    /// a clip that repeats. A short last frame is left short.
-    fn pieces<'a, T>(&self, sound: &'a [T], position: usize) -> impl Iterator<Item = &'a T> {
-        let again = if self.repeat { usize::MAX } else { 0 };
-        let repeated = std::iter::repeat_n(sound, again).flatten();
-        sound[position..].iter().chain(repeated).take(FRAME)
+    /// Adds its next frame to a sum, and advances over it.
+    fn add_to(&mut self, sum: &mut [f32; FRAME], gain: f32) {
+        match &mut self.sound {
+            Sound::Clip { clip, repeat, position } => {
+                let sound = clip.samples();
+                match sound.get(*position..*position + FRAME) {
+                    Some(ready) => add(sum, ready.iter(), gain),
+                    None => add(sum, pieces(sound, *repeat, *position), gain),
+                }
+                self.played += advance(clip, *repeat, position);
+            }
+            Sound::Live { live, position } => {
+                let (frame, next) = live.read(*position);
+                *position = next;
+                self.played += FRAME as u64;
+                add(sum, frame.iter(), gain);
+            }
+        }
     }
+}
+
+/// Advances over one frame of a clip; gives how much of it is sound.
+fn advance(clip: &Clip, repeat: bool, position: &mut usize) -> u64 {
+    let (before, length) = (*position, clip.samples().len());
+    let end = before + FRAME;
+    *position = if repeat { end % length } else { end.min(length) };
+    if repeat { FRAME as u64 } else { (*position - before) as u64 }
+}
+
+/// The pieces of sound that make up the frame at a position: one, or several around the end of a
+/// clip that repeats. A short last frame is left short.
+fn pieces<T>(sound: &[T], repeat: bool, position: usize) -> impl Iterator<Item = &T> {
+    let again = if repeat { usize::MAX } else { 0 };
+    let repeated = std::iter::repeat_n(sound, again).flatten();
+    sound[position..].iter().chain(repeated).take(FRAME)
 }
 
 impl Players {
@@ -109,7 +154,7 @@ impl Players {
     /// Lets a frame's time pass unheard.
     pub(super) fn skip(&mut self) {
         for player in &mut self.list {
-            player.advance();
+            player.skip();
         }
     }
 
@@ -137,18 +182,18 @@ impl Players {
 /// Copies a frame that was encoded when the clip was made; false where there is none, as at the
 /// end.
 fn copy(player: &mut Player, codec: Codec, payload: &mut [u8]) -> bool {
-    let Some(sound) = player.clip.encoded(codec) else { return false };
-    let position = player.position;
-    if let Some(ready) = sound.get(position..position + FRAME) {
+    let Sound::Clip { clip, repeat, position } = &mut player.sound else { return false };
+    let Some(sound) = clip.encoded(codec) else { return false };
+    if let Some(ready) = sound.get(*position..*position + FRAME) {
         payload.copy_from_slice(ready);
-    } else if player.repeat {
-        for (byte, ready) in payload.iter_mut().zip(player.pieces(sound, position)) {
+    } else if *repeat {
+        for (byte, ready) in payload.iter_mut().zip(pieces(sound, true, *position)) {
             *byte = *ready;
         }
     } else {
         return false;
     }
-    player.advance();
+    player.played += advance(clip, *repeat, position);
     true
 }
 
@@ -156,12 +201,7 @@ fn mix(players: &mut [Player], peer: Option<&[i16; FRAME]>) -> [i16; FRAME] {
     let mut sum = [0.0; FRAME];
     let mut gain = 1.0;
     for player in players.iter_mut().rev() {
-        let position = player.advance();
-        let sound = player.clip.samples();
-        match sound.get(position..position + FRAME) {
-            Some(ready) => add(&mut sum, ready.iter(), gain),
-            None => add(&mut sum, player.pieces(sound, position), gain),
-        }
+        player.add_to(&mut sum, gain);
         gain *= player.leaves;
     }
     if let Some(peer) = peer {
@@ -181,8 +221,8 @@ fn add<'a>(sum: &mut [f32; FRAME], samples: impl Iterator<Item = &'a i16>, gain:
 mod tests {
     use super::*;
 
-    fn constant(value: i16, samples: usize) -> Arc<Clip> {
-        Arc::new(Clip::from_samples(vec![value; samples]).unwrap())
+    fn constant(value: i16, samples: usize) -> Source {
+        Source::Clip(Arc::new(Clip::from_samples(vec![value; samples]).unwrap()))
     }
 
     /// Whether the next frame holds this value, as exactly as G.711 can say it.
@@ -227,7 +267,7 @@ mod tests {
     fn a_clip_that_repeats_has_no_seam_and_counts_every_round() {
         let clip = Arc::new(Clip::from_samples((0..100).collect::<Vec<i16>>()).unwrap());
         let mut players = Players::default();
-        players.start(Player::new(1, clip.clone(), true, 1.0));
+        players.start(Player::new(1, Source::Clip(clip.clone()), true, 1.0));
         let mut payload = [0; FRAME];
         for _ in 0..3 {
             players.frame(&mut Encoder::new(Codec::Pcma), None, false, &mut payload);
@@ -248,5 +288,19 @@ mod tests {
         players.frame(&mut Encoder::new(Codec::Pcmu), None, false, &mut payload);
         assert_eq!((payload[39], payload[40]), (0xCE, 0xFF));
         assert_eq!(players.take_done().unwrap().played(), Duration::from_millis(25));
+    }
+    #[test]
+    fn a_stream_is_mixed_like_any_other_sound_and_ends_when_it_is_over() {
+        let live = Arc::new(Live::new());
+        live.push(&[3000; FRAME]);
+        let mut players = Players::default();
+        players.start(Player::new(1, Source::Live(live.clone()), false, 1.0));
+        check(&mut players, Some(1000), 4000, "with the peer");
+        check(&mut players, None, 0, "nothing has come");
+        assert!(players.take_done().is_none());
+        live.push(&[2000; FRAME]);
+        live.end();
+        check(&mut players, None, 2000, "the rest");
+        assert_eq!(players.take_done().unwrap().played(), Duration::from_millis(60));
     }
 }

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use crate::base::{Bounded, Rng, Tick, caught};
 use crate::media::leg::Leg;
 use crate::media::player::Player;
-use crate::media::{
-    Channel, Command, Config, Gauges, LegId, Refusal, Report, Source, Stream, Wire, rtcp,
-};
+use crate::media::{Channel, Command, Config, Gauges, LegId, Refusal, Report, Stream, Wire, rtcp};
 
 /// Phases in 20 ms, so that the legs do not all send at the same instant.
 const PHASES: usize = 4;
@@ -62,11 +60,7 @@ impl Shard {
                 (leg, self.find(leg).map(|(leg, _)| leg.shun(source, until)))
             }
             Command::Play { leg, player, source, repeat, ducking } => {
-                let clip = match source {
-                    Source::Clip(clip) => clip,
-                    Source::Tone(tone) => tone.period().clone(),
-                };
-                (leg, self.play(leg, Player::new(player, clip, repeat, ducking)))
+                (leg, self.play(leg, Player::new(player, source, repeat, ducking)))
             }
             Command::Stop { leg, player } => {
                 (leg, self.find(leg).map(|(leg, reports)| leg.stop(player, reports)))
@@ -100,6 +94,9 @@ impl Shard {
             }
             Command::StopRecorder { leg, recorder } => {
                 (leg, self.find(leg).map(|(leg, reports)| leg.stop_recorder(recorder, reports)))
+            }
+            Command::PassEvents { leg, is_on } => {
+                (leg, self.find(leg).map(|(leg, _)| leg.pass_events(is_on)))
             }
             Command::Bridge { a, b } => (a, self.bridge(a, b)),
             Command::Unbridge { leg } => (leg, self.unbridge(leg)),

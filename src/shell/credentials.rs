@@ -11,7 +11,7 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde_json::{Map, Value, json};
 
 use crate::flow::{
-    Fault, Graph, HTTP_REQUEST, Object, Problem, RESPOND, Severity, WEBHOOK, nearest,
+    Fault, Graph, HTTP_REQUEST, Node, Object, Problem, RESPOND, Severity, WEBHOOK, nearest,
 };
 use crate::shell::cli::{complain, say};
 
@@ -85,10 +85,16 @@ impl Credentials {
 
     /// A warning for each credential that a flow names and nobody has given.
     pub(super) fn missing(&self, graph: &Graph) -> Vec<Problem> {
-        // Telephony nodes have settings of this server instead.
+        // Telephony nodes have settings of this server instead, but for sound of other servers.
         const KINDS: [&str; 3] = [HTTP_REQUEST, WEBHOOK, RESPOND];
-        let nodes = graph.nodes().filter(|(_, node)| KINDS.contains(&node.kind.name()));
-        let nodes = nodes.filter(|(_, node)| !node.disabled);
+        let uses = |node: &Node| {
+            let asks =
+                |key| node.parameters.get(key).is_some_and(|how| how == "genericCredentialType");
+            KINDS.contains(&node.kind.name())
+                || asks("playbackHttpAuthentication")
+                || asks("recordHttpAuthentication")
+        };
+        let nodes = graph.nodes().filter(|(_, node)| !node.disabled && uses(node));
         let named = nodes.flat_map(|(_, node)| {
             node.credentials.iter().map(move |(kind, name)| (node, kind, name))
         });

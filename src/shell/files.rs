@@ -8,18 +8,54 @@ use std::sync::mpsc::Receiver;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use crate::media::Clip;
+use crate::call::Origin;
+use crate::config::Settings;
+use crate::flow;
+use crate::media::{Clip, Source};
+use crate::shell::Clock;
+use crate::shell::credentials::Credentials;
 use crate::shell::signalling::Input;
+use crate::shell::sounds::Sounds;
 use crate::shell::wake::Sender;
 
 /// Bytes of a sound file: ten minutes of stereo at 48 kHz and 24 bit, and some.
 const BYTES_MAX: u64 = 200 * 1024 * 1024;
 
-/// Loads what is asked for until the channel closes.
-pub(super) fn run(paths: &Receiver<String>, outputs: &Sender<Input>, prompts: &Path) {
-    while let Ok(path) = paths.recv() {
-        let clip = load(prompts, &path);
-        outputs.send(Input::Clip(path, clip));
+/// The thread that loads files, and hands what is elsewhere to others.
+pub(super) struct Loader {
+    outputs: Sender<Input>,
+    prompts: PathBuf,
+    sounds: Sounds,
+}
+
+impl Loader {
+    /// That of a server with these settings.
+    pub(super) fn of(
+        settings: &Settings,
+        outputs: Sender<Input>,
+        credentials: Credentials,
+        clock: Clock,
+    ) -> Self {
+        let sounds = Sounds::of(settings, outputs.clone(), credentials, clock);
+        Self { outputs, prompts: settings.prompts.clone(), sounds }
+    }
+
+    /// Loads what is asked for until the channel closes.
+    pub(super) fn run(self, origins: &Receiver<Origin>) {
+        while let Ok(origin) = origins.recv() {
+            let clip = match &origin {
+                Origin::File(path) => load(&self.prompts, path),
+                Origin::Item(data) => {
+                    let clip = Clip::read(&flow::unbase64(data)).map(Arc::new);
+                    clip.map_err(|error| error.to_string())
+                }
+                Origin::Remote(remote) => {
+                    self.sounds.start(remote.clone());
+                    continue;
+                }
+            };
+            self.outputs.send(Input::Sound(origin, clip.map(Source::Clip)));
+        }
     }
 }
 
@@ -51,7 +87,7 @@ pub(super) fn load(prompts: &Path, name: &str) -> Result<Arc<Clip>, String> {
     if bytes.len() as u64 > BYTES_MAX {
         return Err(format!("{name}: larger than {BYTES_MAX} bytes"));
     }
-    Clip::from_wav(&bytes).map(Arc::new).map_err(|error| format!("{name}: {error}"))
+    Clip::read(&bytes).map(Arc::new).map_err(|error| format!("{name}: {error}"))
 }
 
 /// Flows may write the directory's own name in front, as people do.

@@ -29,6 +29,7 @@ mod runs;
 mod server;
 mod signalling;
 mod sim;
+mod sounds;
 mod statics;
 mod store;
 mod stream;

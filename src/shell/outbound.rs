@@ -3,8 +3,9 @@
 //! Every address is judged after its name was resolved and before a connection, also after each
 //! redirect; the connection then goes to that very address.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -12,7 +13,7 @@ use ureq::http::{Request, Response, Uri};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, Error};
+use ureq::{Agent, Body, BodyReader, Error};
 
 use crate::call::Remote;
 use crate::flow::{Fault, HttpRequest, HttpResponse, Item};
@@ -143,11 +144,53 @@ pub(super) fn fetch(
 ) -> Result<HttpResponse, String> {
     let fail =
         |error: Error| format!("the request to {} failed: {}", host(&request.url), told(&error));
-    let mut response = open(request, body, policy, Some(request.timeout)).map_err(fail)?;
+    let times = Times { whole: Some(request.timeout), silence: None };
+    let mut response = open(request, body, policy, times).map_err(fail)?;
     let (status, headers) = (response.status(), headers(&response));
     let body = response.body_mut().with_config().limit(BODY_MAX).read_to_vec().map_err(fail)?;
     let reason = status.canonical_reason().unwrap_or_default().to_owned();
     Ok(HttpResponse { status: status.as_u16(), reason, headers, body })
+}
+
+/// An answer whose body is still to be read.
+pub(super) struct Opened {
+    pub(super) status: u16,
+    /// Names in lower case, and values, in order.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Reading,
+}
+
+/// The body of an answer, as it comes.
+pub(super) struct Reading(Mutex<BodyReader<'static>>);
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).read(buffer)
+    }
+}
+
+/// Sends a request for sound, which may have no end. The server may be silent for so long, and the
+/// answer has to begin within the time of the request.
+pub(super) fn open_sound(
+    request: &HttpRequest,
+    policy: &Policy,
+    silence: Duration,
+) -> Result<Opened, String> {
+    let times = Times { whole: None, silence: Some(silence) };
+    let response = open(request, None, policy, times).map_err(|error| {
+        format!("the request to {} failed: {}", host(&request.url), told(&error))
+    })?;
+    let (status, headers) = (response.status().as_u16(), headers(&response));
+    let body = Reading(Mutex::new(response.into_body().into_reader()));
+    Ok(Opened { status, headers, body })
+}
+
+/// How long an exchange may take.
+struct Times {
+    /// All of it.
+    whole: Option<Duration>,
+    /// The other side may say nothing.
+    silence: Option<Duration>,
 }
 
 /// Sends a request and waits until the answer begins.
@@ -155,10 +198,14 @@ fn open(
     request: &HttpRequest,
     body: Option<(&str, &[u8])>,
     policy: &Policy,
-    timeout: Option<Duration>,
+    times: Times,
 ) -> Result<Response<Body>, Error> {
     let config = Agent::config_builder()
-        .timeout_global(timeout)
+        .timeout_global(times.whole)
+        .timeout_connect(times.silence)
+        .timeout_per_read(times.silence)
+        .timeout_per_write(times.silence)
+        .timeout_recv_response(times.silence.map(|_| request.timeout))
         .max_redirects(request.redirects)
         .max_redirects_will_error(false)
         .http_status_as_error(false)

@@ -20,6 +20,7 @@ use crate::promise::RestoreError;
 use crate::shell::admin::Token;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
+use crate::shell::files::Loader;
 use crate::shell::flows::{Outlet, Requests};
 use crate::shell::history::History;
 use crate::shell::http::{Http, Served};
@@ -30,7 +31,7 @@ use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
-use crate::shell::{Clock, calls, files, flows, media};
+use crate::shell::{Clock, calls, flows, media};
 use crate::sip;
 
 /// Values that a channel between two threads may hold.
@@ -163,6 +164,7 @@ impl Server {
         let history = Arc::new(History::default());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let (to_recordings, takes) = sync_channel(TAKES_MAX);
+        let loader = Loader::of(settings, to_signalling.clone(), credentials.clone(), clock);
         let recordings = Recordings::of(settings, to_signalling.clone(), credentials.clone());
         let (calls, call_records) = calls::channel(&settings.data);
         let outlets = Outlets {
@@ -197,7 +199,6 @@ impl Server {
             history,
             statics,
         };
-        let prompts = settings.prompts.clone();
         let threads = vec![
             spawn("signalling", move || signalling.run())?,
             spawn("media", move || {
@@ -206,10 +207,7 @@ impl Server {
                 }
             })?,
             spawn("flows", move || worker.run(&flow_inputs))?,
-            spawn("files", {
-                let outputs = to_signalling.clone();
-                move || files::run(&paths, &outputs, &prompts)
-            })?,
+            spawn("files", move || loader.run(&paths))?,
             spawn("call records", move || call_records.run())?,
             spawn("recordings", move || recordings.run(&takes))?,
         ];
@@ -356,6 +354,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         extensions: settings.extensions.clone(),
         queues: settings.queues.clone(),
         queue_standard: QueueSettings::default(),
+        tones: settings.tones,
         blocked: settings.blocked.clone(),
         premium: settings.premium.clone(),
         extension_encodings: settings.extension_encodings.clone(),

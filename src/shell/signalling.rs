@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use serde_json::Value;
 
 use crate::base::Tick;
 use crate::call::record::{LegRecord, Record};
-use crate::call::{Fact, Gauges, Kept, Output, Switch};
+use crate::call::{Fact, Gauges, Kept, Origin, Output, Switch};
 use crate::flow;
-use crate::media::{Clip, Report};
+use crate::media::{Report, Source};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
 use crate::shell::flows::Outlet;
@@ -49,8 +48,8 @@ pub(super) enum Input {
     Media(Report),
     /// A flow worker speaks.
     Flow(flow::Output),
-    /// A sound file is there, or is not.
-    Clip(String, Result<Arc<Clip>, String>),
+    /// A sound is there, or is not.
+    Sound(Origin, Result<Source, String>),
     /// A recording is where it belongs, or could not be kept.
     Kept(u64, Result<Kept, String>),
     /// The journal reports.
@@ -126,7 +125,7 @@ impl Talks {
 pub(super) struct Outlets {
     pub(super) media: Sender<MediaInput>,
     pub(super) flows: Outlet,
-    pub(super) files: SyncSender<String>,
+    pub(super) files: SyncSender<Origin>,
     pub(super) calls: Calls,
     pub(super) recordings: Keeps,
 }
@@ -267,8 +266,8 @@ impl Signalling {
                     self.guarded(now, |switch| switch.handle_media(report, now))
                 }
                 Input::Flow(output) => self.guarded(now, |switch| switch.handle_flow(output, now)),
-                Input::Clip(path, clip) => {
-                    self.guarded(now, |switch| switch.handle_clip(&path, clip, now));
+                Input::Sound(origin, sound) => {
+                    self.guarded(now, |switch| switch.handle_sound(&origin, sound, now));
                 }
                 Input::Kept(recording, kept) => {
                     self.guarded(now, |switch| switch.handle_kept(recording, kept, now));
@@ -330,12 +329,12 @@ impl Signalling {
                     self.switch.handle_flow(failed, now);
                 }
             }
-            Output::Load(path) => {
-                if let Err(TrySendError::Full(path)) = self.outlets.files.try_send(path) {
+            Output::Load(origin) => {
+                if let Err(TrySendError::Full(origin)) = self.outlets.files.try_send(origin) {
                     self.dropped += 1;
                     let now = self.clock.now();
-                    let why = Err("too many sound files wait to be loaded".to_owned());
-                    self.switch.handle_clip(&path, why, now);
+                    let why = Err("too many sounds wait to be loaded".to_owned());
+                    self.switch.handle_sound(&origin, why, now);
                 }
             }
             Output::Keep(keep) => self.outlets.recordings.send(Some(keep)),

@@ -156,7 +156,7 @@ fn clips(prompts: &Path) -> Result<BTreeMap<String, Arc<Clip>>, String> {
     let mut clips = BTreeMap::new();
     for entry in std::fs::read_dir(prompts).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".wav") {
+        if [".wav", ".mp3", ".ogg", ".flac"].iter().any(|kind| name.ends_with(kind)) {
             let clip = files::load(prompts, &name)?;
             clips.insert(name, clip);
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Armed, Rng, Tick, Timers};
+use crate::call::info;
 use crate::media::{self, Channel, Codec, Command, Digits, LegId, Shard, Source, Stream, Tone};
 use crate::sdp::{self, Direction, Encoding, Negotiated};
 use crate::sim::{Packet, Payload};
@@ -81,6 +82,7 @@ pub struct Phone {
     packets: VecDeque<Packet>,
     events: VecDeque<(Tick, PhoneEvent)>,
     digits: String,
+    info_digits: String,
     heard: Vec<i16>,
     next_timestamp: Option<u32>,
     rng: Rng,
@@ -176,6 +178,7 @@ impl Phone {
             packets: VecDeque::new(),
             events: VecDeque::new(),
             digits: String::new(),
+            info_digits: String::new(),
             heard: Vec::new(),
             next_timestamp: None,
             rng,
@@ -295,6 +298,19 @@ impl Phone {
     /// Ends the hold.
     pub fn resume(&mut self, now: Tick) {
         self.turn(Direction::SendRecv, now);
+    }
+
+    /// The digits that came by INFO.
+    pub fn info_digits(&self) -> &str {
+        &self.info_digits
+    }
+
+    /// Presses a digit by INFO.
+    pub fn press_by_info(&mut self, digit: char, now: Tick) {
+        if let Some(call) = &self.call {
+            let body = info::body(digit, Duration::from_millis(100));
+            self.endpoint.info(call.dialog, body, now);
+        }
     }
 
     /// Presses digits, 100 ms each with as much between.
@@ -469,6 +485,7 @@ impl Phone {
             Event::Offer { dialog, message } => self.on_offer(dialog, &message, now),
             Event::RefreshDue { .. } => self.offer_again(now),
             Event::Ended { dialog, cause, .. } => self.on_ended(dialog, cause, now),
+            Event::Info { message, .. } => self.info_digits.extend(info::digit(&message)),
             Event::Request { request, message, .. } => self.on_request(request, &message, now),
             Event::Response { request, status, message, .. } => {
                 if self.texts.contains(&request) {
@@ -478,7 +495,6 @@ impl Phone {
                 self.on_registered(status, message.as_deref(), now);
             }
             Event::OfferAnswered { message: None, .. }
-            | Event::Info { .. }
             | Event::Closed { .. }
             | Event::BadInput { .. }
             | Event::ClosedOut { .. } => {}

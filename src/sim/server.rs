@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::base::{Rng, Tick};
 use crate::call::guard::DENIED;
-use crate::call::{Blocked, Config, Fact, Gauges, Output, QueueSettings, Switch};
+use crate::call::{Blocked, Config, Fact, Gauges, Origin, Output, QueueSettings, Switch};
 use crate::flow::{self, Graph, Runner};
-use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Wire};
+use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
 use crate::promise::{Journal, Record, Secret};
 use crate::sim::silence::{Silence, Sound};
 use crate::sim::tapes::Tapes;
@@ -82,6 +82,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         extensions: BTreeMap::new(),
         queues: BTreeMap::new(),
         queue_standard: QueueSettings::default(),
+        tones: media::Country::Us,
         blocked: Blocked::default(),
         premium: DENIED.map(str::to_owned).to_vec(),
         extension_encodings: BTreeMap::new(),
@@ -424,6 +425,21 @@ impl Server {
         }
     }
 
+    /// Files and other servers are what [`Self::new`] was given, by name or URL.
+    fn sound(&self, origin: &Origin) -> Result<Arc<Clip>, String> {
+        let known = |name: &String| {
+            self.clips.get(name).cloned().ok_or_else(|| format!("no sound file {name}"))
+        };
+        match origin {
+            Origin::File(path) => known(path),
+            Origin::Remote(remote) => known(&remote.url),
+            Origin::Item(data) => {
+                let clip = Clip::read(&flow::unbase64(data));
+                clip.map(Arc::new).map_err(|error| error.to_string())
+            }
+        }
+    }
+
     fn route(&mut self, output: Output, now: Tick) {
         match output {
             Output::Transmit(transmit) => self.packets.push_back(Packet {
@@ -452,10 +468,9 @@ impl Server {
                 self.runner.handle_input(input, now);
             }
             Output::Flow(input) => self.to_flows.push_back((now + self.flow_delay, input)),
-            Output::Load(path) => {
-                let clip = self.clips.get(&path).cloned();
-                let clip = clip.ok_or_else(|| format!("no sound file {path}"));
-                self.switch.handle_clip(&path, clip, now);
+            Output::Load(origin) => {
+                let sound = self.sound(&origin).map(Source::Clip);
+                self.switch.handle_sound(&origin, sound, now);
             }
             Output::Keep(keep) => self.tapes.handle(keep),
             Output::Record(sequence, record) => {

@@ -49,7 +49,7 @@ impl Silence {
             if let Source::Clip(clip) = &source {
                 self.note(Sound::Clip(leg, Arc::clone(clip)), now);
             }
-            self.play(leg, player, (!repeat).then(|| length(&source)), now);
+            self.play(leg, player, length(&source).filter(|_| !repeat), now);
         } else if let Command::Stop { leg, player } = command {
             self.end(leg, player, PlayerEnd::Stopped, now);
         } else if let Command::StopAll { leg } = command {
@@ -174,9 +174,10 @@ impl Silence {
     }
 }
 
-fn length(source: &Source) -> Duration {
+fn length(source: &Source) -> Option<Duration> {
     match source {
-        Source::Clip(clip) => clip.duration(),
-        Source::Tone(tone) => tone.period().duration(),
+        Source::Clip(clip) => Some(clip.duration()),
+        Source::Tone(tone) => Some(tone.period().duration()),
+        Source::Live(_) => None,
     }
 }

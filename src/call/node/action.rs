@@ -86,7 +86,7 @@ impl NodeType for Action {
         report_unknown(operation, parameters, report);
         check_strategy(name, parameters, report);
         if name == "media.playAudio" {
-            check_source(parameters, report);
+            check_credential("playbackHttpAuthentication", parameters, report);
         }
         if name == "media.recordAudio" {
             check_recording(parameters, report);
@@ -206,11 +206,12 @@ fn check_rules(value: &Value, report: &mut Findings) {
     }
 }
 
-fn check_source(parameters: &Object, report: &mut Findings) {
-    let source = parameters.get("sourceType").and_then(Value::as_str).unwrap_or_default();
-    if matches!(source, "binary" | "http") {
-        let message = format!("playing from `{source}` is not performed by this server yet");
-        report.error("E-SIP-UNSERVED", "sourceType", &message, "play a file");
+/// Credentials are those that the HTTP Request node knows.
+fn check_credential(key: &str, parameters: &Object, report: &mut Findings) {
+    if parameters.get(key).is_some_and(|value| value == "predefinedCredentialType") {
+        let message = "credentials of other services are not known here";
+        let remedy = "choose a generic credential: header, bearer, basic or query";
+        report.error("E-SIP-UNSERVED", key, message, remedy);
     }
 }
 
@@ -221,11 +222,7 @@ fn check_recording(parameters: &Object, report: &mut Findings) {
         let message = format!("recording as `{format}` is not performed by this server yet");
         report.error("E-SIP-UNSERVED", "recordFileFormat", &message, "record wav");
     }
-    if text("recordHttpAuthentication") == "predefinedCredentialType" {
-        let message = "credentials of other services are not known here";
-        let remedy = "choose a generic credential: header, bearer, basic or query";
-        report.error("E-SIP-UNSERVED", "recordHttpAuthentication", message, remedy);
-    }
+    check_credential("recordHttpAuthentication", parameters, report);
     let path = text("recordFilePath");
     if !path.starts_with('=') && path.split('/').any(|part| part == "..") {
         let message = format!("{path} leads out of the directory of recordings");

@@ -250,7 +250,7 @@ pub const OPERATIONS: &[Operation] = &[
         &["mediaId", "legId"],
         RESULT,
     ),
-    later(
+    performed(
         "media.wait",
         &[optional("mediaIds", "{\"item\":[]}"), number("waitMediaTimeoutSeconds", "30")],
         &[],

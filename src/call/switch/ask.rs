@@ -111,6 +111,8 @@ pub(super) enum Failed {
     TrunkUnknown,
     /// No playback is named, nor in the item.
     MediaMissing,
+    /// The named playback or recording does not exist, or no longer.
+    MediaUnknown,
     /// Nothing that can be pressed, or too much.
     DtmfDigits,
     /// A way to press digits that the far side or this server does not have.
@@ -193,7 +195,9 @@ impl Failed {
             Self::NotRecorded => "not_found",
             Self::Unrecordable => "transport_error",
             Self::Unsupported => "unsupported_operation",
-            Self::LegUnknown | Self::TrunkUnknown | Self::QueueUnknown => "not_found",
+            Self::LegUnknown | Self::MediaUnknown | Self::TrunkUnknown | Self::QueueUnknown => {
+                "not_found"
+            }
             Self::LegEnded => "invalid_leg",
             Self::DialUnknown => "invalid_dial",
             Self::DialTargets | Self::TooManyDials => "invalid_dial_targets",
@@ -259,11 +263,14 @@ impl fmt::Display for Failed {
             Self::ExtensionMissing => {
                 "extension is required, as digits, letters, and + * # - . _: the user name is none"
             }
+            Self::MediaUnknown => {
+                "no such playback or recording: it ended more than five seconds ago, or never was"
+            }
             Self::DtmfDigits => {
                 "dtmfDigits must be 1 to 64 of 0-9, *, # and A-D, and in the sound take at most 30 s"
             }
             Self::DtmfMethod => {
-                "dtmfMethod must be one that the far side takes: auto, rfc2833 if agreed, or inband"
+                "dtmfMethod must be one that the far side takes: auto, rfc2833 if agreed, info once it talks, or inband"
             }
             Self::ToneUnknown => "Unsupported playTone tone",
             Self::TonePattern => "Invalid custom tone pattern",
@@ -299,6 +306,7 @@ impl Switch {
             "dial.wait" => return self.start_dial_wait(ask, now),
             "dial.break" => return self.break_dial(&ask, now),
             "media.playTone" => return self.start_tone(ask, now),
+            "media.wait" => return self.start_media_wait(ask, now),
             "media.stopMedia" => return self.stop_media(&ask, now),
             "queue.putLeg" => self.put_leg(&ask, now),
             "queue.setCallback" => return self.set_callback(ask, now),

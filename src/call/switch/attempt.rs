@@ -73,6 +73,7 @@ impl Switch {
             | Pending::Clip { .. }
             | Pending::Record { .. }
             | Pending::CallRecording { .. }
+            | Pending::MediaWait(_)
             | Pending::Promise { .. } => false,
         };
         let found =

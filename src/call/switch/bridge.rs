@@ -1,9 +1,9 @@
 //! `call.bridge` and `call.unbridge`: who hears whom, and whose signalling is relayed (contract §6.1).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::Tick;
-use crate::call::leg::{EndReason, LegEvent, LegRef, Status, leg_text};
+use crate::call::leg::{DtmfRelay, EndReason, LegEvent, LegRef, Status, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{Output, Pending, Switch};
@@ -21,6 +21,9 @@ impl Switch {
             (Some(a), Some(b)) => self.known_leg(a).and_then(|a| Ok((a, self.known_leg(b)?))),
         };
         let bridged = legs.and_then(|(a, b)| self.bridge(a, b, now).map(|()| (a, b)));
+        if let Ok((a, b)) = bridged {
+            self.set_relay(ask, a, b);
+        }
         match bridged {
             Ok((a, b)) => {
                 let payload = json!({ "legIdA": leg_text(a), "legIdB": leg_text(b) });
@@ -88,6 +91,26 @@ impl Switch {
             self.refuse_leg(caller, status, EndReason::PeerRejected(status), now);
         } else if let Some(peer) = peer {
             self.touch(peer, now);
+        }
+    }
+
+    /// How the digits of two legs that are bridged go on.
+    fn set_relay(&mut self, ask: &Ask, a: LegRef, b: LegRef) {
+        let relays = match ask.option("relayDtmf").and_then(Value::as_str) {
+            Some("disabled") => DtmfRelay::Disabled,
+            Some("rfc2833") => DtmfRelay::Events,
+            Some("info") => DtmfRelay::Info,
+            Some("inband") => DtmfRelay::Sound,
+            Some(_) | None => DtmfRelay::Auto,
+        };
+        let emits_digits = ask.option("emitDtmfEvents") != Some(&Value::Bool(false));
+        let is_on = matches!(relays, DtmfRelay::Auto | DtmfRelay::Events);
+        for id in [a, b] {
+            if let Some(leg) = self.legs.get_mut(id) {
+                (leg.relays, leg.emits_digits) = (relays, emits_digits);
+            }
+            let leg = media_leg(id);
+            self.outputs.push_back(Output::Media(Command::PassEvents { leg, is_on }));
         }
     }
 

@@ -63,7 +63,10 @@ impl Suspect {
             Wake::Free(leg) => Self::Leg(leg),
             Wake::Wait(ask) => Self::Ask(ask),
             Wake::DialFree(dial) | Wake::DialStep(dial) => Self::Dial(dial),
-            Wake::Place(_) | Wake::Inquiry(_) | Wake::RecordRequest(_) => Self::Nobody,
+            Wake::Info(leg) => Self::Leg(leg),
+            Wake::MediaForget(_) | Wake::Place(_) | Wake::Inquiry(_) | Wake::RecordRequest(_) => {
+                Self::Nobody
+            }
         }
     }
 }
@@ -73,6 +76,7 @@ impl Pending {
     fn legs(&self) -> Vec<LegRef> {
         match self {
             Self::Wait(wait) => wait.legs().collect(),
+            Self::MediaWait(wait) => wait.legs().to_vec(),
             Self::DialWait(wait) => wait.master.into_iter().collect(),
             Self::Play { leg, .. }
             | Self::Clip { leg }
@@ -209,6 +213,7 @@ impl Switch {
             }
             if let Some(mut leg) = self.legs.remove(*id) {
                 self.timers.clear_slot(&mut leg.free);
+                self.timers.clear_slot(&mut leg.info.timer);
                 self.by_dialog.remove(&leg.dialog);
                 self.endpoint.purge(leg.dialog);
                 leg.status = Status::Ended(EndReason::Panicked);

@@ -8,6 +8,7 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::attempt::NOBODY_WAITS;
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::attempt_reason;
+use crate::call::switch::record::End;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::media::Command;
 use crate::sip::DialogId;
@@ -66,6 +67,7 @@ impl Switch {
         self.by_dialog.remove(&dialog);
         self.timers.clear_slot(&mut leg.free);
         leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
+        self.timers.clear_slot(&mut leg.info.timer);
         let lasted_ms = leg.started.as_millis();
         let lasted_ms = now.as_millis() - lasted_ms;
         let waiting = std::mem::take(&mut leg.waiting);
@@ -86,7 +88,7 @@ impl Switch {
             self.forget_caller(&number);
         }
         for player in players {
-            self.players.remove(&player);
+            self.finish_player(player, End::Interrupted("call_ended", None), now);
         }
         self.on_recorded_leg_ended(&recordings);
         for key in waiting {
@@ -152,11 +154,6 @@ impl Switch {
                 self.leave_wait(&wait, key, now);
                 self.answer_ended(&ask, id, reason);
             }
-            Some((ask, Pending::Play { player, .. })) => {
-                let branch = ask.branch("Interrupted");
-                let payload = json!({ "legId": leg_text(id), "interruptReason": "call_ended" });
-                self.answer(&ask, branch, payload, Some(player));
-            }
             Some((ask, Pending::DialWait(wait))) => {
                 self.pending.insert(key, (ask, Pending::DialWait(wait)));
                 self.interrupt_dial_wait(key, "call_ended", None, now);
@@ -165,14 +162,15 @@ impl Switch {
             Some((ask, Pending::Attempt(planned))) => {
                 self.pending.insert(key, (ask, Pending::Attempt(planned)));
             }
-            // It is answered when the recording is kept.
-            // It is answered when its file is whole.
-            Some((ask, pending @ Pending::CallRecording { .. })) => {
+            // These are answered when the recording is kept, and the playback over.
+            Some((
+                ask,
+                pending @ (Pending::Record { .. }
+                | Pending::CallRecording { .. }
+                | Pending::MediaWait(_)
+                | Pending::Play { .. }),
+            )) => {
                 self.pending.insert(key, (ask, pending));
-            }
-            Some((ask, Pending::Record { leg, recording, digits_interrupt })) => {
-                self.pending
-                    .insert(key, (ask, Pending::Record { leg, recording, digits_interrupt }));
             }
             Some((ask, Pending::Clip { .. })) => {
                 let branch = ask.branch("Interrupted");
@@ -202,6 +200,7 @@ impl Switch {
             Some((_, Pending::CallRecording { recording, .. })) => {
                 self.leave_call_recording(recording)
             }
+            Some((_, Pending::MediaWait(wait))) => self.leave_media_wait(&wait, key, now),
             Some((_, Pending::Record { leg, recording, .. })) => {
                 self.withdraw_record(recording);
                 self.leave_leg(leg, key);

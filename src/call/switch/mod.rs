@@ -17,6 +17,7 @@ mod incoming;
 mod inquiry;
 mod keys;
 mod life;
+mod media_wait;
 mod play;
 mod promise;
 mod queue;
@@ -26,6 +27,7 @@ mod recording;
 mod register;
 mod remote;
 mod signals;
+mod source;
 mod text;
 mod toll;
 mod tone;
@@ -46,7 +48,7 @@ use crate::call::site::{self, Site};
 use crate::call::trigger::{ExtensionSettings, Trigger, TrunkSettings};
 use crate::dispatch::EntryId;
 use crate::flow::{self, Graph, RunId};
-use crate::media::{self, Clip, Ports, Report};
+use crate::media::{self, Country, Ports, Report, Source};
 use crate::promise::{self as promise_book, PromiseId};
 use crate::sdp::Encoding;
 use crate::sip::{self, DialogId, Endpoint};
@@ -56,6 +58,7 @@ pub use fact::Fact;
 pub use gauges::Gauges;
 pub use record::{Keep, Keeping, Kept};
 pub use remote::Remote;
+pub use source::Origin;
 
 use ask::Ask;
 use attempt::Planned;
@@ -63,12 +66,14 @@ use calls::Calls;
 use dial_wait::DialWait;
 use guard::Suspect;
 use inquiry::Inquiries;
-use play::{Clips, Player};
+use media_wait::{MediaWait, Over};
+use play::Player;
 use promise::Promises;
 use queue::Queues;
 use recent::{Recent, Way};
 use record::Recording;
 use recording::RecordRequests;
+use source::Sounds;
 use text::Texts;
 use toll::Toll;
 use trunk::Trunks;
@@ -101,6 +106,8 @@ pub struct Config {
     pub queues: BTreeMap<String, QueueSettings>,
     /// Of queues that are not among them.
     pub queue_standard: QueueSettings,
+    /// Whose tones `media.playTone` plays.
+    pub tones: Country,
     /// Numbers that are never dialled by a trunk.
     pub blocked: Blocked,
     /// Beginnings of numbers that only some trunks dial.
@@ -125,8 +132,8 @@ pub enum Output {
     Media(media::Command),
     /// Hand an input to the flow worker.
     Flow(flow::Input),
-    /// Load this sound file and call [`Switch::handle_clip`].
-    Load(String),
+    /// Load this sound and call [`Switch::handle_sound`].
+    Load(Origin),
     /// Keep what is recorded, or bring it to its end.
     Keep(Keep),
     /// Write this down under this number, and call [`Switch::handle_durable`] when it is safe.
@@ -148,6 +155,10 @@ enum Wake {
     DialFree(DialRef),
     /// The next step of a sequence of attempts.
     DialStep(DialRef),
+    /// Nobody asks any more how a playback or recording ended.
+    MediaForget(u64),
+    /// The next digit by INFO is due.
+    Info(LegRef),
     /// A promise may have been left without a place.
     Place(PromiseId),
     /// No flow has said who sent a request.
@@ -175,9 +186,11 @@ enum Pending {
     /// `dial.wait`.
     DialWait(DialWait),
     /// Blocking playback.
-    Play { leg: LegRef, player: u64, digits_interrupt: bool, voice_interrupts: bool },
+    Play { leg: LegRef, player: u64 },
     /// A sound file that is being loaded.
     Clip { leg: LegRef },
+    /// `media.wait`.
+    MediaWait(MediaWait),
     /// A recording that runs, or is being brought to its end.
     Record { leg: LegRef, recording: u64, digits_interrupt: bool },
     /// A recording of the whole leg, which retains nothing.
@@ -206,11 +219,15 @@ pub struct Switch {
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
     recordings: BTreeMap<u64, Recording>,
+    /// How playbacks and recordings ended, for a while.
+    over: BTreeMap<u64, Over>,
+    /// Who waits for a playback or recording.
+    media_waits: BTreeMap<u64, Vec<AskRef>>,
     /// Players and recordings, which are numbered alike.
     players_begun: u64,
     timers: Timers<Wake>,
     ports: Ports,
-    clips: Clips,
+    sounds: Sounds,
     triggers: Vec<Trigger>,
     site: Site,
     workflows: Vec<Arc<Graph>>,
@@ -251,10 +268,12 @@ impl Switch {
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            over: BTreeMap::new(),
+            media_waits: BTreeMap::new(),
             players_begun: 0,
             timers: Timers::new(),
             ports: Ports::new(config.media_ports.clone()),
-            clips: Clips::default(),
+            sounds: Sounds::default(),
             triggers: Vec::new(),
             site,
             workflows: Vec::new(),
@@ -329,7 +348,10 @@ impl Switch {
     pub fn handle_media(&mut self, report: Report, now: Tick) {
         self.suspect = Suspect::Leg(LegRef::from_u64(report.leg().0));
         match report {
-            Report::Digit { leg, digit, .. } => self.on_digit(LegRef::from_u64(leg.0), digit, now),
+            Report::Digit { leg, digit, .. } => {
+                let leg = LegRef::from_u64(leg.0);
+                self.on_digit(leg, digit, self.came(leg), now);
+            }
             Report::PlayerDone { player, end, .. } => self.on_player_done(player, end, now),
             Report::Refused { leg, why } => {
                 let leg = LegRef::from_u64(leg.0);
@@ -383,9 +405,9 @@ impl Switch {
         self.drain_endpoint(now);
     }
 
-    /// A sound file that [`Output::Load`] asked for is there, or is not; also before any call.
-    pub fn handle_clip(&mut self, path: &str, clip: Result<Arc<Clip>, String>, now: Tick) {
-        self.on_clip(path, clip, now);
+    /// A sound that [`Output::Load`] asked for is there, or is not; also before any call.
+    pub fn handle_sound(&mut self, origin: &Origin, sound: Result<Source, String>, now: Tick) {
+        self.on_sound(origin, sound, now);
         self.drain_endpoint(now);
     }
 
@@ -410,6 +432,8 @@ impl Switch {
                 Wake::Wait(key) => self.on_wait_expired(key, now),
                 Wake::DialFree(dial) => self.on_dial_free(dial, now),
                 Wake::DialStep(dial) => self.on_dial_step(dial, now),
+                Wake::MediaForget(number) => self.forget_media(number),
+                Wake::Info(leg) => self.send_info_digit(leg, now),
                 Wake::Place(promise) => self.on_place_wait(promise, now),
                 Wake::Inquiry(id) => self.on_inquiry_expired(id, now),
                 Wake::RecordRequest(id) => self.on_record_request_over(id),

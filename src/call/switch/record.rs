@@ -18,6 +18,7 @@ use crate::call::leg::{LegRef, leg_text};
 use crate::call::node::operation::words;
 use crate::call::switch::ask::{Ask, seconds};
 use crate::call::switch::control::media_leg;
+use crate::call::switch::media_wait::Over;
 use crate::call::switch::play::first_digit;
 use crate::call::switch::{AskRef, Fact, Output, Pending, Remote, Switch};
 use crate::media::{Command, Loudness, PlayerEnd, RECORDERS_MAX, Recorded, TapeFormat};
@@ -292,8 +293,10 @@ impl Switch {
         }
         match known.purpose {
             Purpose::Node { ask, attached } => {
-                let end = known.end.unwrap_or(End::Completed);
-                self.answer_recorded(recording, ask, attached, end, kept.ok(), now);
+                let (end, has_failed) = (known.end.unwrap_or(End::Completed), kept.is_err());
+                let kept = kept.unwrap_or_default();
+                let over = Over { leg, end, has_failed, kept, attached };
+                self.finish_recording(recording, ask, over, now);
             }
             Purpose::Call { ask, request } => {
                 self.on_call_recorded(known.leg, ask, request, kept.ok());
@@ -334,47 +337,16 @@ impl Switch {
         }
     }
 
-    fn answer_recorded(
-        &mut self,
-        recording: u64,
-        ask: Option<AskRef>,
-        attached: Option<String>,
-        end: End,
-        kept: Option<Kept>,
-        now: Tick,
-    ) {
-        let Some((ask, pending)) = ask.and_then(|key| self.pending.remove(&key)) else { return };
-        let Pending::Record { leg, .. } = pending else {
-            unreachable!("only a recording waits for its end");
-        };
-        self.leave_leg(leg, ask.key);
-        let mut payload = json!({ "legId": leg_text(leg) });
-        let branch = match (&kept, end) {
-            (None, _) => {
-                payload["failed"] = true.into();
-                "Completed"
-            }
-            (Some(_), End::Completed) => "Completed",
-            (Some(_), End::Interrupted(why, digit)) => {
-                payload["interruptReason"] = why.into();
-                if let Some(digit) = digit {
-                    payload["digit"] = digit.to_string().into();
-                }
-                "Interrupted"
-            }
-        };
-        let (kept, branch) = (kept.unwrap_or_default(), ask.branch(branch));
-        if let Some(path) = kept.path {
-            payload["filePath"] = path.into();
+    fn finish_recording(&mut self, recording: u64, ask: Option<AskRef>, over: Over, now: Tick) {
+        if let Some((ask, pending)) = ask.and_then(|key| self.pending.remove(&key)) {
+            let Pending::Record { leg, .. } = pending else {
+                unreachable!("only a recording waits for its end");
+            };
+            self.leave_leg(leg, ask.key);
+            self.answer_over(&ask, recording, over.clone());
+            self.release(leg, now);
         }
-        match (kept.data, attached) {
-            (Some(data), Some(key)) => {
-                let binary = json!({ "data": data, "mimeType": "audio/wav" });
-                self.answer_with(&ask, branch, payload, recording, (key, binary));
-            }
-            _ => self.answer(&ask, branch, payload, Some(recording)),
-        }
-        self.release(leg, now);
+        self.on_media_over(recording, over, now);
     }
 }
 

@@ -10,17 +10,18 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::context;
 use crate::call::switch::record::{End, Recording};
-use crate::media::{Command, Country, PlayerEnd, Source, Tone};
+use crate::media::{Command, PlayerEnd, Source, Tone};
 
 impl Switch {
     /// `media.playTone`.
     pub(super) fn start_tone(&mut self, ask: Ask, now: Tick) {
         let Some(leg) = self.leg_to_hear(&ask) else { return };
+        let country = self.config.tones;
         let tone = match ask.text("tone").as_str() {
-            "busy" => Ok(Tone::busy(Country::Us)),
-            "congestion" => Ok(Tone::congestion(Country::Us)),
+            "busy" => Ok(Tone::busy(country)),
+            "congestion" => Ok(Tone::congestion(country)),
             "custom" => Tone::parse(&ask.text("customTone")).map_err(|_| Failed::TonePattern),
-            "ringback" | "" => Ok(Tone::ringback(Country::Us)),
+            "ringback" | "" => Ok(Tone::ringback(country)),
             _ => Err(Failed::ToneUnknown),
         };
         match tone {
@@ -60,7 +61,7 @@ impl Switch {
             self.end_recording(player, End::Interrupted("media_stopped", None));
             return Some(leg);
         }
-        let leg = self.leg_of_player(player)?;
+        let leg = self.players.get(&player)?.leg();
         let command = Command::Stop { leg: media_leg(leg), player };
         self.outputs.push_back(Output::Media(command));
         self.on_player_done(player, PlayerEnd::Stopped, now);

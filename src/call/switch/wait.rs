@@ -7,6 +7,7 @@ use crate::call::digits::{Collected, Collector, Fallback, Rules, is_digit};
 use crate::call::leg::{LegEvent, LegRef, leg_text};
 use crate::call::node::operation::{items, wait_rules, words};
 use crate::call::switch::ask::{Ask, Failed, seconds};
+use crate::call::switch::keys::Came;
 use crate::call::switch::{AskRef, Pending, Switch, Wake};
 
 /// Legs that one wait may name.
@@ -64,12 +65,16 @@ impl Switch {
     }
 
     /// A digit has come in on a leg: a wait has it, or a playback, or it is kept.
-    pub(super) fn on_digit(&mut self, id: LegRef, digit: char, now: Tick) {
+    pub(super) fn on_digit(&mut self, id: LegRef, digit: char, came: Came, now: Tick) {
         self.fault("digit");
         let Some(leg) = self.legs.get(id) else { return };
         if !is_digit(digit) || leg.end().is_some() {
             return;
         }
+        let is_heard = leg.peer.is_none() || leg.emits_digits;
+        self.relay_digit(id, digit, came, now);
+        self.digit_meets_background(id, digit, now);
+        let Some(leg) = self.legs.get(id).filter(|_| is_heard) else { return };
         let waiting = leg.waiting.iter().copied();
         let wait = waiting
             .filter(|key| matches!(self.pending.get(key), Some((_, Pending::Wait(_)))))
@@ -78,7 +83,7 @@ impl Switch {
             return self.feed_digit(id, key, digit, now);
         }
         if self.digit_meets_dial_wait(id, digit, now)
-            && self.digit_meets_playback(id, digit, now)
+            && self.digit_meets_media(id, digit, now)
             && let Some(leg) = self.legs.get_mut(id)
         {
             // A caller who leans on the keys loses the digits beyond the limit, nothing else.
@@ -106,6 +111,9 @@ impl Switch {
     pub(super) fn on_wait_expired(&mut self, key: AskRef, now: Tick) {
         if matches!(self.pending.get(&key), Some((_, Pending::DialWait(_)))) {
             return self.on_dial_wait_expired(key, now);
+        }
+        if matches!(self.pending.get(&key), Some((_, Pending::MediaWait(_)))) {
+            return self.on_media_wait_expired(key, now);
         }
         let Some((_, Pending::Wait(wait))) = self.pending.get_mut(&key) else { return };
         // The leg whose caller is in the middle of dialling decides, not the first of the list.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::compose::{Inside, Reply};
-use super::leg::{Attempt, Tries};
+use super::leg::{Attempt, Leg, State, Tries};
 use super::receive::{Answer, Incoming, client_key};
 use super::table::{Purpose, Role};
 use super::types::{Body, DialogId, Event, NotSent, Outgoing, RequestId, TransactionId};
@@ -39,6 +39,20 @@ impl Endpoint {
                 Err(reason)
             }
         }
+    }
+
+    /// Sends an INFO inside a confirmed dialog; what it is answered changes nothing (RFC 6086 §4).
+    /// Says whether there was such a dialog and room.
+    pub fn info(&mut self, id: DialogId, body: Body, now: Tick) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let State::Talking { dialog, .. } = &mut leg.state else { return false };
+        let (mut inner, flow) = (dialog.clone(), leg.flow);
+        let info = Inside { body: Some(&body), ..Inside::of(Method::Info) };
+        let sent = self.send_inside(flow, &mut inner, &info, Purpose::Nothing, now);
+        if let Some(Leg { state: State::Talking { dialog, .. }, .. }) = self.legs.get_mut(id) {
+            *dialog = inner;
+        }
+        sent.is_some()
     }
 
     /// Answers [`Event::Request`]. No effect when it was answered before, or after 64·T1.
