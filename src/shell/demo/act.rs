@@ -1,5 +1,6 @@
 //! An act of the demo: a server, its phones, and what was proven with them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
@@ -7,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::Tick;
+use crate::call::QueueSettings;
 use crate::config::{RtpRange, Settings};
 use crate::media::ear;
+use crate::promise::{Pauses, Policy};
 use crate::shell::check::check_files;
 use crate::shell::clock::system_rng;
 use crate::shell::phone::{Role, Stage};
@@ -27,6 +30,11 @@ const SEARCHED_MAX: usize = 80_000;
 const PORTS: u16 = 160;
 /// The first audio port of the first act.
 const FIRST_PORT: u16 = 30_000;
+/// What the settings differ in, for people.
+pub(super) const PAUSES_IN_WORDS: &str =
+    "and in the settings: after no answer 5 min -> 3 s (queue.REF.no_answer_s)";
+/// The pause before the next attempt, when nobody answered.
+const NO_ANSWER_PAUSE: Duration = Duration::from_secs(3);
 /// How long BYEs on the way may take when a server is stopped.
 const BYE_WAIT: Duration = Duration::from_secs(1);
 
@@ -107,6 +115,11 @@ impl Act {
             prompts: prompts.to_owned(),
             ..Settings::default()
         };
+        let pauses = Pauses { no_answer: vec![NO_ANSWER_PAUSE], ..Pauses::default() };
+        let policy = Policy { pauses, ..Policy::default() };
+        let queue = QueueSettings { policy, ..QueueSettings::default() };
+        let queues = ["support", "sales"].map(|name| (name.to_owned(), queue.clone()));
+        let settings = Settings { queues: BTreeMap::from(queues), ..settings };
         let server = Server::start(&settings, checked.graphs).map_err(|error| error.to_string())?;
         let clock = Clock::start();
         let stage = Stage::open(roles, clock, &mut system_rng())
@@ -176,6 +189,11 @@ impl Act {
     /// How often this happened to a phone.
     pub(super) fn count(&self, index: usize, event: &PhoneEvent) -> usize {
         self.phone(index).events().iter().filter(|(_, happened)| happened == event).count()
+    }
+
+    /// How many promises the server still has to keep.
+    pub(super) fn promises(&self) -> Option<usize> {
+        self.server.snapshot().map(|snapshot| snapshot.gauges.promises)
     }
 
     /// Claims that no leg is left within a few seconds.

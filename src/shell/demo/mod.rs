@@ -33,7 +33,7 @@ struct Title {
     play: fn(&mut Act) -> Result<(), Broken>,
 }
 
-const ACTS: [Title; 6] = [
+const ACTS: [Title; 8] = [
     Title {
         name: "hello",
         what: "one call: a prompt, a digit, a goodbye",
@@ -59,6 +59,18 @@ const ACTS: [Title; 6] = [
         play: queue::customer_does_not_answer,
     },
     Title {
+        name: "reached later",
+        what: "no answer at first: the promise is kept, and the customer reached later",
+        roles: queue::ROLES,
+        play: queue::reached_at_the_second_attempt,
+    },
+    Title {
+        name: "phones in himself",
+        what: "he who waits to be called back phones in: served live, called by nobody",
+        roles: queue::ROLES,
+        play: queue::phones_in_himself,
+    },
+    Title {
         name: "offline",
         what: "nobody is registered: the caller is told",
         roles: queue::ROLES,
@@ -81,6 +93,7 @@ pub(super) fn run(hello: &Path, queue: &Path, prompts: &Path) -> ExitCode {
     say(&format!("act 1     runs {}", hello.display()));
     say(&format!("acts 2-{}  run {}, with shorter waits:", ACTS.len(), queue.display()));
     say(&format!("          {}", haste::IN_WORDS));
+    say(&format!("          {}", act::PAUSES_IN_WORDS));
     say("all on loopback, at the same time, each with a server and phones of its own\n");
     let (sender, outcomes) = channel();
     for (index, title) in ACTS.iter().enumerate() {

@@ -85,6 +85,59 @@ pub(super) fn customer_does_not_answer(act: &mut Act) -> Result<(), Broken> {
     act.no_leg_is_left()
 }
 
+/// The customer who asked does not answer, and is reached when he is called once more.
+pub(super) fn reached_at_the_second_attempt(act: &mut Act) -> Result<(), Broken> {
+    agents_talk_to_each_other(act)?;
+    customer_chooses(act)?;
+    customer_asks(act);
+    customer_hangs_up(act)?;
+    act.act(CUSTOMER, |phone, _| phone.set_answering(Answering::Never));
+    agents_are_free(act);
+    act.comes("the agent answers", |stage| stage.phone(AGENT).is_talking())?;
+    let rang = PhoneEvent::Ended(Cause::Cancelled);
+    act.comes("the customer rings, and the attempt is broken off", |stage| {
+        happened(stage, CUSTOMER, &rang)
+    })?;
+    promises(act, 1)?;
+    act.note("the customer is back at his phone");
+    let soon = Answering::After(Duration::from_secs(1));
+    act.act(CUSTOMER, |phone, _| phone.set_answering(soon));
+    act.comes("the agent is hung up", |stage| !stage.phone(AGENT).is_talking())?;
+    act.comes("the customer is called again and answers", |stage| {
+        stage.phone(CUSTOMER).is_talking()
+    })?;
+    both_hear_each_other(act)?;
+    everybody_hangs_up(act);
+    called(act, 1)?;
+    promises(act, 0)?;
+    act.no_leg_is_left()
+}
+
+/// Whoever waits to be called back and phones in takes his place live, and is called by nobody.
+pub(super) fn phones_in_himself(act: &mut Act) -> Result<(), Broken> {
+    agents_talk_to_each_other(act)?;
+    customer_chooses(act)?;
+    customer_asks(act);
+    customer_hangs_up(act)?;
+    promises(act, 1)?;
+    act.note("the customer phones in himself");
+    customer_chooses(act)?;
+    agents_are_free(act);
+    act.comes("an agent answers", |stage| {
+        stage.phone(AGENT).is_talking() || stage.phone(OTHER).is_talking()
+    })?;
+    both_hear_each_other(act)?;
+    promises(act, 0)?;
+    everybody_hangs_up(act);
+    // Longer than the pause before another attempt.
+    act.pass(5_000);
+    // Both talks are of calls of his own.
+    called(act, 1)?;
+    let rang = act.count(CUSTOMER, &PhoneEvent::Ended(Cause::Cancelled));
+    act.prove(rang == 0, "nobody rang him")?;
+    act.no_leg_is_left()
+}
+
 /// Nobody is registered: the caller is told.
 pub(super) fn nobody_is_there(act: &mut Act) -> Result<(), Broken> {
     register(act, CUSTOMER, "trunk", "trunk-secret")?;
@@ -221,6 +274,13 @@ fn called(act: &mut Act, times: usize) -> Result<(), Broken> {
     let talks = act.count(CUSTOMER, &PhoneEvent::Talking);
     let claim = format!("the customer was called back and answered {times} time(s): {talks} talks");
     act.prove(talks == 1 + times, &claim)
+}
+
+/// Claims how many promises are open.
+fn promises(act: &mut Act, wanted: usize) -> Result<(), Broken> {
+    let open = act.promises();
+    let said = open.map_or("unknown".to_owned(), |open| open.to_string());
+    act.prove(open == Some(wanted), &format!("promises that are open: {said}"))
 }
 
 fn happened(stage: &Stage, index: usize, event: &PhoneEvent) -> bool {
