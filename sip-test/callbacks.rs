@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ringback::call::{Fact, node};
+use ringback::call::{Fact, Withdrawal, node};
 use ringback::flow::{self, Graph};
 use ringback::media::ear;
 use ringback::sim::{Answering, Phone, PhoneEvent, World};
 use ringback::sip::Cause;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::queue::{AGENT, AGENT_HUMS, CUSTOMER, CUSTOMER_HUMS, Centre, NUMBER, OTHER, ended};
 use crate::story;
@@ -41,6 +41,23 @@ impl Centre {
     fn talks(&self, index: usize) -> usize {
         let events = self.world.phone(index).events().iter();
         events.filter(|(_, event)| *event == PhoneEvent::Talking).count()
+    }
+
+    /// Takes the one promise back.
+    fn withdraw(&mut self) -> Withdrawal {
+        let now = self.world.now();
+        self.world.note("the promise is taken back");
+        let withdrawal = self.world.server().withdraw_promise(1, now);
+        self.pass(1);
+        withdrawal
+    }
+
+    /// Why the customer's entry was or was not offered, in order.
+    fn why(&mut self, named: &str) -> Vec<String> {
+        let now = self.world.now();
+        let why = self.world.server().switch().why(named, now).unwrap();
+        let steps = why["steps"].as_array().unwrap().iter();
+        steps.map(|step| step["why"].as_str().unwrap().to_owned()).collect()
     }
 
     /// How each promise has ended so far.
@@ -205,6 +222,93 @@ fn an_agent_who_gives_up_stops_the_ringing() {
     });
     assert_eq!(centre.promise_ends(), [""; 0]);
     assert_eq!(centre.world.server().gauges().promises, 1, "he is still owed his callback");
+    let promise = centre.world.server().switch().look_at_promise(1).unwrap();
+    let figures = ["state", "attempts", "attemptsThatCount"].map(|name| promise[name].clone());
+    assert_eq!(figures, [json!("armed"), json!(1), json!(0)], "it was not the customer's doing");
+    centre.close();
+}
+
+/// A12: a promise that is taken back while its customer waits at home: nobody is dialled.
+#[test]
+fn a_promise_that_is_taken_back_rings_nobody() {
+    let mut centre = Centre::soundless("callback_taken_back");
+    centre.customer_asks_and_leaves();
+    assert_eq!(centre.withdraw(), Withdrawal::Ended);
+    assert_eq!(centre.promise_ends(), ["cancelled"]);
+    assert_eq!(centre.withdraw(), Withdrawal::Unknown, "once");
+    centre.agents_are_free();
+    centre.pass(600_000);
+    assert_eq!((centre.talks(AGENT), centre.talks(CUSTOMER)), (1, 1), "as before");
+    assert_eq!(centre.world.server().gauges().entries, 0, "its place is given up");
+    centre.close();
+}
+
+/// A12: taken back while the customer rings: CANCEL, and the agent is told.
+#[test]
+fn a_promise_that_is_taken_back_stops_ringing() {
+    let mut centre = Centre::soundless("callback_taken_back_ringing");
+    centre.customer_asks_and_leaves();
+    centre.customer_does(Answering::Never);
+    centre.agents_are_free();
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.pass(3_000);
+    assert_eq!(centre.withdraw(), Withdrawal::Breaking);
+    centre.until("the customer no longer rings", |world| {
+        ended(world, CUSTOMER, Cause::Cancelled) == 1
+    });
+    centre.agent_is_told(1);
+    assert_eq!(centre.promise_ends(), ["cancelled"]);
+    centre.pass(1_000_000);
+    assert_eq!(centre.talks(AGENT), 2, "nobody tries again");
+    centre.close();
+}
+
+/// A12: taken back after the agent has taken it and before the dial: his run dials nobody, and
+/// nothing but a look at the steps of the entry would tell.
+#[test]
+fn a_promise_that_is_taken_back_is_not_dialled_by_a_run_that_has_begun() {
+    let mut centre = Centre::soundless("callback_taken_back_between");
+    centre.customer_asks_and_leaves();
+    centre.world.server().set_flow_delay(Duration::from_millis(400));
+    centre.agents_are_free();
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    assert_eq!(centre.withdraw(), Withdrawal::Ended);
+    centre.pass(60_000);
+    assert_eq!(centre.talks(CUSTOMER), 1, "his own call only");
+    assert_eq!(centre.promise_ends(), ["cancelled"]);
+    centre.world.server().set_flow_delay(Duration::ZERO);
+    centre.close();
+}
+
+/// The reasons why an entry was or was not offered, in order, until its end and after it.
+#[test]
+fn an_entry_says_why_it_was_not_offered() {
+    let mut centre = Centre::soundless("callback_why");
+    centre.customer_asks_and_leaves();
+    let now = centre.world.now();
+    let named = centre.world.server().switch().why("1", now).unwrap()["entry"].clone();
+    let why = centre.why("1");
+    let expected = [
+        "joined",
+        "not offered: no agent is free (101 busy, 102 busy)",
+        "its caller hung up: a callback from now on",
+        "not offered: nobody took it, or its caller left; again in 30 s",
+        "now at position 1, not to be offered before its pause is over",
+    ];
+    assert_eq!(why, expected);
+    centre.agents_are_free();
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    let figures = centre.world.now();
+    let figures = centre.world.server().switch().queue_figures(figures);
+    let counts = figures.iter().find(|of| of.queue == "support").unwrap().counts;
+    assert_eq!((counts.joined, counts.offered, counts.accepted), (1, 1, 1));
+    assert_eq!((counts.accepted_live, counts.abandoned), (0, 0));
+    let made = centre.world.server().switch().promise_counts().clone();
+    assert_eq!((made.made, made.ended.values().sum::<u64>()), (1, 1));
+    assert_eq!(made.attempts.values().sum::<u64>(), 1);
+    let why = centre.why(named.as_str().unwrap());
+    assert!(why.last().unwrap().ends_with("took it"), "{why:?}");
     centre.close();
 }
 

@@ -19,5 +19,8 @@ pub mod trigger;
 pub mod way;
 
 pub use guard::{Blocked, Denied, Guard, QueueSettings, TrunkGuard};
-pub use switch::{Config, Fact, Gauges, Keep, Keeping, Kept, Origin, Output, Remote, Switch};
+pub use switch::{
+    Config, Fact, Gauges, Keep, Keeping, Kept, Origin, Output, PromiseCounts, QueueCounts,
+    QueueFigures, Remote, Switch, Withdrawal, promise_value, queue_key,
+};
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

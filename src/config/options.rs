@@ -90,7 +90,7 @@ pub(super) const OPTIONS: &[Known] = &[
     known("queue.*.rest_s", Kind::Number, "152"),
     known("queue.*.expiry_s", Kind::Number, "86400"),
     known("queue.*.number_day", Kind::Number, "6"),
-    known("queue.*.queue_day", Kind::Number, "10000"),
+    known("queue.*.queue_day", Kind::Number, "500"),
     known("queue.*.allow", Kind::Texts, "[]"),
     known("queue.*.deny", Kind::Texts, PREMIUM),
 ];

@@ -180,7 +180,7 @@ pub struct Queue {
     pub expiry_s: Option<u64>,
     /// New promises for one number within 24 hours, 1 to 1000; 6.
     pub number_day: Option<u64>,
-    /// New promises of the queue within 24 hours, 1 to 200000; 10000.
+    /// New promises of the queue within 24 hours, 1 to 200000; 500.
     pub queue_day: Option<u64>,
     /// Beginnings of numbers that are called back, as `+49` or `0`; none: all.
     pub allow: Vec<String>,

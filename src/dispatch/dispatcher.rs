@@ -7,8 +7,9 @@ use crate::base::{Armed, Id, Rng, Slab, Tick, Timers};
 
 use super::roster::{Place, Roster};
 use super::types::{
-    AgentId, Answered, BreakReason, CallRef, Ended, EntryId, Event, Gone, Mode, NotQueued, OfferId,
-    OrderKey, Party, Policy, QueueId, Refused, Request, Retry, Stale, Stats, Strategy,
+    AgentId, AgentStanding, Answered, BreakReason, CallRef, Ended, EntryId, Event, Gone, Mode,
+    NotQueued, OfferId, OrderKey, Party, Placement, Policy, QueueId, Refused, Request, Retry,
+    Stale, Standing, Stats, Strategy,
 };
 
 /// Every queue of one owner, with the agents that they share.
@@ -316,6 +317,45 @@ impl Dispatcher {
             average_wait: Duration::from_micros(average_us),
             completed: queue.completed,
         })
+    }
+
+    /// The entries of a queue in their order, the first of them at position 1.
+    pub fn entries_of(&self, queue: QueueId) -> impl Iterator<Item = EntryId> {
+        let known = self.roster.queues.get(&queue);
+        known.into_iter().flat_map(|known| known.line.iter().map(|(_, entry)| *entry))
+    }
+
+    /// What an entry is doing.
+    pub fn standing_of(&self, id: EntryId) -> Option<Standing> {
+        let entry = self.entries.get(Id::from_u64(id.0))?;
+        Some(match &entry.state {
+            State::Ready => Standing::Ready,
+            State::Cooling(armed) => Standing::Cooling { until: armed.at() },
+            State::Dispatching { agents, .. } => Standing::Offered { agents: agents.clone() },
+        })
+    }
+
+    /// What the agents of a queue are doing, in the queue's order.
+    pub fn agents_of(&self, queue: QueueId) -> impl Iterator<Item = (AgentId, AgentStanding)> {
+        let agents = self.roster.queues.get(&queue).into_iter().flat_map(|known| &known.agents);
+        agents.map(|agent| (*agent, self.roster.standing(*agent)))
+    }
+
+    /// How long the first of the front and the first of the back have waited at most.
+    pub fn longest_wait(&self, queue: QueueId, now: Tick) -> Duration {
+        let first = self.entries_of(queue).next();
+        let is_back = |entry: &EntryId| {
+            self.key_of(*entry).is_some_and(|key| key.placement == Placement::Back)
+        };
+        let back = self.entries_of(queue).find(is_back);
+        let waited = [first, back].into_iter().flatten().filter_map(|id| self.waited(id, now));
+        waited.max().unwrap_or_default()
+    }
+
+    /// How long an entry has waited since it joined, also in an earlier life.
+    pub fn waited(&self, entry: EntryId, now: Tick) -> Option<Duration> {
+        let joined_us = self.key_of(entry)?.enqueued_us;
+        Some(Duration::from_micros(self.wall_us(now).saturating_sub(joined_us)))
     }
 
     /// The queue that an entry stands in.

@@ -33,7 +33,7 @@ mod model;
 
 pub use dispatcher::Dispatcher;
 pub use types::{
-    AGENTS_MAX, AgentId, Answered, BreakReason, CallRef, Choice, Ended, EntryId, Event, Gone, Mode,
-    NotQueued, OfferId, OrderKey, Party, Placement, Policy, QUEUES_MAX, QueueId, Refused, Request,
-    Retry, Stale, Stats, Strategy,
+    AGENTS_MAX, AgentId, AgentStanding, Answered, BreakReason, CallRef, Choice, Ended, EntryId,
+    Event, Gone, Mode, NotQueued, OfferId, OrderKey, Party, Placement, Policy, QUEUES_MAX, QueueId,
+    Refused, Request, Retry, Stale, Standing, Stats, Strategy,
 };

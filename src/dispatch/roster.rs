@@ -7,7 +7,8 @@ use crate::base::{Armed, Rng};
 use super::free::Free;
 use super::line::Line;
 use super::types::{
-    AGENTS_MAX, AgentId, Choice, EntryId, OrderKey, Policy, QUEUES_MAX, QueueId, Refused,
+    AGENTS_MAX, AgentId, AgentStanding, Choice, EntryId, OrderKey, Policy, QUEUES_MAX, QueueId,
+    Refused,
 };
 
 /// What an entry is sorted by; the id only tells apart keys that came back from another life.
@@ -151,6 +152,18 @@ impl Roster {
         self.turns += 1;
         let ended = self.turns;
         self.change(id, |agent| agent.turn.ended = ended);
+    }
+
+    /// What an agent is doing; whom no queue names is offline.
+    pub(super) fn standing(&self, id: AgentId) -> AgentStanding {
+        match self.agents.get(&id) {
+            None => AgentStanding::Offline,
+            Some(agent) if !agent.is_online => AgentStanding::Offline,
+            Some(agent) if agent.reserved_for.is_some() => AgentStanding::Offered,
+            Some(agent) if agent.is_busy => AgentStanding::Busy,
+            Some(agent) if agent.rest.is_some() => AgentStanding::Resting,
+            Some(_) => AgentStanding::Free,
+        }
     }
 
     /// The agents of a queue that could be rung now, in the queue's order.

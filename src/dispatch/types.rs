@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::Tick;
+
 /// Queues of one dispatcher.
 pub const QUEUES_MAX: usize = 10_000;
 
@@ -275,6 +277,38 @@ pub enum Ended {
     Expired,
     /// The owner took it out.
     Cancelled,
+}
+
+/// What an entry is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is for the next free agent.
+    Ready,
+    /// Nobody took it, or its caller has just left: it is not offered before.
+    Cooling {
+        /// When it is ready again.
+        until: Tick,
+    },
+    /// These agents ring for it.
+    Offered {
+        /// Who.
+        agents: Vec<AgentId>,
+    },
+}
+
+/// What an agent is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentStanding {
+    /// No telephone is registered.
+    Offline,
+    /// Rings for an entry.
+    Offered,
+    /// Has a leg.
+    Busy,
+    /// Let an offer pass, and is not rung for a while.
+    Resting,
+    /// Could be rung.
+    Free,
 }
 
 /// What became of a place when its caller hung up.

@@ -1,6 +1,7 @@
 //! The book: what is reported to it, and what it says to that.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::base::{Armed, Tick, Timers};
 
@@ -9,7 +10,7 @@ use super::limit::Limits;
 use super::record::Record;
 use super::types::{
     Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policies, PromiseId, Promised,
-    Refused, Stale, State, TEXT_MAX, Unknown, WAY_MAX, Wanted,
+    Refused, Stale, State, TEXT_MAX, Unknown, View, WAY_MAX, Wanted,
 };
 
 /// Every open promise.
@@ -393,6 +394,34 @@ impl Book {
     /// The open promise of a number in a queue.
     pub fn find(&self, queue: u64, number: &str) -> Option<PromiseId> {
         self.by_number.get(&(queue, number.to_owned())).copied()
+    }
+
+    /// What an operator sees of a promise.
+    pub fn view(&self, id: PromiseId) -> Option<View> {
+        let promise = self.promises.get(&id)?;
+        let policy = self.policies.of(promise.wanted.queue);
+        let due_ms = match promise.state {
+            State::Armed { due } => Some(self.wall_ms(due)),
+            State::Live
+            | State::Queued
+            | State::Planned { .. }
+            | State::Dialling { .. }
+            | State::Answered { .. } => None,
+        };
+        Some(View {
+            wanted: promise.wanted.clone(),
+            state: promise.state,
+            due_ms,
+            attempts: promise.attempts,
+            counted: promise.counted,
+            attempts_max: policy.attempts_max,
+            expires_ms: self.wall_ms(promise.expires),
+        })
+    }
+
+    /// Open promises behind this one, oldest first.
+    pub fn after(&self, id: PromiseId) -> impl Iterator<Item = PromiseId> {
+        self.promises.range((Excluded(id), Unbounded)).map(|(id, _)| *id)
     }
 
     /// Open promises, oldest first.

@@ -49,6 +49,25 @@ pub struct Wanted {
     pub place: Place,
 }
 
+/// An open promise, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// What was promised.
+    pub wanted: Wanted,
+    /// Where it stands.
+    pub state: State,
+    /// When an armed one is queued again, in milliseconds since the Unix epoch.
+    pub due_ms: Option<u64>,
+    /// Attempts so far, with those that do not count.
+    pub attempts: u32,
+    /// Attempts that count.
+    pub counted: u32,
+    /// Attempts that may count.
+    pub attempts_max: u32,
+    /// When it ends by itself, in milliseconds since the Unix epoch.
+    pub expires_ms: u64,
+}
+
 /// The answer to [`super::Book::promise`]. Nothing may be confirmed before
 /// [`Event::Confirmed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +127,7 @@ impl Default for Policy {
             rest: Duration::from_secs(152),
             expiry: DAY,
             number_day_max: 6,
-            queue_day_max: 10_000,
+            queue_day_max: 500,
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use serde_json::Value;
 
 use crate::call::record::Record;
 use crate::call::show;
-use crate::shell::admin;
 use crate::shell::cli::{complain, say};
+use crate::shell::client::Client;
 
 /// Bytes of a file; then it becomes `calls.1.jsonl`, that one `calls.2.jsonl`, and so on.
 pub(super) const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -247,9 +246,9 @@ pub(super) enum Order {
     Show(String),
 }
 
-/// Shows calls: those that go on and those that are over by the server at `http`, or those that are
+/// Shows calls: those that go on and those that are over by a running server, or those that are
 /// over out of the data directory, where no server answers.
-pub(super) fn show(order: &Order, http: SocketAddr, data: &Path, is_json: bool) -> ExitCode {
+pub(super) fn show(order: &Order, url: Option<&str>, data: &Path, is_json: bool) -> ExitCode {
     let place = match order {
         Order::List(_) => "/api/calls".to_owned(),
         Order::Show(call) if call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
@@ -257,7 +256,7 @@ pub(super) fn show(order: &Order, http: SocketAddr, data: &Path, is_json: bool) 
         }
         Order::Show(call) => return complain(&format!("`{call}` is no name of a call")),
     };
-    let told = admin::get(http, data, &place).ok();
+    let told = Client::of(data, url).and_then(|client| client.ask("GET", &place)).ok();
     let told = told.and_then(|told| told.as_array().cloned());
     let is_live = told.is_some();
     let found = match order {
@@ -269,7 +268,7 @@ pub(super) fn show(order: &Order, http: SocketAddr, data: &Path, is_json: bool) 
         Order::Show(call) => told.or_else(|| find(data, call)),
     };
     if let (Order::List(_), false, false) = (order, is_live, is_json) {
-        say(&format!("no server lets you in at {http}: these calls are over"));
+        say("no server answers: these calls are over");
     }
     let Some(records) = found else {
         return complain(&format!(

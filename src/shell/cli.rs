@@ -12,7 +12,7 @@ use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
 use crate::shell::serve::Origin;
-use crate::shell::{calls, credentials, demo, run, runs, serve, sim};
+use crate::shell::{calls, credentials, demo, owed, run, runs, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -88,8 +88,24 @@ Examples:
     #[command(after_help = "Examples:
   ringback runs list                     id, flow, how long, where it waits or failed
   ringback runs show 17                  each step: node, when, what left by which branch
-  ringback runs show 17 --format json | jq '.trace[].node'")]
+  ringback runs show 17 --json | jq '.trace[].node'")]
     Runs(RunsArgs),
+    /// Shows the queues of a running server: agents, who waits, and what each entry is doing.
+    #[command(after_help = "Examples:
+  ringback queues
+  ringback queues why entry-7-1        why that entry was or was not offered, in order
+  ringback queues --data /var/lib/ringback --json | jq '.[].entries[].number'")]
+    Queues(owed::QueuesArgs),
+    /// Lists callbacks that were promised and not yet kept, shows one, and takes one back.
+    #[command(
+        after_help = "While no server runs, list and show read the journal in the data directory.
+
+Examples:
+  ringback promises                  the same as `ringback promises list`
+  ringback promises show 17
+  ringback promises cancel 17        on disk before the command ends"
+    )]
+    Promises(owed::PromisesArgs),
     /// Draws a flow as its author laid it out.
     #[command(after_help = "Example:
   ringback draw flows/queue-callback.json -o flow.svg")]
@@ -212,15 +228,8 @@ enum CredentialsWord {
 struct RunsArgs {
     #[command(subcommand)]
     word: RunsWord,
-    /// Where the server answers HTTP.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", global = true)]
-    http: SocketAddr,
-    /// The server's data directory, with the token that lets its operator in.
-    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
-    data: PathBuf,
-    /// How runs are shown.
-    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
-    format: Format,
+    #[command(flatten)]
+    server: owed::ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -274,9 +283,10 @@ enum ConfigWord {
 struct CallsArgs {
     #[command(subcommand)]
     word: Option<CallsWord>,
-    /// Where the server answers HTTP; without one, calls that are over are read from the files.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", global = true)]
-    http: SocketAddr,
+    /// Where the server serves HTTP, if that is not the address in its data directory; without a
+    /// server, calls that are over are read from the files.
+    #[arg(long, value_name = "URL", global = true)]
+    url: Option<String>,
     /// How many are listed, the newest first.
     #[arg(short = 'n', long, default_value_t = 50)]
     count: usize,
@@ -352,22 +362,24 @@ pub fn run() -> ExitCode {
             credentials::run(order, &data)
         }
         Word::Config(ConfigArgs { word, config }) => run_config(word, config.as_deref()),
-        Word::Calls(CallsArgs { word, count, http, data, format }) => {
+        Word::Calls(CallsArgs { word, count, url, data, format }) => {
             let order = match word {
                 None => calls::Order::List(count),
                 Some(CallsWord::Show { call }) => calls::Order::Show(call),
             };
-            calls::show(&order, http, &data, matches!(format, Format::Json))
+            calls::show(&order, url.as_deref(), &data, matches!(format, Format::Json))
         }
+        Word::Queues(arguments) => owed::run_queues(&arguments),
+        Word::Promises(arguments) => owed::run_promises(&arguments),
         Word::Eval(EvalArgs { expression, items, item, zone, .. }) => {
             run::eval(expression.as_deref(), items.as_deref(), item, zone.as_deref())
         }
-        Word::Runs(RunsArgs { word, http, data, format }) => {
+        Word::Runs(RunsArgs { word, server }) => {
             let id = match &word {
                 RunsWord::List => None,
                 RunsWord::Show { id } => Some(id.as_str()),
             };
-            runs::run(http, &data, id, matches!(format, Format::Json))
+            runs::run(id, &server.manner())
         }
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Sim(arguments) => {

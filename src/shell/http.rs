@@ -4,27 +4,23 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Multipart, Path, State};
 use axum::http::{Method, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::flow::{self, RunId};
-use crate::shell::Clock;
-use crate::shell::admin::{self, Token};
-use crate::shell::calls::{self, CALLS_MAX};
+use crate::flow;
+use crate::shell::admin::{Admin, queues};
 use crate::shell::history::History;
-use crate::shell::server::{live_call, live_calls, snapshot};
+use crate::shell::server::snapshot;
 use crate::shell::signalling::{Input, MOS_BOUNDS, Snapshot, Talks};
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{
@@ -46,9 +42,6 @@ pub(super) struct Served {
     pub(super) signalling: Sender<Input>,
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) history: Arc<History>,
-    pub(super) clock: Clock,
-    /// Where call records are.
-    pub(super) data: PathBuf,
 }
 
 #[derive(Clone)]
@@ -59,7 +52,7 @@ struct Shared {
 
 impl Http {
     /// Binds the address and serves it on a thread of its own.
-    pub(super) fn start(address: SocketAddr, served: Served, token: Token) -> io::Result<Self> {
+    pub(super) fn start(address: SocketAddr, served: Served, admin: Admin) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -68,7 +61,7 @@ impl Http {
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
-            let outcome = runtime.block_on(serve(listener, shared, token, stopped));
+            let outcome = runtime.block_on(serve(listener, shared, admin, stopped));
             if let Err(error) = outcome {
                 tracing::error!(%error, "the HTTP thread ended");
             }
@@ -94,24 +87,18 @@ impl Http {
 async fn serve(
     listener: TcpListener,
     shared: Shared,
-    token: Token,
+    admin: Admin,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let admin = Router::new()
-        .route("/api/calls", get(calls))
-        .route("/api/calls/{call}", get(call))
-        .route("/api/runs", get(runs))
-        .route("/api/runs/{id}", get(run))
-        .route_layer(middleware::from_fn_with_state(token, admin::require));
     let routes = Router::new()
-        .merge(admin)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/webhook/{*path}", any(webhook))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(shared)
+        .merge(admin.router())
         .into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         outcome = axum::serve(listener, routes) => outcome,
@@ -144,46 +131,6 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             let kind = [(header::CONTENT_TYPE, "text/plain")];
             (StatusCode::SERVICE_UNAVAILABLE, kind, "signalling does not answer\n".to_owned())
         }
-    }
-}
-
-/// The calls that go on, then those that ended last.
-async fn calls(State(shared): State<Shared>) -> Response {
-    let listed = tokio::task::spawn_blocking(move || {
-        let Served { signalling, data, .. } = &shared.served;
-        let mut listed = live_calls(signalling)?;
-        listed.reverse();
-        listed.extend(calls::last(data, CALLS_MAX));
-        Some(Value::from(listed))
-    });
-    match listed.await.ok().flatten() {
-        Some(listed) => Json(listed).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "signalling does not answer\n").into_response(),
-    }
-}
-
-/// One call: its record and those of its legs.
-async fn call(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let found = tokio::task::spawn_blocking(move || {
-        let Served { signalling, data, .. } = &shared.served;
-        live_call(signalling, &name).or_else(|| calls::find(data, &name)).map(Value::from)
-    });
-    match found.await.ok().flatten() {
-        Some(records) => Json(records).into_response(),
-        None => (StatusCode::NOT_FOUND, "no call of this name is kept\n").into_response(),
-    }
-}
-
-/// The last runs of flows.
-async fn runs(State(shared): State<Shared>) -> Json<Value> {
-    Json(shared.served.history.list(shared.served.clock.wall_ms()))
-}
-
-/// One of them, with its steps.
-async fn run(State(shared): State<Shared>, Path(id): Path<u64>) -> Response {
-    match shared.served.history.show(RunId(id), shared.served.clock.wall_ms()) {
-        Some(run) => Json(run).into_response(),
-        None => (StatusCode::NOT_FOUND, "no run with this id is kept\n").into_response(),
     }
 }
 
@@ -347,6 +294,7 @@ fn rendered(snapshot: &Snapshot, flows: flow::Gauges) -> String {
         let _ = writeln!(text, "ringback_dials_denied_total{{reason=\"{reason}\"}} {count}");
     }
     talks(&mut text, &snapshot.talks);
+    queues::render(&mut text, &snapshot.queues, &snapshot.promises);
     let _ = writeln!(
         text,
         "# HELP ringback_legs_ended_total Legs by the reason of their end.\n# TYPE ringback_legs_ended_total counter"

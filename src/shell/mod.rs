@@ -12,6 +12,7 @@ pub mod serve;
 
 mod admin;
 mod calls;
+mod client;
 mod clock;
 mod credentials;
 mod files;
@@ -20,6 +21,7 @@ mod history;
 mod http;
 mod media;
 mod outbound;
+mod owed;
 mod phone;
 mod poller;
 mod quota;

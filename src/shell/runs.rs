@@ -1,21 +1,19 @@
 //! `ringback runs`: the last runs of a running server, and the steps of one.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::shell::admin;
 use crate::shell::cli::{complain, say};
+use crate::shell::owed::{Manner, ask};
 
 /// Characters of an item that are shown to people; all of it is in the JSON.
 const SHOWN_MAX: usize = 200;
 
 /// Prints all runs, or the steps of one.
-pub(super) fn run(http: SocketAddr, data: &Path, id: Option<&str>, is_json: bool) -> ExitCode {
+pub(super) fn run(id: Option<&str>, manner: &Manner<'_>) -> ExitCode {
     let path = match id {
         None => "/api/runs".to_owned(),
         Some(id) if id.bytes().all(|byte| byte.is_ascii_digit()) => format!("/api/runs/{id}"),
@@ -23,11 +21,11 @@ pub(super) fn run(http: SocketAddr, data: &Path, id: Option<&str>, is_json: bool
             return complain(&format!("`{id}` is no id of a run: `ringback runs list` shows them"));
         }
     };
-    let told = match admin::get(http, data, &path) {
+    let told = match ask(manner, "GET", &path) {
         Ok(told) => told,
-        Err(error) => return complain(&error),
+        Err(refusal) => return complain(&refusal.text()),
     };
-    if is_json {
+    if manner.is_json {
         say(&serde_json::to_string_pretty(&told).expect("it was JSON"));
     } else if id.is_none() {
         say(list(&told).trim_end());

@@ -83,7 +83,7 @@ fn welcome(server: &Server, settings: &Settings, origin: Origin) {
     say(&format!("ringback {}", env!("CARGO_PKG_VERSION")));
     say(&format!("sip     {sip} (UDP and TCP)"));
     say(&format!("rtp     {}", settings.rtp));
-    say(&format!("http    http://{} (/healthz /readyz /metrics)", server.http()));
+    say(&format!("http    http://{} (/healthz /readyz /metrics /api)", server.http()));
     say(&format!("data    {}", settings.data.display()));
     for trigger in server.triggers() {
         say(&format!("answers {trigger}"));

@@ -9,15 +9,14 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::base::Rng;
 use crate::call::trigger::Trigger;
 use crate::call::{self, Gauges, QueueSettings, Switch};
 use crate::config::Settings;
 use crate::flow::{self, Graph};
 use crate::promise::RestoreError;
-use crate::shell::admin::Token;
+use crate::shell::admin::{Admin, Token};
+use crate::shell::client;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
 use crate::shell::files::Loader;
@@ -64,6 +63,8 @@ pub enum StartError {
     },
     /// The journal of promises cannot be used.
     Journal(StoreError),
+    /// The token of the API cannot be read or made.
+    Token(io::Error),
     /// The credentials of flows cannot be read.
     Credentials(String),
     /// The journal holds what this program did not write.
@@ -94,6 +95,7 @@ impl fmt::Display for StartError {
                 write!(f, "{what} directory {}: {error}", path.display())
             }
             Self::Journal(error) => write!(f, "the journal of promises: {error}"),
+            Self::Token(error) => write!(f, "the token of the API: {error}"),
             Self::Credentials(error) => write!(f, "the credentials: {error}"),
             Self::Restore(error) => write!(f, "the journal of promises: {error}"),
             Self::Trunks(missing) => f.write_str(&missing.join("\n")),
@@ -179,10 +181,10 @@ impl Server {
         let bound = Signalling::bind(sip, audio, switch, inbox, outlets, store, clock);
         let signalling = bound.map_err(taken("SIP", sip))?;
         let sip = signalling.local();
-        let (signals, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
-        let served = Served { signalling: signals, webhooks, history: told, clock, data };
-        let http = Http::start(settings.http, served, token);
-        let http = http.map_err(taken("HTTP", settings.http))?;
+        let (asked, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
+        let admin = Admin::new(token, asked.clone(), told.clone(), clock, data);
+        let served = Served { signalling: asked, webhooks, history: told };
+        let http = start_http(settings, served, admin)?;
         let (legs_max, seed) = (settings.legs_max, Rng::new(rng.next_u64()));
         let reports = to_signalling.clone();
         let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
@@ -258,25 +260,20 @@ impl Server {
     }
 }
 
-/// Asks the signalling thread which calls go on, the oldest first.
-pub(super) fn live_calls(signalling: &Sender<Input>) -> Option<Vec<Value>> {
-    let (reply, answer) = sync_channel(1);
-    signalling.send(Input::Calls(calls::CALLS_MAX, reply));
-    answer.recv_timeout(SNAPSHOT_WAIT).ok()
-}
-
-/// Asks the signalling thread about a call that goes on.
-pub(super) fn live_call(signalling: &Sender<Input>, name: &str) -> Option<Vec<Value>> {
-    let (reply, answer) = sync_channel(1);
-    signalling.send(Input::Call(name.to_owned(), reply));
-    answer.recv_timeout(SNAPSHOT_WAIT).ok().flatten()
-}
-
 /// Asks the signalling thread what is in use.
 pub(super) fn snapshot(signalling: &Sender<Input>) -> Option<Snapshot> {
     let (reply, answer) = sync_channel(1);
     signalling.send(Input::Gauges(reply));
     answer.recv_timeout(SNAPSHOT_WAIT).ok()
+}
+
+/// Serves HTTP, and writes down where.
+fn start_http(settings: &Settings, served: Served, admin: Admin) -> Result<Http, StartError> {
+    let (what, address) = ("HTTP", settings.http);
+    let http = Http::start(address, served, admin);
+    let http = http.map_err(|error| StartError::Bind { what, address, error })?;
+    client::publish(&settings.data, http.address()).map_err(StartError::System)?;
+    Ok(http)
 }
 
 /// Opens the journal, and restores what it holds.
@@ -309,8 +306,7 @@ fn look_at_directories(settings: &Settings) -> Result<Opened, StartError> {
         .map_err(|error| directory("data", &settings.data, error))?;
     std::fs::read_dir(&settings.prompts)
         .map_err(|error| directory("prompts", &settings.prompts, error))?;
-    let token = Token::open(&settings.data);
-    let token = token.map_err(|error| directory("data", &settings.data, error))?;
+    let token = Token::open(&settings.data).map_err(StartError::Token)?;
     let opened = StaticData::open(&settings.data);
     let (statics, kept) = opened.map_err(|error| directory("data", &settings.data, error))?;
     Ok(Opened { token, statics, kept })

@@ -1,16 +1,17 @@
 //! The signalling thread: sockets and channels in, the switch in the middle, everything it says out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::base::Tick;
 use crate::call::record::{LegRecord, Record};
-use crate::call::{Fact, Gauges, Kept, Origin, Output, Switch};
+use crate::call::{Fact, Gauges, Kept, Origin, Output, PromiseCounts, QueueFigures, Switch};
 use crate::flow;
 use crate::media::{Report, Source};
 use crate::shell::Clock;
@@ -60,12 +61,32 @@ pub(super) enum Input {
     HangUp,
     /// Say what is in use.
     Gauges(SyncSender<Snapshot>),
-    /// Say which calls go on, at most so many.
-    Calls(usize, SyncSender<Vec<Value>>),
-    /// Say everything about the call of this name.
-    Call(String, SyncSender<Option<Vec<Value>>>),
+    /// Look at what the switch holds, or change it, for an operator.
+    Ask(Question),
+    /// Tell how this promise ended, once that is on disk.
+    WhenEnded(u64, oneshot::Sender<String>),
     /// End the thread.
     Stop,
+}
+
+/// Promises whose end is waited for; for more, nobody is told.
+const AWAITED_MAX: usize = 256;
+
+/// What an operator asks of the switch; it is answered where it is asked.
+pub(super) struct Question(Ask);
+
+type Ask = Box<dyn FnOnce(&mut Switch, Tick) + Send>;
+
+impl Question {
+    pub(super) fn new(ask: impl FnOnce(&mut Switch, Tick) + Send + 'static) -> Self {
+        Self(Box::new(ask))
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Question")
+    }
 }
 
 /// What is in use, and what has been counted.
@@ -85,6 +106,10 @@ pub struct Snapshot {
     pub denied: BTreeMap<&'static str, u64>,
     /// Call records that were written, and that were lost.
     pub call_records: (u64, u64),
+    /// Queues in figures.
+    pub queues: Vec<QueueFigures>,
+    /// What became of promises and attempts.
+    pub promises: PromiseCounts,
 }
 
 /// Upper bounds of the opinion scores that are counted apart (ITU-T G.107 Annex B: below 3.1 nearly
@@ -148,6 +173,8 @@ pub(super) struct Signalling {
     denied: BTreeMap<&'static str, u64>,
     /// Lines about bad input.
     bad_inputs: Quota,
+    /// Who waits for the end of a promise.
+    awaited: Vec<(u64, oneshot::Sender<String>)>,
 }
 
 impl Signalling {
@@ -188,6 +215,7 @@ impl Signalling {
             talks: Talks::default(),
             denied: BTreeMap::new(),
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
+            awaited: Vec::new(),
         })
     }
 
@@ -285,12 +313,12 @@ impl Signalling {
                     // Whoever asked and went away does not want to know any more.
                     let _ = reply.try_send(self.snapshot(now));
                 }
-                // Whoever asked and went away does not want to know any more.
-                Input::Calls(calls_max, reply) => {
-                    let _ = reply.try_send(self.switch.live_calls(calls_max));
-                }
-                Input::Call(name, reply) => {
-                    let _ = reply.try_send(self.switch.live_call(&name));
+                Input::Ask(Question(ask)) => self.guarded(now, |switch| ask(switch, now)),
+                Input::WhenEnded(promise, reply) => {
+                    self.awaited.retain(|(_, reply)| !reply.is_closed());
+                    if self.awaited.len() < AWAITED_MAX {
+                        self.awaited.push((promise, reply));
+                    }
                 }
                 Input::Stop => {
                     self.guarded(now, Switch::record_all);
@@ -370,7 +398,7 @@ impl Signalling {
         }
     }
 
-    fn snapshot(&self, _now: Tick) -> Snapshot {
+    fn snapshot(&self, now: Tick) -> Snapshot {
         Snapshot {
             gauges: self.switch.gauges(),
             live_legs: self.switch.live_legs(),
@@ -379,6 +407,8 @@ impl Signalling {
             talks: self.talks,
             denied: self.denied.clone(),
             call_records: self.outlets.calls.counts(),
+            queues: self.switch.queue_figures(now),
+            promises: self.switch.promise_counts().clone(),
         }
     }
 
@@ -420,6 +450,9 @@ impl Signalling {
             }
             Fact::Promised { promise } => tracing::info!(promise, "callback promised"),
             Fact::PromiseEnded { promise, end } => {
+                for (_, reply) in self.awaited.extract_if(.., |(of, _)| of == promise) {
+                    let _ = reply.send(end.clone());
+                }
                 tracing::info!(promise, end, "promise ended");
             }
             Fact::AttemptLeftBehind { promise, attempt, is_taken_back } => {

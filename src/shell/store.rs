@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::promise::{DAY, Journal, Made, PromiseId, Record, Secret};
 
@@ -144,6 +144,43 @@ impl Drop for Store {
             // A panic there was logged by the panic hook, and there is nobody left to tell.
             let _ = thread.join();
         }
+    }
+}
+
+/// The journal of a server that does not run, opened for reading only.
+#[derive(Debug)]
+pub(super) struct Reading(Connection);
+
+impl Reading {
+    /// `None` when the directory has none.
+    pub(super) fn open(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join("ringback.db");
+        if !path.try_exists().map_err(StoreError::System)? {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::ZERO)?;
+        match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+            SCHEMA => Ok(Some(Self(connection))),
+            newer => Err(StoreError::NewerSchema { found: newer }),
+        }
+    }
+
+    /// What is still open.
+    pub(super) fn open_promises(&self, now_ms: u64) -> Result<Journal, StoreError> {
+        load(&self.0, now_ms)
+    }
+
+    /// Every record of one promise, in order; none when it never was, or ended long ago.
+    pub(super) fn records_of(&self, promise: u64) -> Result<Vec<serde_json::Value>, StoreError> {
+        let mut select =
+            self.0.prepare("SELECT record FROM journal WHERE promise = ?1 ORDER BY sequence")?;
+        let rows = select.query_map([promise.cast_signed()], |row| row.get::<_, String>(0))?;
+        let mut records = Vec::new();
+        for text in rows {
+            records.extend(serde_json::from_str(&text?));
+        }
+        Ok(records)
     }
 }
 

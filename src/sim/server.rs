@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::base::{Rng, Tick};
 use crate::call::guard::DENIED;
-use crate::call::{Blocked, Config, Fact, Gauges, Origin, Output, QueueSettings, Switch};
+use crate::call::{
+    Blocked, Config, Fact, Gauges, Origin, Output, QueueSettings, Switch, Withdrawal,
+};
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
 use crate::promise::{Journal, Record, Secret};
@@ -310,6 +312,13 @@ impl Server {
     /// The switch, to drain or to hang up everything; the outputs leave at the next step.
     pub const fn switch(&mut self) -> &mut Switch {
         &mut self.switch
+    }
+
+    /// An operator takes a promise back.
+    pub fn withdraw_promise(&mut self, promise: u64, now: Tick) -> Withdrawal {
+        let withdrawal = self.switch.withdraw_promise(promise, now);
+        self.drain(now);
+        withdrawal
     }
 
     /// A packet has arrived.

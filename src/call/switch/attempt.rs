@@ -36,6 +36,13 @@ impl Switch {
         (wanted.number == number).then_some(promise)
     }
 
+    /// Whether a run would dial a customer whose promise was taken back after it began.
+    pub(super) fn is_withdrawn(&self, ask: &Ask, number: &str) -> bool {
+        let entry = self.runs.get(&ask.key.run).and_then(|run| run.entry);
+        let withdrawn = entry.and_then(|entry| self.promises.withdrawn.get(&entry));
+        withdrawn.is_some_and(|withdrawn| withdrawn == number)
+    }
+
     /// Plans the attempt that a dial is; its INVITE leaves when that is on disk (I4).
     pub(super) fn plan_attempt(
         &mut self,
@@ -198,9 +205,18 @@ impl Switch {
             "invalid_number" => Outcome::Invalid,
             "network_error" | "no_targets" => Outcome::Network,
             CALLED_IN | NOBODY_WAITS => Outcome::Broken,
+            // The flow took the dial back: because the customer did not answer, unless the agent who
+            // would have talked to him is gone.
+            "broken" if self.has_lost_agent(fence.0) => Outcome::Broken,
             _ => Outcome::NoAnswer,
         };
         self.end_attempt(fence, outcome, now);
+    }
+
+    /// Whether an agent took the offer of this promise, and has hung up.
+    fn has_lost_agent(&self, promise: PromiseId) -> bool {
+        let agent = self.promises.agents.get(&promise);
+        agent.is_some_and(|agent| self.legs.get(*agent).is_none_or(|leg| leg.ended.is_some()))
     }
 
     fn end_attempt(&mut self, (promise, attempt): (PromiseId, u32), outcome: Outcome, now: Tick) {

@@ -65,6 +65,9 @@ impl Switch {
         }
         let is_single = targets.len() == 1;
         let number = ask.text("destination");
+        if self.is_withdrawn(&ask, number.trim()) {
+            return self.fail(&ask, Failed::Promise(Refused::Unknown));
+        }
         if let (true, Some(promise)) = (is_single, self.promise_of_run(&ask, number.trim())) {
             if self.is_on_line(number.trim()) {
                 // He may be in a menu still; who is on the line is never dialled (A10, A11).

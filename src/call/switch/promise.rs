@@ -10,12 +10,13 @@ use serde_json::json;
 
 use crate::base::{Armed, Tick};
 use crate::call::dial::Caller;
-use crate::call::leg::{LegRef, leg_text};
+use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
 use crate::dispatch::{EntryId, OrderKey, Party, Placement};
 use crate::promise::{
-    Book, Event, Journal, Place, Policies, Policy, PromiseId, RestoreError, Secret, State,
+    Book, End, Event, Journal, Outcome, Place, Policies, Policy, PromiseId, Record, RestoreError,
+    Secret, State,
 };
 use crate::sip::CloseOutId;
 
@@ -26,12 +27,47 @@ pub(super) struct Promises {
     policies: Policies,
     /// Promises by the entry that they were made or restored for, as long as they are open.
     pub(super) by_entry: BTreeMap<EntryId, PromiseId>,
+    /// Numbers that the runs of these entries must not dial any more: their promise was taken back.
+    pub(super) withdrawn: BTreeMap<EntryId, String>,
     /// Promises without a place that are left to a run for a while.
     left_to_run: BTreeMap<PromiseId, Armed>,
     /// Legs of customers who have answered, or were bridged while they rang.
     pub(super) legs: BTreeMap<PromiseId, LegRef>,
+    /// The agent who took the offer of a promise, and waits for its customer.
+    pub(super) agents: BTreeMap<PromiseId, LegRef>,
+    /// Counters, since the process began.
+    pub(super) counts: PromiseCounts,
     /// What an earlier process left behind, and is being taken back: promise and number.
     pub(super) close_outs: BTreeMap<CloseOutId, (PromiseId, String)>,
+}
+
+/// What became of promises and attempts, since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromiseCounts {
+    /// Promises that were made.
+    pub made: u64,
+    /// Promises that have ended, by how.
+    pub ended: BTreeMap<End, u64>,
+    /// Attempts that are over, by outcome.
+    pub attempts: BTreeMap<Outcome, u64>,
+}
+
+impl PromiseCounts {
+    fn count(&mut self, record: &Record) {
+        match record {
+            Record::Promised { .. } => self.made += 1,
+            Record::AttemptEnded { outcome, .. } => {
+                *self.attempts.entry(*outcome).or_default() += 1;
+            }
+            Record::AttemptPlanned { .. }
+            | Record::AttemptRinging { .. }
+            | Record::AttemptAnswered { .. }
+            | Record::Ended { .. } => {}
+        }
+        if let Some(end) = record.end() {
+            *self.ended.entry(end).or_default() += 1;
+        }
+    }
 }
 
 impl Promises {
@@ -44,8 +80,11 @@ impl Promises {
             book: book.expect("an empty journal is in order"),
             policies,
             by_entry: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             left_to_run: BTreeMap::new(),
             legs: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            counts: PromiseCounts::default(),
             close_outs: BTreeMap::new(),
         }
     }
@@ -65,6 +104,11 @@ impl Promises {
         self.book.secret().0
     }
 
+    /// What became of promises and attempts.
+    pub(super) const fn counts(&self) -> &PromiseCounts {
+        &self.counts
+    }
+
     /// Open promises.
     pub(super) fn len(&self) -> usize {
         self.book.iter().count()
@@ -72,6 +116,11 @@ impl Promises {
 }
 
 impl Switch {
+    /// What became of promises and attempts, since the process began.
+    pub const fn promise_counts(&self) -> &PromiseCounts {
+        self.promises.counts()
+    }
+
     /// Takes up what an earlier process promised; before the first call, after the last flow.
     pub fn restore(&mut self, journal: Journal, now: Tick) -> Result<(), RestoreError> {
         let policies = self.promises.policies.clone();
@@ -202,11 +251,29 @@ impl Switch {
     /// A run that was started for an entry has ended: its promise is left to nobody any more, unless
     /// another run still serves it.
     pub(super) fn on_entry_run_finished(&mut self, entry: EntryId, now: Tick) {
+        let is_served = self.runs.values().any(|card| card.entry == Some(entry));
+        if !is_served {
+            self.promises.withdrawn.remove(&entry);
+        }
         let Some(promise) = self.promises.by_entry.get(&entry).copied() else { return };
+        if !is_served {
+            self.let_go_of_unconnected(promise, now);
+        }
         let is_left = self.promises.left_to_run.contains_key(&promise);
-        if is_left && !self.runs.values().any(|card| card.entry == Some(entry)) {
+        if is_left && !is_served {
             self.take_from_run(promise);
             self.on_place_wait(promise, now);
+        }
+    }
+
+    /// A customer who has answered, and whom no run will connect any more, hears nobody: he is let
+    /// go at once, and called again in his turn.
+    fn let_go_of_unconnected(&mut self, promise: PromiseId, now: Tick) {
+        let Some(id) = self.promises.legs.get(&promise).copied() else { return };
+        let Some(leg) = self.legs.get(id) else { return };
+        let is_kept = leg.peer.is_some() || leg.retained > 0;
+        if leg.attempt.is_some() && leg.ended.is_none() && !is_kept {
+            self.hangup_leg(id, EndReason::Broken, now);
         }
     }
 
@@ -231,6 +298,7 @@ impl Switch {
     pub(super) fn drain_promises(&mut self, now: Tick) {
         loop {
             if let Some((sequence, record)) = self.promises.book.poll_record() {
+                self.promises.counts.count(&record);
                 self.outputs.push_back(Output::Record(sequence, record));
             } else if let Some(event) = self.promises.book.poll_event() {
                 self.on_promise_event(event, now);
@@ -252,6 +320,7 @@ impl Switch {
             Event::LeftBehind(left) => self.take_back(*left, now),
             Event::Ended { promise, end } => {
                 self.promises.by_entry.retain(|_, other| *other != promise);
+                self.promises.agents.remove(&promise);
                 self.take_from_run(promise);
                 let end = format!("{end:?}").to_lowercase();
                 self.tell(Fact::PromiseEnded { promise: promise.0, end });

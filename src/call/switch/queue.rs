@@ -1,7 +1,10 @@
 //! Queues: `queue.putLeg`, `queue.setCallback`, `queue.getStats`, and what the dispatcher decides
 //! as triggers, dials and interrupts (contract §9).
 
+mod agents;
+mod look;
 mod payload;
+mod trail;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,19 +17,22 @@ use crate::call::guard::{QueueSettings, is_dialable};
 use crate::call::leg::{EndReason, LegRef, leg_text};
 use crate::call::node::operation::words;
 use crate::call::record::CallKey;
-use crate::call::site::Target;
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::dial::{Whose, caller, strategy};
 
 use crate::call::switch::{RunCard, Switch};
 use crate::dispatch::{
-    self, AgentId, BreakReason, CallRef, Choice, Dispatcher, EntryId, Event, Gone, Mode, OfferId,
-    OrderKey, Party, Placement, Policy, QueueId, Request, Retry,
+    self, AgentId, BreakReason, CallRef, Choice, Dispatcher, Ended, EntryId, Event, Gone, Mode,
+    OfferId, OrderKey, Party, Placement, Policy, QueueId, Request, Retry,
 };
 use crate::flow::{Graph, Item, NodeIndex};
 use crate::promise::{Place, Wanted};
 
+pub use look::{Withdrawal, promise_value};
+pub use trail::{QueueCounts, QueueFigures};
+
 use payload::with_leg;
+use trail::{Log, Pasts, Trail};
 
 /// Entries of all queues together.
 const ENTRIES_MAX: usize = 100_000;
@@ -43,6 +49,7 @@ pub(super) struct Queues {
     queues: Vec<Queue>,
     cards: BTreeMap<EntryId, Card>,
     offers: BTreeMap<OfferId, DialRef>,
+    pasts: Pasts,
 }
 
 #[derive(Debug)]
@@ -51,6 +58,7 @@ struct Queue {
     reference: String,
     graph: Arc<Graph>,
     node: NodeIndex,
+    log: Log,
 }
 
 /// What an entry shows to agents and to flows.
@@ -67,6 +75,9 @@ struct Card {
     /// The best position that the caller was told. A promise that comes back to its old place
     /// before him does not take that away (A7).
     told: Option<usize>,
+    /// Where it stands in the order.
+    key: OrderKey,
+    trail: Trail,
 }
 
 impl Queues {
@@ -78,6 +89,7 @@ impl Queues {
             queues: Vec::new(),
             cards: BTreeMap::new(),
             offers: BTreeMap::new(),
+            pasts: Pasts::default(),
         }
     }
 
@@ -94,6 +106,10 @@ impl Queues {
     fn agent(&self, workflow: usize, number: &str) -> Option<AgentId> {
         let known = self.by_extension.get(number)?;
         known.iter().find(|(of, _)| *of == workflow).map(|(_, agent)| *agent)
+    }
+
+    fn extension(&self, agent: AgentId) -> &str {
+        &self.agents[agent.0 as usize].1
     }
 
     fn find(&self, workflow: usize, reference: &str) -> Option<QueueId> {
@@ -115,8 +131,13 @@ impl Switch {
                 numbers.into_iter().map(|number| self.agent_id(workflow, number)).collect();
             let id = QueueId(self.queues.queues.len() as u64);
             let (graph, reference) = (graph.clone(), reference.to_owned());
-            let queue =
-                Queue { workflow, reference: reference.clone(), graph: graph.clone(), node };
+            let queue = Queue {
+                workflow,
+                reference: reference.clone(),
+                graph: graph.clone(),
+                node,
+                log: Log::default(),
+            };
             self.queues.queues.push(queue);
             let settings = self.queue_settings(&reference).clone();
             self.promises.set_policy(queue_key(graph.name(), &reference), settings.policy.clone());
@@ -152,11 +173,12 @@ impl Switch {
         let call = leg.call;
         let number = Some(shown.number.clone()).filter(|number| is_dialable(number));
         let party = Party { number, trunk: leg.origin.trigger_ref.clone() };
+        let placement = match ask.option("queuePlacement").and_then(Value::as_str) {
+            Some("front") => Placement::Front,
+            Some(_) | None => Placement::Back,
+        };
         let request = Request {
-            placement: match ask.option("queuePlacement").and_then(Value::as_str) {
-                Some("front") => Placement::Front,
-                Some(_) | None => Placement::Back,
-            },
+            placement,
             rejoin: ask.option("rejoinExisting") != Some(&Value::Bool(false)),
             retry: Retry {
                 attempts: ask.option("retryAttempts").and_then(Value::as_u64).unwrap_or(3) as u32,
@@ -167,6 +189,15 @@ impl Switch {
         };
         let joined = self.queues.dispatcher.enqueue(queue, request, now);
         let entry = joined.map_err(Failed::Queue)?;
+        // One that found nobody online has ended already; its end is in the events.
+        let enqueued_us = self.config.epoch_ms.saturating_mul(1000).saturating_add(now.as_micros());
+        let ended = OrderKey { placement, enqueued_us, sequence: 0 };
+        let key = self.queues.dispatcher.key_of(entry).unwrap_or(ended);
+        let before = self.queues.cards.remove(&entry);
+        if before.is_none() {
+            self.queues.count(queue, |counts| counts.joined += 1);
+        }
+        let what = if before.is_some() { "its caller is back on the line" } else { "joined" };
         self.queues.cards.insert(
             entry,
             Card {
@@ -176,8 +207,11 @@ impl Switch {
                 is_callback_enabled: false,
                 call,
                 told: None,
+                key,
+                trail: before.map(|card| card.trail).unwrap_or_default(),
             },
         );
+        self.queues.note(entry, what, now);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.entry = Some(entry.0);
         }
@@ -246,6 +280,10 @@ impl Switch {
             card.leg = None;
         }
         let gone = self.queues.dispatcher.caller_gone(EntryId(entry), now);
+        if gone == Ok(Gone::Callback) {
+            self.queues.note(EntryId(entry), "its caller hung up: a callback from now on", now);
+            self.queues.note_waiting(EntryId(entry), now);
+        }
         self.drain_queues(now);
         gone == Ok(Gone::Callback)
     }
@@ -270,8 +308,11 @@ impl Switch {
                 is_callback_enabled: true,
                 call: CallKey::default(),
                 told: None,
+                key,
+                trail: Trail::default(),
             },
         );
+        self.queues.note(entry, "its promise is due: back at its place, as a callback", now);
         Some(entry)
     }
 
@@ -327,79 +368,6 @@ impl Switch {
         })
     }
 
-    /// An agent took the offer that a dial was made for.
-    pub(super) fn on_offer_answered(&mut self, offer: OfferId, winner: LegRef, now: Tick) {
-        self.queues.offers.remove(&offer);
-        let leg = self.legs.get(winner);
-        let agent = leg.and_then(|leg| {
-            self.queues.agent(leg.origin.workflow, leg.origin.extension.as_deref()?)
-        });
-        if let Some(agent) = agent {
-            let taken = self.queues.dispatcher.offer_answered(offer, agent, now);
-            if taken.is_err() {
-                // The caller left in the same instant: the agent is not kept.
-                self.hangup_leg(winner, EndReason::Broken, now);
-            }
-        }
-        self.drain_queues(now);
-    }
-
-    /// The agent whom an offer rings does not take it: where the next one is reached, if there is
-    /// one.
-    pub(super) fn on_offer_passed(&mut self, offer: OfferId, now: Tick) -> Option<Vec<Target>> {
-        let next = self.queues.dispatcher.offer_passed(offer, now).ok()??;
-        let (workflow, number) = self.queues.agents[next.0 as usize].clone();
-        Some(self.extensions_to_ring(workflow, &[number], true))
-    }
-
-    /// Nobody took the offer that a dial was made for.
-    pub(super) fn on_offer_failed(&mut self, offer: OfferId, now: Tick) {
-        self.queues.offers.remove(&offer);
-        let _ = self.queues.dispatcher.offer_failed(offer, now);
-        self.drain_queues(now);
-    }
-
-    /// A leg of an extension has begun.
-    pub(super) fn on_extension_leg_begun(&mut self, workflow: usize, number: &str, now: Tick) {
-        let legs = self.busy.entry(number.to_owned()).or_default();
-        *legs.entry(workflow).or_default() += 1;
-        self.on_extension_changed(workflow, number, now);
-    }
-
-    /// A leg of an extension has ended.
-    pub(super) fn on_extension_leg_ended(&mut self, workflow: usize, number: &str, now: Tick) {
-        if let Some(legs) = self.busy.get_mut(number) {
-            if let Some(count) = legs.get_mut(&workflow) {
-                *count -= 1;
-            }
-            legs.retain(|_, count| *count > 0);
-            if legs.is_empty() {
-                self.busy.remove(number);
-            }
-        }
-        self.on_extension_changed(workflow, number, now);
-    }
-
-    fn on_extension_changed(&mut self, workflow: usize, number: &str, now: Tick) {
-        let Some(agent) = self.queues.agent(workflow, number) else { return };
-        let is_busy = self.is_extension_busy(workflow, number);
-        self.queues.dispatcher.set_busy(agent, is_busy);
-        self.drain_queues(now);
-    }
-
-    /// A registration of an extension has come or gone.
-    pub(super) fn on_extension_online(
-        &mut self,
-        workflow: usize,
-        number: &str,
-        is_online: bool,
-        now: Tick,
-    ) {
-        let Some(agent) = self.queues.agent(workflow, number) else { return };
-        self.queues.dispatcher.set_online(agent, is_online);
-        self.drain_queues(now);
-    }
-
     /// The dispatcher's own timers.
     pub(super) fn on_queue_timeout(&mut self, now: Tick) {
         self.queues.dispatcher.handle_timeout(now);
@@ -426,6 +394,7 @@ impl Switch {
                 }
             }
             Event::Placed { entry } => {
+                self.queues.note_waiting(entry, now);
                 let payload = self.entry_payload(entry, None, None);
                 self.emit(entry, 0, payload, now);
             }
@@ -433,6 +402,11 @@ impl Switch {
                 self.on_dispatch(offer, caller, &agents, strategy, now);
             }
             Event::Offline { entry, caller } => {
+                self.queues.note(
+                    entry,
+                    "not offered: no agent is online, or offers are used up",
+                    now,
+                );
                 let mode = if caller.is_some() { Mode::Live } else { Mode::Callback };
                 let payload = self.entry_payload(entry, Some(mode), None);
                 let payload = with_leg(payload, caller);
@@ -445,6 +419,7 @@ impl Switch {
                     BreakReason::Rejoined => "queue_rejoined",
                     BreakReason::Cancelled => "queue_cancelled",
                 };
+                self.queues.note(offer.entry, format!("no longer offered: {why}"), now);
                 if let Some(dial) = self.queues.offers.remove(&offer) {
                     if let Some(dial) = self.dials.get_mut(dial) {
                         dial.offer = None;
@@ -452,8 +427,19 @@ impl Switch {
                     self.fail_dial(dial, why, EndReason::Broken, now);
                 }
             }
-            Event::Ended { entry, .. } => {
-                self.queues.cards.remove(&entry);
+            Event::Ended { entry, reason } => {
+                let why = match reason {
+                    Ended::Answered(agent) => format!("{} took it", self.queues.extension(agent)),
+                    Ended::Abandoned => "its caller hung up without a callback".to_owned(),
+                    Ended::Offline => "no agent is online".to_owned(),
+                    Ended::Exhausted => "nobody took any of its offers".to_owned(),
+                    Ended::Expired => "its time ran out".to_owned(),
+                    Ended::Cancelled => "it was taken out".to_owned(),
+                };
+                let card = self.queues.bury(entry, &why, now);
+                if let (Some(card), Ended::Abandoned) = (card, reason) {
+                    self.queues.count(card.queue, |counts| counts.abandoned += 1);
+                }
                 self.on_callback_entry_ended(entry, now);
             }
         }
@@ -471,6 +457,7 @@ impl Switch {
         let workflow = self.queues.queues[card.queue.0 as usize].workflow;
         let number = |agent: &AgentId| self.queues.agents[agent.0 as usize].1.clone();
         let numbers = agents.iter().map(number).collect::<Vec<_>>();
+        self.queues.note_offer(offer, &numbers, now);
         let targets = self.extensions_to_ring(workflow, &numbers, true);
         let strategy = match strategy {
             dispatch::Strategy::Parallel => Strategy::Parallel,
@@ -559,7 +546,7 @@ fn strategy_of(ask: &Ask) -> Result<dispatch::Strategy, Failed> {
 }
 
 /// A number for a queue that outlives the process and the order of the flows (FNV-1a, 64 bit).
-fn queue_key(workflow: &str, reference: &str) -> u64 {
+pub fn queue_key(workflow: &str, reference: &str) -> u64 {
     let bytes = workflow.bytes().chain([0]).chain(reference.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
