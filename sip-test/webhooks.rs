@@ -285,12 +285,13 @@ fn the_steps_of_a_run_are_shown_to_the_operator_alone() {
 
     let runs = |words: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
-        command.arg("runs").args(words).args(["--http", &served.http.to_string(), "--data"]);
+        let url = format!("http://{}", served.http);
+        command.arg("runs").args(words).args(["--url", &url, "--data"]);
         let output = command.arg(&served.data).output().unwrap();
         let told = String::from_utf8(output.stdout).unwrap();
         (output.status.success(), told + &String::from_utf8(output.stderr).unwrap())
     };
-    let (_, listed) = runs(&["list", "--format", "json"]);
+    let (_, listed) = runs(&["list", "--json"]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     let (failed, waits) = (&listed[0], &listed[1]);
     assert_eq!((&failed["status"], &failed["error"]["node"]), (&json!("error"), &json!("Stop")));
@@ -308,7 +309,7 @@ fn the_steps_of_a_run_are_shown_to_the_operator_alone() {
     }
     let (_, list) = runs(&["list"]);
     assert!(list.contains("served, Broken, failed at Stop: no way"), "{list}");
-    for (id, told) in [("77", "the server says 404"), ("x", "is no id of a run")] {
+    for (id, told) in [("77", "no run with this id is kept"), ("x", "is no id of a run")] {
         let (is_shown, said) = runs(&["show", id]);
         assert!(!is_shown && said.contains(told), "{said}");
     }

@@ -60,13 +60,13 @@ const ACTS: [Title; 8] = [
     },
     Title {
         name: "reached later",
-        what: "no answer at first: the promise is kept, and the customer reached later",
+        what: "no answer at first: the promise is kept, and he is reached later",
         roles: queue::ROLES,
         play: queue::reached_at_the_second_attempt,
     },
     Title {
         name: "phones in himself",
-        what: "he who waits to be called back phones in: served live, called by nobody",
+        what: "who waits to be called back phones in: served live, called by nobody",
         roles: queue::ROLES,
         play: queue::phones_in_himself,
     },
