@@ -280,7 +280,7 @@ fn start(directory: &Path, server: SocketAddr) -> Process {
         .arg("serve")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/sip-test/kill.json"))
         .args(["--sip", &server.to_string(), "--http", "127.0.0.1:0"])
-        .args(["--rtp", "127.0.0.1:40000-49999"])
+        .args(["--rtp", "127.0.0.1:10000-14999"])
         .arg("--prompts")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/prompts"))
         .arg("--config")
