@@ -172,7 +172,8 @@ fn errors(call: &Value) -> String {
 }
 
 /// A text without what could move the cursor of a terminal; nothing for what is no text.
-fn plain(value: &Value) -> String {
+/// A value as a terminal may show it: without control characters.
+pub fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::call::record::Record;
 use crate::call::show;
 use crate::shell::cli::{complain, say};
-use crate::shell::client::Client;
+use crate::shell::client::{Refusal, ServerArgs};
 
 /// Bytes of a file; then it becomes `calls.1.jsonl`, that one `calls.2.jsonl`, and so on.
 pub(super) const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -237,50 +237,55 @@ fn tail(path: &Path) -> io::Result<Vec<String>> {
     Ok(text.lines().skip(usize::from(skipped > 0)).map(str::to_owned).collect())
 }
 
-/// What the command `calls` is to show.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// So many calls, the newest first.
-    List(usize),
-    /// One call with its ladder and its path.
-    Show(String),
-}
-
-/// Shows calls: those that go on and those that are over by a running server, or those that are
-/// over out of the data directory, where no server answers.
-pub(super) fn show(order: &Order, url: Option<&str>, data: &Path, is_json: bool) -> ExitCode {
-    let place = match order {
-        Order::List(_) => "/api/calls".to_owned(),
-        Order::Show(call) if call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
-            format!("/api/calls/{call}")
-        }
-        Order::Show(call) => return complain(&format!("`{call}` is no name of a call")),
+/// `ringback calls`: so many, the newest first; those that go on and those that are over by a
+/// running server, or those that are over out of the data directory, where no server runs.
+pub(super) fn run_list(calls_max: usize, server: &ServerArgs) -> ExitCode {
+    let (mut listed, is_live) = match asked("/api/calls", server) {
+        Ok(Some(listed)) => (listed, true),
+        Ok(None) => (last(&server.data, calls_max), false),
+        Err(refusal) => return complain(&refusal.text()),
     };
-    let told = Client::of(data, url).and_then(|client| client.ask("GET", &place)).ok();
-    let told = told.and_then(|told| told.as_array().cloned());
-    let is_live = told.is_some();
-    let found = match order {
-        Order::List(calls_max) => {
-            let mut listed = told.unwrap_or_else(|| last(data, *calls_max));
-            listed.truncate(*calls_max);
-            Some(listed)
-        }
-        Order::Show(call) => told.or_else(|| find(data, call)),
-    };
-    if let (Order::List(_), false, false) = (order, is_live, is_json) {
+    listed.truncate(calls_max);
+    if !is_live && !server.is_json {
         say("no server answers: these calls are over");
     }
-    let Some(records) = found else {
-        return complain(&format!(
-            "no such call: it has been deleted with its file, or never was; {} has those that are over",
-            path(data, 0).display()
-        ));
+    told(&listed, server, show::list)
+}
+
+/// `ringback calls show`: one call with its ladder and its path.
+pub(super) fn run_show(call: &str, server: &ServerArgs) -> ExitCode {
+    if !call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return complain(&format!("`{call}` is no name of a call"));
+    }
+    let found = match asked(&format!("/api/calls/{call}"), server) {
+        Ok(Some(found)) => Some(found),
+        Ok(None) => find(&server.data, call),
+        Err(refusal) => return complain(&refusal.text()),
     };
-    say(&match (order, is_json) {
-        (_, true) => serde_json::to_string_pretty(&records).expect("records are plain values"),
-        (Order::List(_), false) => show::list(&records).trim_end().to_owned(),
-        (Order::Show(_), false) => show::show(&records).trim_end().to_owned(),
-    });
+    match found {
+        Some(records) => told(&records, server, show::show),
+        None => complain(&format!(
+            "no such call: it has been deleted with its file, or never was; {} has those that are over",
+            path(&server.data, 0).display()
+        )),
+    }
+}
+
+/// What the server says, or nothing where none runs and the files may speak for it.
+fn asked(place: &str, server: &ServerArgs) -> Result<Option<Vec<Value>>, Refusal> {
+    match server.ask("GET", place) {
+        Ok(told) => Ok(Some(told.as_array().cloned().unwrap_or_default())),
+        Err(refusal) if server.may_read_files(&refusal) => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn told(records: &[Value], server: &ServerArgs, text: fn(&[Value]) -> String) -> ExitCode {
+    if server.is_json {
+        say(&serde_json::to_string_pretty(records).expect("records are plain values"));
+    } else {
+        say(text(records).trim_end());
+    }
     ExitCode::SUCCESS
 }
 

@@ -11,6 +11,7 @@ use crate::call::node;
 use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_files};
+use crate::shell::client::ServerArgs;
 use crate::shell::serve::Origin;
 use crate::shell::{calls, credentials, demo, owed, run, runs, serve, sim};
 
@@ -82,7 +83,7 @@ Examples:
     #[command(after_help = "Examples:
   ringback calls                                 those that go on, and the last that are over
   ringback calls show 19a9c0b1f00-17
-  ringback calls --format json | jq '.[].errors'")]
+  ringback calls --json | jq '.[].errors'")]
     Calls(CallsArgs),
     /// Shows the last runs of a running server, and each step of one.
     #[command(after_help = "Examples:
@@ -229,7 +230,7 @@ struct RunsArgs {
     #[command(subcommand)]
     word: RunsWord,
     #[command(flatten)]
-    server: owed::ServerArgs,
+    server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -283,19 +284,11 @@ enum ConfigWord {
 struct CallsArgs {
     #[command(subcommand)]
     word: Option<CallsWord>,
-    /// Where the server serves HTTP, if that is not the address in its data directory; without a
-    /// server, calls that are over are read from the files.
-    #[arg(long, value_name = "URL", global = true)]
-    url: Option<String>,
     /// How many are listed, the newest first.
     #[arg(short = 'n', long, default_value_t = 50)]
     count: usize,
-    /// Directory of the server's data.
-    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
-    data: PathBuf,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
-    format: Format,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -362,12 +355,9 @@ pub fn run() -> ExitCode {
             credentials::run(order, &data)
         }
         Word::Config(ConfigArgs { word, config }) => run_config(word, config.as_deref()),
-        Word::Calls(CallsArgs { word, count, url, data, format }) => {
-            let order = match word {
-                None => calls::Order::List(count),
-                Some(CallsWord::Show { call }) => calls::Order::Show(call),
-            };
-            calls::show(&order, url.as_deref(), &data, matches!(format, Format::Json))
+        Word::Calls(CallsArgs { word: None, count, server }) => calls::run_list(count, &server),
+        Word::Calls(CallsArgs { word: Some(CallsWord::Show { call }), server, .. }) => {
+            calls::run_show(&call, &server)
         }
         Word::Queues(arguments) => owed::run_queues(&arguments),
         Word::Promises(arguments) => owed::run_promises(&arguments),
@@ -379,7 +369,7 @@ pub fn run() -> ExitCode {
                 RunsWord::List => None,
                 RunsWord::Show { id } => Some(id.as_str()),
             };
-            runs::run(id, &server.manner())
+            runs::run(id, &server)
         }
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Sim(arguments) => {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Request;
@@ -30,6 +31,36 @@ pub(super) fn publish(data: &Path, address: SocketAddr) -> io::Result<()> {
         });
     }
     fs::write(data.join(FILE), format!("http://{address}\n"))
+}
+
+/// Where a command finds its server, and how it speaks.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Directory of the server's data, with the token and the address of its API.
+    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
+    pub(super) data: PathBuf,
+    /// Where the server serves HTTP, if that is not the address in its data directory.
+    #[arg(long, value_name = "URL", global = true)]
+    pub(super) url: Option<String>,
+    /// Prints JSON, for programs.
+    #[arg(long = "json", global = true)]
+    pub(super) is_json: bool,
+}
+
+impl ServerArgs {
+    /// Asks the server.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there, or the server refuses.
+    pub(super) fn ask(&self, method: &str, path: &str) -> Result<Value, Refusal> {
+        Client::of(&self.data, self.url.as_deref())?.ask(method, path)
+    }
+
+    /// Whether, after this refusal, the data directory may speak for a server that does not run.
+    pub(super) const fn may_read_files(&self, refusal: &Refusal) -> bool {
+        matches!((refusal, &self.url), (Refusal::Absent(_), None))
+    }
 }
 
 /// A server, as a command reaches it.

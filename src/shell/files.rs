@@ -9,11 +9,8 @@ use std::sync::mpsc::Receiver;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::call::Origin;
-use crate::config::Settings;
 use crate::flow;
 use crate::media::{Clip, Source};
-use crate::shell::Clock;
-use crate::shell::credentials::Credentials;
 use crate::shell::signalling::Input;
 use crate::shell::sounds::Sounds;
 use crate::shell::wake::Sender;
@@ -29,15 +26,9 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// That of a server with these settings.
-    pub(super) fn of(
-        settings: &Settings,
-        outputs: Sender<Input>,
-        credentials: Credentials,
-        clock: Clock,
-    ) -> Self {
-        let sounds = Sounds::of(settings, outputs.clone(), credentials, clock);
-        Self { outputs, prompts: settings.prompts.clone(), sounds }
+    /// One that looks for names of prompts in this directory.
+    pub(super) const fn new(prompts: PathBuf, outputs: Sender<Input>, sounds: Sounds) -> Self {
+        Self { outputs, prompts, sounds }
     }
 
     /// Loads what is asked for until the channel closes.

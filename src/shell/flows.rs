@@ -149,7 +149,7 @@ impl Requests {
         webhooks: Arc<Webhooks>,
     ) -> Self {
         let answers = Arc::downgrade(worker);
-        let policy = Policy { allowed, reaches_loopback: false };
+        let policy = Policy::of_server(allowed);
         Self { answers, policy, credentials, open: Arc::default(), webhooks }
     }
 

@@ -34,6 +34,11 @@ pub(super) struct Policy {
 }
 
 impl Policy {
+    /// What a server does: nothing beside public addresses but what its settings list.
+    pub(super) const fn of_server(allowed: Vec<String>) -> Self {
+        Self { allowed, reaches_loopback: false }
+    }
+
     fn allows(&self, uri: &Uri, address: SocketAddr) -> bool {
         let ip = address.ip();
         if is_public(ip) || (self.reaches_loopback && ip.is_loopback()) {

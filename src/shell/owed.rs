@@ -2,7 +2,7 @@
 //!
 //! Promises can be read while no server runs: the journal is then opened for reading only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,34 +10,14 @@ use serde_json::{Value, json};
 
 use crate::base::Tick;
 use crate::call::promise_value;
+use crate::call::show::plain;
 use crate::promise::{Book, Policies, PromiseId};
 use crate::shell::cli::{complain, say};
-use crate::shell::client::{Client, Refusal};
+use crate::shell::client::{Refusal, ServerArgs};
 use crate::shell::{Clock, store};
 
 /// Promises that one answer of the server holds.
 const PAGE: usize = 1000;
-
-/// Where a command finds its server.
-#[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// Directory of the server's data, with the token and the address of its API.
-    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
-    data: PathBuf,
-    /// Where the server serves HTTP, if that is not the address in its data directory.
-    #[arg(long, value_name = "URL", global = true)]
-    url: Option<String>,
-    /// Prints JSON, for programs.
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-impl ServerArgs {
-    pub(super) fn manner(&self) -> Manner<'_> {
-        let (data, url, is_json) = (&*self.data, self.url.as_deref(), self.json);
-        Manner { data, url, is_json }
-    }
-}
 
 /// The arguments of `queues`.
 #[derive(Debug, Args)]
@@ -83,97 +63,62 @@ enum PromisesWord {
 }
 
 /// `ringback queues`.
-pub(super) fn run_queues(arguments: &QueuesArgs) -> ExitCode {
-    let order = match &arguments.word {
-        None => Order::Queues,
-        Some(QueuesWord::Why { entry }) => Order::Why(entry.clone()),
+pub(super) fn run_queues(QueuesArgs { word, server }: &QueuesArgs) -> ExitCode {
+    let (answer, text): (_, fn(&Value) -> String) = match word {
+        None => (server.ask("GET", "/api/queues"), queues_text),
+        Some(QueuesWord::Why { entry }) => (why(entry, server), why_text),
     };
-    run(&order, &arguments.server.manner())
+    told(answer, server, text)
 }
 
 /// `ringback promises`.
-pub(super) fn run_promises(arguments: &PromisesArgs) -> ExitCode {
-    let order = match arguments.word {
-        None | Some(PromisesWord::List) => Order::List,
-        Some(PromisesWord::Show { promise }) => Order::Show(promise),
-        Some(PromisesWord::Cancel { promise }) => Order::Cancel(promise),
-    };
-    run(&order, &arguments.server.manner())
-}
-
-/// What a command is to do.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Every queue.
-    Queues,
-    /// Why this entry was or was not offered.
-    Why(String),
-    /// Open promises.
-    List,
-    /// One promise.
-    Show(u64),
-    /// Take one back.
-    Cancel(u64),
-}
-
-/// Where a command finds its server, and how it speaks.
-#[derive(Debug)]
-pub(super) struct Manner<'a> {
-    pub(super) data: &'a Path,
-    pub(super) url: Option<&'a str>,
-    pub(super) is_json: bool,
-}
-
-/// Does it.
-fn run(order: &Order, manner: &Manner<'_>) -> ExitCode {
-    let value = match look(order, manner) {
-        Ok(value) => value,
-        Err(refusal) => return complain(&refusal.text()),
-    };
-    say(&match (order, manner.is_json) {
-        (_, true) => serde_json::to_string_pretty(&value).expect("answers are plain values"),
-        (Order::Why(_), false) => why_text(&value),
-        (Order::Queues, false) => queues_text(&value),
-        (Order::List, false) => promises_text(&value),
-        (Order::Show(_), false) => promise_text(&value),
-        (Order::Cancel(promise), false) => match value["end"].as_str() {
-            Some(end) => format!("promise {promise} has ended: {end}"),
-            None => format!("promise {promise} is being dialled; the dial is broken, and it ends"),
-        },
-    });
-    ExitCode::SUCCESS
-}
-
-/// Does it, and gives what the server or the journal said.
-pub(super) fn look(order: &Order, manner: &Manner<'_>) -> Result<Value, Refusal> {
-    match order {
-        Order::Queues => ask(manner, "GET", "/api/queues"),
-        Order::Why(entry) => {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            if !entry.chars().all(is_plain) {
-                let why = format!("`{entry}` is no entry: `ringback queues` lists them");
-                return Err(Refusal::Absent(why));
-            }
-            ask(manner, "GET", &format!("/api/entries/{entry}/why"))
+pub(super) fn run_promises(PromisesArgs { word, server }: &PromisesArgs) -> ExitCode {
+    match word {
+        None | Some(PromisesWord::List) => told(list(server), server, promises_text),
+        Some(PromisesWord::Show { promise }) => told(show(*promise, server), server, promise_text),
+        Some(PromisesWord::Cancel { promise }) => {
+            let answer = server.ask("DELETE", &format!("/api/promises/{promise}"));
+            told(answer, server, |value| match value["end"].as_str() {
+                Some(end) => format!("promise {promise} has ended: {end}"),
+                None => {
+                    format!("promise {promise} is being dialled; the dial is broken, and it ends")
+                }
+            })
         }
-        Order::List => list(manner),
-        Order::Show(promise) => show(manner, *promise),
-        Order::Cancel(promise) => ask(manner, "DELETE", &format!("/api/promises/{promise}")),
     }
 }
 
-/// Asks the server.
-pub(super) fn ask(manner: &Manner<'_>, method: &str, path: &str) -> Result<Value, Refusal> {
-    Client::of(manner.data, manner.url)?.ask(method, path)
+fn told(
+    answer: Result<Value, Refusal>,
+    server: &ServerArgs,
+    text: impl FnOnce(&Value) -> String,
+) -> ExitCode {
+    match answer {
+        Err(refusal) => return complain(&refusal.text()),
+        Ok(value) if server.is_json => {
+            say(&serde_json::to_string_pretty(&value).expect("answers are plain values"));
+        }
+        Ok(value) => say(&text(&value)),
+    }
+    ExitCode::SUCCESS
 }
 
-fn list(manner: &Manner<'_>) -> Result<Value, Refusal> {
+fn why(entry: &str, server: &ServerArgs) -> Result<Value, Refusal> {
+    if !entry.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        let why = format!("`{entry}` is no entry: `ringback queues` lists them");
+        return Err(Refusal::Absent(why));
+    }
+    server.ask("GET", &format!("/api/entries/{entry}/why"))
+}
+
+/// Open promises: of the server, or of the journal where none runs.
+pub(super) fn list(server: &ServerArgs) -> Result<Value, Refusal> {
     let mut all = Vec::new();
     loop {
         let after =
             all.last().map_or(0, |promise: &Value| promise["promise"].as_u64().unwrap_or(0));
         let path = format!("/api/promises?after={after}&limit={PAGE}");
-        match ask(manner, "GET", &path) {
+        match server.ask("GET", &path) {
             Ok(Value::Array(page)) => {
                 let is_last = page.len() < PAGE;
                 all.extend(page);
@@ -182,26 +127,29 @@ fn list(manner: &Manner<'_>) -> Result<Value, Refusal> {
                 }
             }
             Ok(other) => return Ok(other),
-            Err(refusal) => return offline(manner, refusal, |journal| Some(journal.list())),
+            Err(refusal) => return offline(server, refusal, |journal| Some(journal.list())),
         }
     }
 }
 
-fn show(manner: &Manner<'_>, promise: u64) -> Result<Value, Refusal> {
-    match ask(manner, "GET", &format!("/api/promises/{promise}")) {
+/// One promise, likewise.
+pub(super) fn show(promise: u64, server: &ServerArgs) -> Result<Value, Refusal> {
+    match server.ask("GET", &format!("/api/promises/{promise}")) {
         Ok(value) => Ok(value),
-        Err(refusal) => offline(manner, refusal, |journal| journal.show(promise)),
+        Err(refusal) => offline(server, refusal, |journal| journal.show(promise)),
     }
 }
 
 /// Without a server, what the journal says.
 fn offline(
-    manner: &Manner<'_>,
+    server: &ServerArgs,
     refusal: Refusal,
     read: impl FnOnce(&OnDisk) -> Option<Value>,
 ) -> Result<Value, Refusal> {
-    let (Refusal::Absent(_), None) = (&refusal, manner.url) else { return Err(refusal) };
-    match OnDisk::open(manner.data) {
+    if !server.may_read_files(&refusal) {
+        return Err(refusal);
+    }
+    match OnDisk::open(&server.data) {
         Ok(Some(journal)) => read(&journal)
             .ok_or_else(|| Refusal::Said(404, "the journal has no such promise".to_owned())),
         Ok(None) => Err(refusal),
@@ -259,10 +207,10 @@ impl OnDisk {
 }
 
 fn why_text(why: &Value) -> String {
-    let head = format!("{} in {}", text(&why["entry"]), text(&why["queue"]));
+    let head = format!("{} in {}", plain(&why["entry"]), plain(&why["queue"]));
     let line = |step: &Value| {
         let at = step["atMs"].as_u64().map(time).unwrap_or_default();
-        format!("  {at}  {}", text(&step["why"]))
+        format!("  {at}  {}", plain(&step["why"]))
     };
     let lines = list_of(&why["steps"]).iter().map(line);
     std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
@@ -273,10 +221,10 @@ fn queues_text(queues: &Value) -> String {
     for queue in list_of(queues) {
         let agents = list_of(&queue["agents"])
             .iter()
-            .map(|agent| format!("{} {}", text(&agent["extension"]), text(&agent["state"])));
+            .map(|agent| format!("{} {}", plain(&agent["extension"]), plain(&agent["state"])));
         lines.push(format!(
             "{}: {} on the line, {} callback(s); agents: {}",
-            text(&queue["queue"]),
+            plain(&queue["queue"]),
             queue["live"],
             queue["callbacks"],
             agents.collect::<Vec<_>>().join(", ")
@@ -285,17 +233,17 @@ fn queues_text(queues: &Value) -> String {
             let state = match (entry["readyInMs"].as_u64(), entry["agents"].as_array()) {
                 (Some(rest), _) => format!("cooling, {} s more", rest.div_ceil(1000)),
                 (None, Some(agents)) => {
-                    format!("rings {}", agents.iter().map(text).collect::<Vec<_>>().join(", "))
+                    format!("rings {}", agents.iter().map(plain).collect::<Vec<_>>().join(", "))
                 }
-                (None, None) => text(&entry["state"]),
+                (None, None) => plain(&entry["state"]),
             };
             let promise = entry["promise"].as_u64();
             lines.push(format!(
                 "{:>4}  {:<12} {:<20} {:<9} {:>7}  {:<24} {}",
                 entry["position"],
-                text(&entry["entry"]),
+                plain(&entry["entry"]),
                 shown(&entry["number"], 20),
-                text(&entry["mode"]),
+                plain(&entry["mode"]),
                 span(entry["waitedMs"].as_u64().unwrap_or_default()),
                 state,
                 promise.map(|promise| format!("promise {promise}")).unwrap_or_default(),
@@ -316,7 +264,7 @@ fn promises_text(promises: &Value) -> String {
             promise["promise"],
             shown(&promise["number"], 20),
             shown(&promise["queue"], 16),
-            text(&promise["state"]),
+            plain(&promise["state"]),
             promise["attempts"],
             promise["dueMs"].as_u64().map(time).unwrap_or_default(),
             promise["expiresMs"].as_u64().map(time).unwrap_or_default(),
@@ -337,7 +285,7 @@ fn promise_text(promise: &Value) -> String {
                 let at = ms.as_u64().map(time).unwrap_or_default();
                 lines.push(format!("{:<18} {at}", name.trim_end_matches("Ms")));
             }
-            (_, value) => lines.push(format!("{name:<18} {}", text(value))),
+            (_, value) => lines.push(format!("{name:<18} {}", plain(value))),
         }
     }
     for record in list_of(&promise["records"]) {
@@ -351,7 +299,7 @@ fn promise_text(promise: &Value) -> String {
         lines.push(format!(
             "{}  {} {rest}",
             at.map(time).unwrap_or_default(),
-            text(&record["kind"])
+            plain(&record["kind"])
         ));
     }
     lines.join("\n")
@@ -361,17 +309,8 @@ fn list_of(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A text as a terminal may show it.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
-        Value::Null => String::new(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    }
-}
-
 fn shown(value: &Value, width: usize) -> String {
-    text(value).chars().take(width).collect()
+    plain(value).chars().take(width).collect()
 }
 
 fn span(ms: u64) -> String {

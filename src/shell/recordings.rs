@@ -126,8 +126,7 @@ impl Recordings {
         outputs: Sender<Input>,
         credentials: Credentials,
     ) -> Self {
-        let allowed = settings.outbound_allow.clone();
-        let policy = Policy { allowed, reaches_loopback: false };
+        let policy = Policy::of_server(settings.outbound_allow.clone());
         Self::new(settings.recordings.clone(), outputs, policy, credentials)
     }
 

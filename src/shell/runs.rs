@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::call::show::plain;
 use crate::shell::cli::{complain, say};
-use crate::shell::owed::{Manner, ask};
+use crate::shell::client::ServerArgs;
 
 /// Characters of an item that are shown to people; all of it is in the JSON.
 const SHOWN_MAX: usize = 200;
 
 /// Prints all runs, or the steps of one.
-pub(super) fn run(id: Option<&str>, manner: &Manner<'_>) -> ExitCode {
+pub(super) fn run(id: Option<&str>, server: &ServerArgs) -> ExitCode {
     let path = match id {
         None => "/api/runs".to_owned(),
         Some(id) if id.bytes().all(|byte| byte.is_ascii_digit()) => format!("/api/runs/{id}"),
@@ -21,11 +22,11 @@ pub(super) fn run(id: Option<&str>, manner: &Manner<'_>) -> ExitCode {
             return complain(&format!("`{id}` is no id of a run: `ringback runs list` shows them"));
         }
     };
-    let told = match ask(manner, "GET", &path) {
+    let told = match server.ask("GET", &path) {
         Ok(told) => told,
         Err(refusal) => return complain(&refusal.text()),
     };
-    if manner.is_json {
+    if server.is_json {
         say(&serde_json::to_string_pretty(&told).expect("it was JSON"));
     } else if id.is_none() {
         say(list(&told).trim_end());
@@ -47,13 +48,13 @@ fn list(runs: &Value) -> String {
         let _ = writeln!(
             text,
             "{:<15} {:<24} {:>10} {:>6}  {:<9} {}, {}{}{}",
-            word(&run["id"]),
-            word(&run["began"]),
+            plain(&run["id"]),
+            plain(&run["began"]),
             lasted(&run["lastedMs"]),
-            word(&run["steps"]),
-            word(&run["status"]),
-            word(&run["workflow"]),
-            word(&run["trigger"]),
+            plain(&run["steps"]),
+            plain(&run["status"]),
+            plain(&run["workflow"]),
+            plain(&run["trigger"]),
             at.unwrap_or_default(),
             error(run),
         );
@@ -64,11 +65,11 @@ fn list(runs: &Value) -> String {
 fn shown(run: &Value) -> String {
     let mut text = format!(
         "run {} of {}, begun by {} at {}: {} after {}{}\n",
-        word(&run["id"]),
-        word(&run["workflow"]),
-        word(&run["trigger"]),
-        word(&run["began"]),
-        word(&run["status"]),
+        plain(&run["id"]),
+        plain(&run["workflow"]),
+        plain(&run["trigger"]),
+        plain(&run["began"]),
+        plain(&run["status"]),
         lasted(&run["lastedMs"]),
         error(run),
     );
@@ -79,9 +80,9 @@ fn shown(run: &Value) -> String {
         let _ = writeln!(
             text,
             "  {:<24} {:>9}  {}{}, run {}{}",
-            word(&step["at"]),
+            plain(&step["at"]),
             lasted(&step["lastedMs"]),
-            word(&step["node"]),
+            plain(&step["node"]),
             step["workflow"].as_str().map(|name| format!(" of {name}")).unwrap_or_default(),
             step["run"],
             error(step),
@@ -91,7 +92,7 @@ fn shown(run: &Value) -> String {
                 continue;
             }
             let _ =
-                writeln!(text, "      {}: {} item(s)", word(&output["branch"]), output["count"]);
+                writeln!(text, "      {}: {} item(s)", plain(&output["branch"]), output["count"]);
             for item in output["items"].as_array().into_iter().flatten() {
                 let json = if item["json"].is_null() { &item["leftOut"] } else { &item["json"] };
                 let _ = writeln!(text, "        {}", clipped(&json.to_string()));
@@ -110,10 +111,6 @@ fn error(of: &Value) -> String {
     let Some(message) = of["error"]["message"].as_str() else { return String::new() };
     let node = of["error"]["node"].as_str().map(|node| format!(" at {node}")).unwrap_or_default();
     format!(", failed{node}: {message}")
-}
-
-fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn lasted(ms: &Value) -> String {

@@ -26,6 +26,7 @@ use crate::shell::http::{Http, Served};
 use crate::shell::media::MediaThread;
 use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
+use crate::shell::sounds::Sounds;
 use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
@@ -166,7 +167,8 @@ impl Server {
         let history = Arc::new(History::default());
         let (to_files, paths) = sync_channel(FILES_MAX);
         let (to_recordings, takes) = sync_channel(TAKES_MAX);
-        let loader = Loader::of(settings, to_signalling.clone(), credentials.clone(), clock);
+        let sounds = Sounds::of(settings, to_signalling.clone(), credentials.clone(), clock);
+        let loader = Loader::new(settings.prompts.clone(), to_signalling.clone(), sounds);
         let recordings = Recordings::of(settings, to_signalling.clone(), credentials.clone());
         let (calls, call_records) = calls::channel(&settings.data);
         let outlets = Outlets {

@@ -98,8 +98,7 @@ impl Sounds {
         credentials: Credentials,
         clock: Clock,
     ) -> Self {
-        let allowed = settings.outbound_allow.clone();
-        let policy = Policy { allowed, reaches_loopback: false };
+        let policy = Policy::of_server(settings.outbound_allow.clone());
         Self::new(outputs, policy, credentials, clock, Limits::STANDARD)
     }
 

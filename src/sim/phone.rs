@@ -407,12 +407,7 @@ impl Phone {
         }
         let ack = if body.is_some() { Ack::Empty } else { Ack::Awaited };
         let outgoing = Outgoing {
-            flow: Flow {
-                transport: Transport::Udp,
-                local: self.sip,
-                remote: server,
-                connection: 0,
-            },
+            flow: self.flow_to(server),
             request_uri: format!("sip:{user}@{server}"),
             from: Party {
                 user: self.number.clone().unwrap_or_else(|| self.party(self.sip).user),
@@ -499,6 +494,11 @@ impl Phone {
             | Event::BadInput { .. }
             | Event::ClosedOut { .. } => {}
         }
+    }
+
+    /// From this phone to there, over UDP.
+    const fn flow_to(&self, remote: SocketAddr) -> Flow {
+        Flow { transport: Transport::Udp, local: self.sip, remote, connection: 0 }
     }
 
     /// Who the phone says it is: the user that it proves, or its name.

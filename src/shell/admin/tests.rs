@@ -8,8 +8,8 @@ use super::*;
 use crate::config::Settings;
 use crate::promise::{Place, PromiseId, Record};
 use crate::shell::check::check_files;
-use crate::shell::client::{Client, Refusal};
-use crate::shell::owed::{Manner, Order, look};
+use crate::shell::client::{Client, Refusal, ServerArgs};
+use crate::shell::owed;
 use crate::shell::{Server, Store};
 
 #[test]
@@ -88,8 +88,8 @@ fn the_description_lists_every_route() {
 fn a_promise_is_listed_taken_back_and_gone() {
     let data = fresh("promise");
     promised(&data, &[(1, "+4930111"), (2, "+4930222")]);
-    let offline = Manner { data: &data, url: None, is_json: true };
-    let listed = look(&Order::List, &offline).map_err(Refusal::text);
+    let offline = ServerArgs { data: data.clone(), url: None, is_json: true };
+    let listed = owed::list(&offline).map_err(Refusal::text);
     // No server was ever started here; the journal speaks.
     assert_eq!(numbers(&listed.unwrap()), ["+4930111", "+4930222"]);
 
@@ -118,13 +118,13 @@ fn a_promise_is_listed_taken_back_and_gone() {
     assert!(described["paths"]["/api/promises/{promise}"]["delete"].is_object());
     server.stop(|| false);
 
-    assert_eq!(numbers(&look(&Order::List, &offline).ok().unwrap()), ["+4930222"]);
-    let shown = look(&Order::Show(1), &offline).ok().unwrap();
+    assert_eq!(numbers(&owed::list(&offline).ok().unwrap()), ["+4930222"]);
+    let shown = owed::show(1, &offline).ok().unwrap();
     assert_eq!(
         (&shown["state"], &shown["records"][1]["end"]),
         (&json!("ended"), &json!("cancelled"))
     );
-    let refused = look(&Order::Cancel(2), &offline).map_err(Refusal::text).unwrap_err();
+    let refused = offline.ask("DELETE", "/api/promises/2").map_err(Refusal::text).unwrap_err();
     assert!(
         refused.contains("no server answers") && refused.contains("ringback serve"),
         "{refused}"

@@ -66,8 +66,8 @@ pub(super) fn called_back(act: &mut Act) -> Result<(), Broken> {
     act.no_leg_is_left()
 }
 
-/// The customer who asked does not answer: the agent is told.
-pub(super) fn customer_does_not_answer(act: &mut Act) -> Result<(), Broken> {
+/// Up to the moment when the attempt at the customer is broken off.
+fn customer_is_called_and_does_not_answer(act: &mut Act) -> Result<(), Broken> {
     agents_talk_to_each_other(act)?;
     customer_chooses(act)?;
     customer_asks(act);
@@ -77,7 +77,12 @@ pub(super) fn customer_does_not_answer(act: &mut Act) -> Result<(), Broken> {
     act.comes("the agent answers", |stage| stage.phone(AGENT).is_talking())?;
     act.comes("the customer rings, and the attempt is broken off", |stage| {
         happened(stage, CUSTOMER, &PhoneEvent::Ended(Cause::Cancelled))
-    })?;
+    })
+}
+
+/// The customer who asked does not answer: the agent is told.
+pub(super) fn customer_does_not_answer(act: &mut Act) -> Result<(), Broken> {
+    customer_is_called_and_does_not_answer(act)?;
     let from = act.heard(AGENT);
     act.comes("the agent is hung up", |stage| !stage.phone(AGENT).is_talking())?;
     act.hears(AGENT, "customer-unavailable.wav", from);
@@ -87,17 +92,7 @@ pub(super) fn customer_does_not_answer(act: &mut Act) -> Result<(), Broken> {
 
 /// The customer who asked does not answer, and is reached when he is called once more.
 pub(super) fn reached_at_the_second_attempt(act: &mut Act) -> Result<(), Broken> {
-    agents_talk_to_each_other(act)?;
-    customer_chooses(act)?;
-    customer_asks(act);
-    customer_hangs_up(act)?;
-    act.act(CUSTOMER, |phone, _| phone.set_answering(Answering::Never));
-    agents_are_free(act);
-    act.comes("the agent answers", |stage| stage.phone(AGENT).is_talking())?;
-    let rang = PhoneEvent::Ended(Cause::Cancelled);
-    act.comes("the customer rings, and the attempt is broken off", |stage| {
-        happened(stage, CUSTOMER, &rang)
-    })?;
+    customer_is_called_and_does_not_answer(act)?;
     promises(act, 1)?;
     act.note("the customer is back at his phone");
     let soon = Answering::After(Duration::from_secs(1));

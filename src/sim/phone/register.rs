@@ -54,12 +54,7 @@ impl Phone {
         let server = *server;
         let party = self.party(server);
         let outgoing = Outgoing {
-            flow: Flow {
-                transport: Transport::Udp,
-                local: self.sip,
-                remote: server,
-                connection: 0,
-            },
+            flow: self.flow_to(server),
             request_uri: format!("sip:{server}"),
             from: party.clone(),
             to: party,

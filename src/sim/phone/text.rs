@@ -9,12 +9,7 @@ impl Phone {
         let Some(known) = &self.registration else { return };
         let (server, credentials) = (known.server, known.credentials.clone());
         let outgoing = Outgoing {
-            flow: Flow {
-                transport: Transport::Udp,
-                local: self.sip,
-                remote: server,
-                connection: 0,
-            },
+            flow: self.flow_to(server),
             request_uri: format!("sip:{user}@{server}"),
             from: self.party(server),
             to: Party { user: user.to_owned(), ..self.party(server) },
