@@ -8,8 +8,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ringback::base::{Rng, Tick};
 use ringback::media::{
-    Channel, Clip, Codec, Command, Config, Country, FRAME, LegId, Shard, Source, Stream, Tone,
-    Wire, ear,
+    Channel, Clip, Codec, Command, Config, FRAME, LegId, Shard, Source, Stream, Tone, Wire, ear,
 };
 
 /// Counts what is allocated: nothing may be, per packet or tick.
@@ -151,7 +150,7 @@ fn goertzel_over_a_frame(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn render_a_ringback() -> Tone {
-    Tone::ringback(Country::Us)
+    Tone::parse("440+480/2000,0/4000").expect("a well formed pattern")
 }
 
 #[divan::bench]

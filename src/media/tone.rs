@@ -1,11 +1,13 @@
 //! Tones: call progress patterns, as presets of several countries and from text.
 //!
-//! A tone is rendered once, as a clip of one period of its cadence, when it is made; a leg then
-//! plays it like any clip, encoded frames and all. Presets follow ITU-T E.180 Supplement 2.
+//! A tone is rendered once, as a clip of one period of its cadence, when it is made, a preset when
+//! it is first wanted; a leg then plays it like any clip, encoded frames and all. Presets follow
+//! ITU-T E.180 Supplement 2.
 
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::media::{CLOCK_RATE, Clip, duration_of, samples_in};
@@ -72,8 +74,12 @@ impl Tone {
         })
     }
 
-    fn preset(pattern: &str) -> Self {
-        Self::parse(pattern).expect("the presets are well formed")
+    fn preset(pattern: &'static str) -> Self {
+        static MADE: Mutex<BTreeMap<&'static str, Tone>> = Mutex::new(BTreeMap::new());
+        // To render one takes longer than everything else about a dial.
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let render = || Self::parse(pattern).expect("the presets are well formed");
+        made.entry(pattern).or_insert_with(render).clone()
     }
 
     /// Reads `<frequencies>/<ms>,…`: frequencies in Hz joined by `+`, 0 for silence, as in
