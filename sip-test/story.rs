@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use ringback::base::Tick;
@@ -245,23 +245,35 @@ pub(crate) fn flow_text(text: &str) -> Graph {
 
 /// A prompt of this repository.
 pub(crate) fn clip(name: &str) -> Arc<Clip> {
-    let bytes = fs::read(root().join("prompts").join(name)).unwrap();
-    Arc::new(Clip::from_wav(&bytes).unwrap())
+    PROMPTS[name].clone()
 }
 
 /// Every prompt by the name that flows give it.
 pub(crate) fn prompts() -> BTreeMap<String, Arc<Clip>> {
-    let names = fs::read_dir(root().join("prompts")).unwrap().map(|entry| entry.unwrap());
-    let names = names.map(|entry| entry.file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".wav")).map(|name| (name.clone(), clip(&name))).collect()
+    PROMPTS.clone()
 }
 
-/// A flow as it is shipped.
+/// Read once for all stories: to encode them takes longer than to play most.
+static PROMPTS: LazyLock<BTreeMap<String, Arc<Clip>>> = LazyLock::new(|| {
+    let files = fs::read_dir(root().join("prompts")).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: PathBuf| {
+        let clip = Clip::from_wav(&fs::read(&path).unwrap()).unwrap();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), Arc::new(clip))
+    };
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "wav")).map(read).collect()
+});
+
+/// A flow as it is shipped; it is checked once for all stories.
 pub(crate) fn flow_file(name: &str) -> Graph {
-    let text = fs::read_to_string(root().join("flows").join(name)).unwrap();
-    let documents = flow::read(&text, name).unwrap();
-    let (graph, problems) = flow::check(&documents[0], &node::catalogue());
-    graph.unwrap_or_else(|| panic!("{problems:?}"))
+    static CHECKED: Mutex<BTreeMap<String, Graph>> = Mutex::new(BTreeMap::new());
+    let mut checked = CHECKED.lock().unwrap();
+    let check = || {
+        let text = fs::read_to_string(root().join("flows").join(name)).unwrap();
+        let documents = flow::read(&text, name).unwrap();
+        let (graph, problems) = flow::check(&documents[0], &node::catalogue());
+        graph.unwrap_or_else(|| panic!("{problems:?}"))
+    };
+    checked.entry(name.to_owned()).or_insert_with(check).clone()
 }
 
 /// Compares a text with `sip-test/traces/NAME.txt`; with `BLESS=1` it is written there instead.
