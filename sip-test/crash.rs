@@ -66,6 +66,36 @@ fn is_taken_back(centre: &mut Centre) -> Option<bool> {
     facts.rev().find_map(|(_, fact)| certain(fact))
 }
 
+/// A2: nobody has been dialled yet when the server dies. The promise is in the queue again, and is
+/// kept as soon as an agent is there.
+#[test]
+fn a_crash_while_the_promise_waits() {
+    let mut centre = Centre::open("crash_while_the_promise_waits");
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(1_000);
+    centre.dies();
+    centre.act(AGENT, Phone::hangup);
+    centre.pass(1_000);
+    centre.customer_registers();
+    centre.agent_comes();
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    centre.both_hear_each_other();
+    centre.act(CUSTOMER, Phone::hangup);
+    centre.pass(60_000);
+    assert_eq!(outcomes(&mut centre), [Outcome::Reached]);
+    assert_eq!(centre.world.server().gauges().promises, 0);
+    // Also the call that put the promise into the queue again, which has no leg, is over.
+    let records = centre.world.server().take_call_records();
+    let calls = records.iter().filter(|record| record["record"] == "call").collect::<Vec<_>>();
+    assert!(calls.len() == 2 && calls.iter().all(|call| call.get("ended").is_some()), "{calls:#?}");
+    centre.close();
+}
+
 /// I4, A1: the attempt is on disk, and the server dies before its INVITE leaves. The trunk knows of
 /// no such call, and says so.
 #[test]

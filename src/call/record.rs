@@ -237,7 +237,7 @@ pub struct Call {
     pub runs: u64,
     /// When a leg of it was answered first.
     pub answered: Option<Tick>,
-    /// When the last leg of it ended, if none is left.
+    /// When the last leg of it ended, if none is left; where it had none, when its last run did.
     pub ended: Option<Tick>,
     /// What went wrong in its runs, by code.
     pub faults: Vec<String>,

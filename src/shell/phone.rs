@@ -13,7 +13,7 @@ use crate::sim::{Packet, Payload, Phone};
 use crate::sip::Ladder;
 
 /// Where phones look for a free pair of audio ports.
-const AUDIO_PORTS: std::ops::Range<u16> = 31_000..32_000;
+const AUDIO_PORTS: std::ops::Range<u16> = 31_600..32_600;
 /// The longest datagram.
 const DATAGRAM_MAX: usize = 65_535;
 /// Sockets of a phone: SIP, RTP, RTCP.

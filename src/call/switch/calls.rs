@@ -107,6 +107,9 @@ impl Switch {
     pub(super) fn end_run_of_call(&mut self, key: CallKey, fault: Option<&str>) {
         let Some(call) = self.calls.open.get_mut(&key) else { return };
         call.runs_open -= 1;
+        if call.legs.is_empty() {
+            call.ended = Some(self.recent.now());
+        }
         call.faults.extend(fault.map(str::to_owned));
         self.end_call_if_over(key);
     }

@@ -14,8 +14,9 @@ use crate::media::ear;
 use crate::promise::{Pauses, Policy};
 use crate::shell::check::check_files;
 use crate::shell::clock::system_rng;
+use crate::shell::demo::house::{House, Place};
 use crate::shell::phone::{Role, Stage};
-use crate::shell::{Clock, Server, files};
+use crate::shell::{Clock, files};
 use crate::sim::{Phone, PhoneEvent};
 
 /// How long any one step may take.
@@ -76,7 +77,7 @@ impl Outcome {
 /// A server on ports of its own, and the phones around it.
 pub(super) struct Act {
     stage: Stage,
-    server: Server,
+    server: House,
     prompts: PathBuf,
     data: PathBuf,
     proofs: Vec<Proof>,
@@ -99,6 +100,7 @@ impl Act {
         flow: &Path,
         prompts: &Path,
         roles: &[Role],
+        place: Place,
     ) -> Result<Self, String> {
         let checked = check_files(&[flow.to_owned()], prompts);
         if checked.has_errors() {
@@ -120,7 +122,7 @@ impl Act {
         let queue = QueueSettings { policy, ..QueueSettings::default() };
         let queues = ["support", "sales"].map(|name| (name.to_owned(), queue.clone()));
         let settings = Settings { queues: BTreeMap::from(queues), ..settings };
-        let server = Server::start(&settings, checked.graphs).map_err(|error| error.to_string())?;
+        let server = House::open(place, flow.to_owned(), checked.graphs, settings)?;
         let clock = Clock::start();
         let stage = Stage::open(roles, clock, &mut system_rng())
             .map_err(|error| format!("cannot open the phones: {error}"))?;
@@ -193,19 +195,33 @@ impl Act {
 
     /// How many promises the server still has to keep.
     pub(super) fn promises(&self) -> Option<usize> {
-        self.server.snapshot().map(|snapshot| snapshot.gauges.promises)
+        self.server.promises()
+    }
+
+    /// The numbers that the server has promised to call, in order.
+    pub(super) fn numbers(&self) -> Vec<String> {
+        self.server.numbers().unwrap_or_default()
+    }
+
+    /// Kills the server's process and starts it again.
+    pub(super) fn kill(&mut self) -> Result<(), Broken> {
+        self.note("the server is killed (SIGKILL), and started again");
+        let began = self.clock.now();
+        let started = self.server.kill_and_start_again();
+        let took = (self.clock.now() - began).as_millis();
+        let why = started.as_ref().err().map(|why| format!(": {why}")).unwrap_or_default();
+        self.prove(started.is_ok(), &format!("killed and ready again after {took} ms{why}"))
     }
 
     /// Claims that no leg is left within a few seconds.
     pub(super) fn no_leg_is_left(&mut self) -> Result<(), Broken> {
-        let legs = |act: &Self| act.server.snapshot().map(|snapshot| snapshot.live_legs);
         for _ in 0..50 {
-            if legs(self) == Some(0) {
+            if self.server.legs() == Some(0) {
                 break;
             }
             self.pass(100);
         }
-        let left = legs(self);
+        let left = self.server.legs();
         let said = left.map_or("unknown".to_owned(), |left| left.to_string());
         self.prove(left == Some(0), &format!("no leg is left on the server: {said}"))
     }
@@ -214,7 +230,7 @@ impl Act {
     pub(super) fn close(self) -> Outcome {
         let (mut proofs, ladder) = (self.proofs, self.stage.ladder());
         let deadline = self.clock.now() + BYE_WAIT;
-        let _ = self.server.stop(|| self.clock.now() < deadline);
+        self.server.stop(|| self.clock.now() >= deadline);
         let _ = fs::remove_dir_all(&self.data);
         proofs.extend(self.heard.iter().map(|excerpt| excerpt.proof(&self.prompts)));
         Outcome { proofs, ladder }

@@ -6,6 +6,7 @@
 mod act;
 mod haste;
 mod hello;
+mod house;
 mod queue;
 
 use std::fs;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::shell::Clock;
 use crate::shell::cli::{complain, say};
 use crate::shell::demo::act::{Act, Broken, Outcome, Proof};
+use crate::shell::demo::house::Place;
 use crate::shell::phone::Role;
 
 /// How often the demo says which acts still run.
@@ -30,57 +32,73 @@ struct Title {
     name: &'static str,
     what: &'static str,
     roles: &'static [Role],
+    server: Place,
     play: fn(&mut Act) -> Result<(), Broken>,
 }
 
-const ACTS: [Title; 8] = [
+const ACTS: [Title; 9] = [
     Title {
         name: "hello",
         what: "one call: a prompt, a digit, a goodbye",
         roles: hello::ROLES,
+        server: Place::Here,
         play: hello::play,
     },
     Title {
         name: "agent free",
         what: "the caller is bridged with the agent, each hears the other",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::agent_is_free,
     },
     Title {
         name: "called back",
         what: "all busy: the customer asks, hangs up, and is called by a free agent",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::called_back,
     },
     Title {
         name: "no answer",
         what: "the customer who is called back does not answer: the agent is told",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::customer_does_not_answer,
     },
     Title {
         name: "reached later",
         what: "no answer at first: the promise is kept, and he is reached later",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::reached_at_the_second_attempt,
     },
     Title {
         name: "phones in himself",
         what: "who waits to be called back phones in: served live, called by nobody",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::phones_in_himself,
     },
     Title {
         name: "offline",
         what: "nobody is registered: the caller is told",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::nobody_is_there,
     },
     Title {
         name: "hang-up between",
         what: "hung up while the agent rings: bridged or called back, never both",
         roles: queue::ROLES,
+        server: Place::Here,
         play: queue::hangs_up_between,
+    },
+    Title {
+        name: "killed",
+        what: "the process dies: two promises are there again, and kept in their order",
+        roles: queue::ROLES_OF_TWO,
+        server: Place::Apart,
+        play: queue::killed,
     },
 ];
 
@@ -123,7 +141,7 @@ pub(super) fn run(hello: &Path, queue: &Path, prompts: &Path) -> ExitCode {
 }
 
 fn perform(index: usize, title: &Title, flow: &Path, prompts: &Path) -> Outcome {
-    match Act::open(index as u16, flow, prompts, title.roles) {
+    match Act::open(index as u16, flow, prompts, title.roles, title.server) {
         Ok(mut act) => {
             // A broken act has said so in its last proof.
             let _ = (title.play)(&mut act);

@@ -6,29 +6,47 @@ use crate::media::ear;
 use crate::shell::demo::act::{Act, Broken};
 use crate::shell::phone::{Role, Stage};
 use crate::sim::{Answering, Phone, PhoneEvent};
-use crate::sip::Cause;
+use crate::sip::{Cause, Credentials};
 
 const CUSTOMER: usize = 0;
 const AGENT: usize = 1;
 const OTHER: usize = 2;
+const NEIGHBOUR: usize = 3;
 /// What the customer, the agent and the other agent hum, in hertz.
 const HUMS: [f32; 3] = [440.0, 660.0, 880.0];
+
+/// The numbers of the customer and of his neighbour.
+const NUMBERS: [&str; 2] = ["+4930123456", "+4930654321"];
 
 /// Samples that are judged at once, 100 ms: a late packet shifts the phase of a hum, and over
 /// seconds that alone would hide it.
 const PIECE: usize = 800;
+/// When the queues are offered: extension.wav is 6.8 s, the wait for an extension 4 s, queues.wav
+/// 3.4 s.
+const MENU_MS: u64 = 12_500;
 /// Percent of the pieces in which the right hum is heard.
 const SHARE_MIN: usize = 90;
 const SAMPLES_PER_MS: usize = 8;
 
 /// A customer behind the trunk and two agents.
 pub(super) const ROLES: &[Role] = &[
-    ("customer", |phone| phone.humming(HUMS[CUSTOMER] as u32).numbered("+4930123456")),
+    ("customer", |phone| phone.humming(HUMS[CUSTOMER] as u32).numbered(NUMBERS[0])),
     ("agent", |phone| {
         phone.humming(HUMS[AGENT] as u32).answering(Answering::After(Duration::from_secs(2)))
     }),
     ("other", |phone| {
         phone.humming(HUMS[OTHER] as u32).answering(Answering::After(Duration::from_secs(4)))
+    }),
+];
+
+/// The same, and another customer of the same trunk; whoever is called there, the first one rings.
+pub(super) const ROLES_OF_TWO: &[Role] = &[
+    ROLES[CUSTOMER],
+    ROLES[AGENT],
+    ROLES[OTHER],
+    ("neighbour", |phone| {
+        let (username, password) = ("trunk".to_owned(), "trunk-secret".to_owned());
+        phone.numbered(NUMBERS[1]).proving(Credentials { username, password, realm: None })
     }),
 ];
 
@@ -165,13 +183,68 @@ pub(super) fn hangs_up_between(act: &mut Act) -> Result<(), Broken> {
     act.no_leg_is_left()
 }
 
-fn register(act: &mut Act, index: usize, user: &str, password: &str) -> Result<(), Broken> {
+/// The process dies with promises pending: they are there when it starts again, and are kept in
+/// their order.
+pub(super) fn killed(act: &mut Act) -> Result<(), Broken> {
+    agents_talk_to_each_other(act)?;
     let server = act.server();
+    for who in [CUSTOMER, NEIGHBOUR] {
+        act.act(who, |phone, now| phone.call("200", server, now));
+        let name = act.phone(who).name().to_owned();
+        act.comes(&format!("the {name} is answered"), |stage| stage.phone(who).is_talking())?;
+    }
+    for (pause, what) in [(MENU_MS, "support"), (1_000, "call me back")] {
+        act.pass(pause);
+        for who in [CUSTOMER, NEIGHBOUR] {
+            act.note(&format!("the {} presses 1: {what}", act.phone(who).name()));
+            act.act(who, |phone, now| phone.press("1", now));
+            act.pass(500);
+        }
+    }
+    act.pass(5_500);
+    act.note("both hang up");
+    for who in [CUSTOMER, NEIGHBOUR] {
+        act.act(who, Phone::hangup);
+    }
+    act.pass(500);
+    numbers(act, &NUMBERS)?;
+    act.kill()?;
+    numbers(act, &NUMBERS)?;
+    // They had a call, which is gone with the process.
+    act.act(AGENT, Phone::hangup);
+    act.act(OTHER, Phone::hangup);
+    act.pass(1_000);
+    register(act, CUSTOMER, "trunk", "trunk-secret")?;
+    register(act, AGENT, "101", "secret-101")?;
+    for left in [&NUMBERS[1..], &[]] {
+        act.comes("the agent answers", |stage| stage.phone(AGENT).is_talking())?;
+        act.comes("a customer is called and answers", |stage| stage.phone(CUSTOMER).is_talking())?;
+        both_hear_each_other(act)?;
+        everybody_hangs_up(act);
+        act.pass(500);
+        numbers(act, left)?;
+    }
+    // Longer than the pause before another attempt.
+    act.pass(5_000);
+    called(act, 2)?;
+    act.no_leg_is_left()
+}
+
+fn register(act: &mut Act, index: usize, user: &str, password: &str) -> Result<(), Broken> {
+    let (server, registered) = (act.server(), PhoneEvent::Registered(200));
+    let before = act.count(index, &registered);
     act.act(index, |phone, now| phone.register(server, user, password, now));
     let name = act.phone(index).name().to_owned();
     act.comes(&format!("{name} is registered as user {user}"), |stage| {
-        happened(stage, index, &PhoneEvent::Registered(200))
+        stage.phone(index).events().iter().filter(|(_, event)| *event == registered).count()
+            > before
     })
+}
+
+/// Claims whom the server has promised to call, in order.
+fn numbers(act: &mut Act, wanted: &[&str]) -> Result<(), Broken> {
+    let owed = act.numbers();
+    act.prove(owed == wanted, &format!("promised and not yet kept: {owed:?}"))
 }
 
 /// All are registered, and the agents are busy with each other.
@@ -193,8 +266,7 @@ fn customer_chooses(act: &mut Act) -> Result<usize, Broken> {
     let server = act.server();
     act.act(CUSTOMER, |phone, now| phone.call("200", server, now));
     act.comes("the customer is answered", |stage| stage.phone(CUSTOMER).is_talking())?;
-    // extension.wav is 6.8 s, the wait for an extension 4 s, queues.wav 3.4 s.
-    act.pass(12_500);
+    act.pass(MENU_MS);
     act.hears(CUSTOMER, "queues.wav", 0);
     let from = act.heard(CUSTOMER);
     act.note("the customer presses 1: support");
