@@ -173,11 +173,8 @@ impl Book {
     /// Says what waited for the disk, unless it came to nothing meanwhile.
     pub(super) fn release(&mut self, awaited: Awaited) {
         match awaited {
-            Awaited::Confirmed(promise) => {
-                if self.promises.contains_key(&promise) {
-                    self.events.push_back(Event::Confirmed { promise });
-                }
-            }
+            // Also of one that has ended meanwhile, which is told next: made and ended are counted.
+            Awaited::Confirmed(promise) => self.events.push_back(Event::Confirmed { promise }),
             Awaited::Attempt(promise, attempt) => {
                 if self.state(promise) == Some(State::Planned { attempt }) {
                     self.turn(promise, State::Dialling { attempt });

@@ -13,6 +13,18 @@ const SECRET: Secret = Secret([7, 9]);
 /// 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
+/// A8: whoever is served before his promise is on disk had one, and it has ended.
+#[test]
+fn a_promise_that_ends_before_it_is_on_disk_is_told_of_twice() {
+    let mut world = World::new();
+    let id = world.promise("al");
+    world.book.served_live(id, world.now).unwrap();
+    assert_eq!(world.heard(), []);
+    world.write();
+    let ended = Event::Ended { promise: id, end: End::Reached };
+    assert_eq!(world.heard(), [Event::Confirmed { promise: id }, ended]);
+}
+
 #[test]
 fn nothing_is_confirmed_or_dialled_before_it_is_on_disk() {
     let mut world = World::new();
