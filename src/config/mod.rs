@@ -28,6 +28,27 @@ use crate::sip::{self, Host, Transport, Uri};
 
 pub use raw::Raw;
 
+/// Seconds of a day.
+const DAY_S: u64 = 86_400;
+/// Bytes of a megabyte, as options count them.
+const MEGABYTE: u64 = 1024 * 1024;
+
+/// What the journal keeps of promises that have ended; those that are open are always kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How long after their end.
+    pub kept: Duration,
+    /// Bytes of the journal beyond which those that ended first go earlier, but none of the last
+    /// day, which limits by the day count.
+    pub octets_max: u64,
+}
+
+impl Retention {
+    /// 30 days, 256 MB.
+    pub const STANDARD: Self =
+        Self { kept: Duration::from_secs(30 * DAY_S), octets_max: 256 * MEGABYTE };
+}
+
 /// Checked settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -59,6 +80,8 @@ pub struct Settings {
     pub legs_max: usize,
     /// How long calls may go on after SIGTERM.
     pub drain: Duration,
+    /// What the journal keeps of promises that have ended.
+    pub retention: Retention,
     /// How long a call lasts unless its session is refreshed; `None`: as the peer asks.
     pub session_timer: Option<Duration>,
     /// Trunks by public name.
@@ -128,6 +151,7 @@ impl Default for Settings {
             outbound_allow: Vec::new(),
             legs_max: 2000,
             drain: Duration::from_secs(30),
+            retention: Retention::STANDARD,
             session_timer: Some(Duration::from_secs(SESSION_TIMER_S)),
             trunks: BTreeMap::new(),
             extensions: BTreeMap::new(),
@@ -196,6 +220,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
             0..=86_400,
             30,
         )),
+        retention: checked.retention(&raw.journal),
         trunks: raw.trunk.into_iter().map(|(name, trunk)| checked.trunk(name, trunk)).collect(),
         extensions: raw
             .extension
@@ -251,6 +276,15 @@ impl Checker<'_> {
             self.problem(path, message);
         }
         value
+    }
+
+    fn retention(&mut self, raw: &raw::Journal) -> Retention {
+        let Retention { kept, octets_max } = Retention::STANDARD;
+        let days = kept.as_secs() / DAY_S;
+        let days = self.within("journal.keep_days", raw.keep_days, 1..=3650, days);
+        let megabytes = octets_max / MEGABYTE;
+        let megabytes = self.within("journal.max_mb", raw.max_mb, 1..=1_000_000, megabytes);
+        Retention { kept: Duration::from_secs(days * DAY_S), octets_max: megabytes * MEGABYTE }
     }
 
     fn host(&mut self, path: &str, host: &str) -> bool {

@@ -61,6 +61,8 @@ pub(super) const OPTIONS: &[Known] = &[
     known("outbound.allow", Kind::Texts, "[]"),
     known("limits.legs", Kind::Number, "2000"),
     known("limits.drain_s", Kind::Number, "30"),
+    known("journal.keep_days", Kind::Number, "30"),
+    known("journal.max_mb", Kind::Number, "256"),
     known("numbers.blocked", Kind::Texts, "[]"),
     known("numbers.premium", Kind::Texts, PREMIUM),
     known("trunk.*.peers", Kind::Texts, "[]"),

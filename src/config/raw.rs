@@ -28,6 +28,8 @@ pub struct Raw {
     pub outbound: Outbound,
     /// Limits.
     pub limits: Limits,
+    /// The journal of promises.
+    pub journal: Journal,
     /// What flows do not say about their trunks, by `ref`.
     pub trunk: BTreeMap<String, Trunk>,
     /// Extensions that do not register, by number.
@@ -93,6 +95,17 @@ pub struct Limits {
     pub legs: Option<u64>,
     /// Seconds that calls may go on after SIGTERM, 0 to 86400; 30.
     pub drain_s: Option<u64>,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// Days that records of ended promises are kept, 1 to 3650; 30.
+    pub keep_days: Option<u64>,
+    /// Megabytes beyond which they go earlier, those that ended first, but none of the last day,
+    /// 1 to 1000000; 256.
+    pub max_mb: Option<u64>,
 }
 
 /// `[trunk.REF]`

@@ -286,9 +286,10 @@ fn open_journal(
     reports: Sender<Input>,
 ) -> Result<Store, StartError> {
     let now_ms = u64::try_from(clock.epoch_ms()).unwrap_or_default();
-    let (store, journal) = Store::open(&settings.data, now_ms, move |report| {
-        reports.send(Input::Stored(report));
-    })?;
+    let (store, journal) =
+        Store::open(&settings.data, settings.retention, now_ms, move |report| {
+            reports.send(Input::Stored(report));
+        })?;
     switch.restore(journal, clock.now())?;
     Ok(store)
 }

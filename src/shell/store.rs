@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use crate::config::Retention;
 use crate::promise::{DAY, Journal, Made, PromiseId, Record, Secret};
 
 /// Records that wait for the disk. More means that it has stopped, and is a failure.
@@ -19,8 +20,11 @@ const WAITING_MAX: usize = 8192;
 /// Records of one transaction: what comes in while the disk is busy with the last one.
 const GROUP_MAX: usize = 64;
 
-/// How long records of ended promises are kept; older ones are deleted when the journal is opened.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// How long passes between two looks for records that may go, in milliseconds: an hour.
+const TIDY_EVERY_MS: u64 = 3_600_000;
+
+/// Ended promises of which one look deletes the records: nobody waits long for the disk meanwhile.
+const TIDIED_MAX: u32 = 1000;
 
 /// The schema that this program writes, as `PRAGMA user_version`.
 const SCHEMA: i64 = 1;
@@ -104,26 +108,27 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Store {
-    /// Opens or creates the journal in this directory, reads what is still open, and deletes what
-    /// ended longer than 30 days ago. `now_ms` is the time, since the Unix epoch.
+    /// Opens or creates the journal in this directory, deletes what ended long enough ago, and reads
+    /// what is still open. `now_ms` is the time, since the Unix epoch.
     ///
     /// `report` is called on the store's thread and must not wait.
     pub fn open(
         directory: &Path,
+        retention: Retention,
         now_ms: u64,
         report: impl FnMut(Report) + Send + 'static,
     ) -> Result<(Self, Journal), StoreError> {
         let connection = open(&directory.join("ringback.db"))?;
-        let deleted = prune(&connection, now_ms)?;
-        if deleted > 0 {
-            tracing::info!(deleted, "records of promises that ended long ago are deleted");
+        let mut tidy = Tidy { retention, due_ms: 0 };
+        while tidy.is_due(now_ms) {
+            tidy.tidy(&connection, now_ms)?;
         }
         let journal = load(&connection, now_ms)?;
         let last = journal.last_sequence;
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let thread = Builder::new()
             .name("store".to_owned())
-            .spawn(move || run(connection, receiver, last, report))
+            .spawn(move || run(connection, receiver, last, tidy, report))
             .map_err(StoreError::System)?;
         Ok((Self { records: Some(sender), thread: Some(thread) }, journal))
     }
@@ -188,6 +193,7 @@ fn run(
     mut connection: Connection,
     records: Receiver<(u64, Record)>,
     mut last: u64,
+    mut tidy: Tidy,
     mut report: impl FnMut(Report),
 ) {
     while let Ok(first) = records.recv() {
@@ -197,6 +203,13 @@ fn run(
             Ok(written) => {
                 last = written;
                 report(Report::DurableUpTo(written));
+                let now_ms = group.last().map_or(0, |(_, record)| record.at_ms());
+                // What should go and does not is no loss: it is tried again an hour later.
+                if tidy.is_due(now_ms)
+                    && let Err(error) = tidy.tidy(&connection, now_ms)
+                {
+                    tracing::warn!(%error, "the journal could not be tidied");
+                }
             }
             Err(error) => {
                 // The channel closes first: whoever hears of the failure is refused from then on.
@@ -276,19 +289,57 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes the records of promises that ended long ago, and says how many. Those of the last promise
-/// and of the last record stay: the numbers that follow on them must never come again.
-fn prune(connection: &Connection, now_ms: u64) -> Result<usize, StoreError> {
-    let before = now_ms.saturating_sub(KEPT.as_millis() as u64).cast_signed();
-    let deleted = connection.execute(
-        "DELETE FROM journal WHERE promise IN
-             (SELECT promise FROM journal WHERE is_end = 1 AND CASE WHEN json_valid(record)
-                  THEN json_extract(record, '$.at_ms') < ?1 END)
-         AND promise <> (SELECT max(promise) FROM journal)
-         AND promise <> (SELECT promise FROM journal ORDER BY sequence DESC LIMIT 1)",
-        [before],
-    )?;
-    Ok(deleted)
+/// Deletes the records of promises that have ended, a thousand promises at a time.
+#[derive(Debug)]
+struct Tidy {
+    retention: Retention,
+    /// When there may be something to delete again.
+    due_ms: u64,
+}
+
+impl Tidy {
+    const fn is_due(&self, now_ms: u64) -> bool {
+        now_ms >= self.due_ms
+    }
+
+    /// Deletes those that ended longer ago than they are kept, and while the journal is too large
+    /// those that ended first, but none that limits by the day still count. Those of the last
+    /// promise and of the last record stay: the numbers that follow on them must never come again.
+    fn tidy(&mut self, connection: &Connection, now_ms: u64) -> Result<(), StoreError> {
+        self.due_ms = now_ms.saturating_add(TIDY_EVERY_MS);
+        let Retention { kept, octets_max } = self.retention;
+        let is_large = octets_in(connection)? > octets_max;
+        let kept_ms = kept.as_millis() as u64;
+        let kept_ms = if is_large { kept_ms.min(DAY.as_millis() as u64) } else { kept_ms };
+        let before = now_ms.saturating_sub(kept_ms).cast_signed();
+        let deleted = connection.execute(
+            "DELETE FROM journal WHERE promise IN
+                 (SELECT promise FROM journal WHERE is_end = 1 AND CASE WHEN json_valid(record)
+                      THEN json_extract(record, '$.at_ms') < ?1 END
+                  AND promise <> (SELECT max(promise) FROM journal)
+                  AND promise <> (SELECT promise FROM journal ORDER BY sequence DESC LIMIT 1)
+                  ORDER BY promise LIMIT ?2)",
+            params![before, TIDIED_MAX],
+        )?;
+        if deleted > 0 {
+            // There may be more.
+            self.due_ms = now_ms;
+            tracing::info!(deleted, "records of promises that have ended are deleted");
+        } else if is_large {
+            tracing::warn!(
+                octets_max,
+                "the journal is larger than it should be, and all is needed"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that the journal uses: pages of which the records are deleted are used again.
+fn octets_in(connection: &Connection) -> Result<u64, StoreError> {
+    let of = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let pages = of("page_count")? - of("freelist_count")?;
+    Ok((pages * of("page_size")?).cast_unsigned())
 }
 
 /// The promises that were made within a day, whatever became of them.
@@ -349,6 +400,8 @@ mod tests {
 
     use super::*;
 
+    const KEEPING: Retention = Retention::STANDARD;
+
     #[test]
     fn what_was_reported_durable_survives_a_kill() {
         let directory = fresh("kill");
@@ -389,7 +442,7 @@ mod tests {
         let connection = Connection::open(directory.join("ringback.db")).unwrap();
         connection.pragma_update(None, "user_version", 9).unwrap();
         drop(connection);
-        let error = Store::open(&directory, 0, |_| {}).unwrap_err();
+        let error = Store::open(&directory, KEEPING, 0, |_| {}).unwrap_err();
         assert!(error.to_string().contains("schema 9"), "{error}");
     }
 
@@ -397,7 +450,10 @@ mod tests {
     fn one_process_holds_the_file() {
         let directory = fresh("held");
         let _held = start(&directory);
-        assert!(matches!(Store::open(&directory, 0, |_| {}), Err(StoreError::Database(_))));
+        assert!(matches!(
+            Store::open(&directory, KEEPING, 0, |_| {}),
+            Err(StoreError::Database(_))
+        ));
     }
 
     #[test]
@@ -420,7 +476,7 @@ mod tests {
         let connection = Connection::open(directory.join("ringback.db")).unwrap();
         connection.execute("UPDATE journal SET record = x'ff00'", []).unwrap();
         drop(connection);
-        let error = Store::open(&directory, 0, |_| {}).unwrap_err();
+        let error = Store::open(&directory, KEEPING, 0, |_| {}).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { sequence: 1 }), "{error}");
     }
 
@@ -429,8 +485,31 @@ mod tests {
         let report = move |report| {
             let _ = sender.send(report);
         };
-        let (store, journal) = Store::open(directory, 0, report).unwrap();
+        let (store, journal) = Store::open(directory, KEEPING, 0, report).unwrap();
         (store, journal, reports)
+    }
+
+    /// A server that runs on deletes too, and a journal that is too large loses what ended first,
+    /// but nothing of the last day, which limits count.
+    #[test]
+    fn a_journal_that_is_too_large_loses_what_ended_first() {
+        let directory = fresh("large");
+        let retention = Retention { octets_max: 1, ..KEEPING };
+        let (sender, reports) = channel();
+        let report = move |report| sender.send(report).unwrap();
+        let (store, _) = Store::open(&directory, retention, 0, report).unwrap();
+        let day = DAY.as_millis() as u64;
+        for id in 1..=4 {
+            store.write(2 * id - 1, promised(id)).unwrap();
+            let end = Record::Ended { promise: PromiseId(id), end: End::Reached, at_ms: id * day };
+            store.write(2 * id, end).unwrap();
+            last(&reports, 2 * id);
+        }
+        drop(store);
+        let connection = Connection::open(directory.join("ringback.db")).unwrap();
+        let kept = "SELECT group_concat(DISTINCT promise) FROM journal";
+        let kept: String = connection.query_row(kept, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "3,4", "1 and 2 ended more than a day before the last look");
     }
 
     /// What ended long ago goes, but for the last promise and the last record; what is open stays.
@@ -447,8 +526,8 @@ mod tests {
         }
         last(&reports, 5);
         drop(store);
-        let later = KEPT.as_millis() as u64 + 1;
-        let (_, journal) = Store::open(&directory, later, |_| {}).unwrap();
+        let later = KEEPING.kept.as_millis() as u64 + 1;
+        let (_, journal) = Store::open(&directory, KEEPING, later, |_| {}).unwrap();
         assert_eq!(journal.records, [(2, promised(2))]);
         assert_eq!((journal.last_sequence, journal.last_promise), (5, 3));
         assert_eq!(journal.made, []);
@@ -458,7 +537,7 @@ mod tests {
         let kept: String = connection.query_row(kept, [], |row| row.get(0)).unwrap();
         assert_eq!(kept, "2,3,5", "1 and 4 are gone");
         drop(connection);
-        let (_, journal) = Store::open(&directory, 1000, |_| {}).unwrap();
+        let (_, journal) = Store::open(&directory, KEEPING, 1000, |_| {}).unwrap();
         assert_eq!(journal.made.len(), 2);
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::Retention;
 use crate::config::Settings;
 use crate::promise::{Place, PromiseId, Record};
 use crate::shell::check::check_files;
@@ -171,7 +172,7 @@ fn numbers(promises: &Value) -> Vec<&str> {
 /// A journal with these promises to callers of `support`.
 fn promised(data: &Path, promises: &[(u64, &str)]) {
     let now_ms = u64::try_from(Clock::start().epoch_ms()).unwrap();
-    let (store, _) = Store::open(data, now_ms, |_| {}).unwrap();
+    let (store, _) = Store::open(data, Retention::STANDARD, now_ms, |_| {}).unwrap();
     for (promise, number) in promises {
         let record = Record::Promised {
             promise: PromiseId(*promise),
