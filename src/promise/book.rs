@@ -82,6 +82,8 @@ pub(super) struct Promise {
     pub(super) attempts: u32,
     /// Attempts that count.
     pub(super) counted: u32,
+    /// Attempts that were taken back.
+    pub(super) broken: u32,
     /// Where the attempt under way went, and whom it found there, for the next process.
     pub(super) way: Option<String>,
     pub(super) far_side: Option<String>,

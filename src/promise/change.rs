@@ -4,7 +4,9 @@ use crate::base::Tick;
 
 use super::book::{After, Awaited, Book, Promise, Rest, Wake};
 use super::record::{Made, Next, Record};
-use super::types::{Attempt, End, Event, Outcome, PromiseId, State, Wanted};
+use super::types::{
+    Attempt, BROKEN_FREE_MAX, End, Event, Outcome, Policy, PromiseId, State, Wanted,
+};
 
 impl Book {
     pub(super) fn open(&mut self, wanted: Wanted, now: Tick) -> PromiseId {
@@ -36,6 +38,7 @@ impl Book {
             after: After::Retry,
             attempts: 0,
             counted: 0,
+            broken: 0,
             way: None,
             far_side: None,
         };
@@ -70,8 +73,7 @@ impl Book {
         let Self { promises, policies, .. } = self;
         let promise = promises.get_mut(&id).expect("callers pass open promises");
         let policy = policies.of(promise.wanted.queue);
-        let is_counted = outcome.counts(policy.is_unknown_counted);
-        promise.counted += u32::from(is_counted);
+        promise.count(outcome, policy);
         let earliest = now + policy.pauses.after(outcome, promise.counted);
         let is_unknown = outcome == Outcome::Unknown;
         let due = if is_unknown { earliest.max(now + policy.rest) } else { earliest };
@@ -233,15 +235,21 @@ impl Book {
     }
 }
 
-impl Outcome {
-    /// Whether the attempt is one of those that the customer was given: a phone rang.
-    pub(super) const fn counts(self, is_unknown_counted: bool) -> bool {
-        match self {
-            Self::Busy | Self::NoAnswer | Self::Unconnected => true,
-            Self::Unknown => is_unknown_counted,
-            // Reaching, refusing and a wrong number end the promise; the rest is not the
-            // customer's doing.
-            Self::Reached | Self::Refused | Self::Invalid | Self::Network | Self::Broken => false,
-        }
+impl Promise {
+    /// Counts the attempt if it is one of those that the customer was given: a phone rang.
+    pub(super) const fn count(&mut self, outcome: Outcome, policy: &Policy) {
+        let counts = match outcome {
+            Outcome::Busy | Outcome::NoAnswer | Outcome::Unconnected => true,
+            Outcome::Unknown => policy.is_unknown_counted,
+            // Not the customer's doing; but a phone that is made to ring and let go again and
+            // again, by an agent who hangs up meanwhile, is not to ring for a day.
+            Outcome::Broken => {
+                self.broken += 1;
+                self.broken > BROKEN_FREE_MAX
+            }
+            // Reaching, refusing and a wrong number end the promise.
+            Outcome::Reached | Outcome::Refused | Outcome::Invalid | Outcome::Network => false,
+        };
+        self.counted += counts as u32;
     }
 }

@@ -45,7 +45,7 @@ pub use derive::Secret;
 pub use record::{Journal, Made, Next, Record, RecordError};
 pub use restore::RestoreError;
 pub use types::{
-    Attempt, Cancelled, DAY, End, Event, LeftBehind, Outcome, PROMISES_MAX, Pauses, Place,
-    Policies, Policy, PromiseId, Promised, Refused, Stale, State, TEXT_MAX, Unknown, View, WAY_MAX,
-    Wanted,
+    Attempt, BROKEN_FREE_MAX, Cancelled, DAY, End, Event, LeftBehind, Outcome, PROMISES_MAX,
+    Pauses, Place, Policies, Policy, PromiseId, Promised, Refused, Stale, State, TEXT_MAX, Unknown,
+    View, WAY_MAX, Wanted,
 };

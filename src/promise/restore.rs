@@ -89,6 +89,7 @@ impl Book {
                     after: After::Retry,
                     attempts: 0,
                     counted: 0,
+                    broken: 0,
                     way: None,
                     far_side: None,
                 };
@@ -126,7 +127,7 @@ impl Book {
                     .contains(&promise.state);
                 is_under_way.then_some(())?;
                 let policy = self.policies.of(promise.wanted.queue);
-                promise.counted += u32::from(outcome.counts(policy.is_unknown_counted));
+                promise.count(outcome, policy);
                 (promise.way, promise.far_side) = (None, None);
                 if let (Outcome::Unknown, Some(until)) = (outcome, due) {
                     let rest = Rest { until, earliest: until };

@@ -87,6 +87,26 @@ fn a_network_failure_does_not_count_and_a_refusal_ends_it() {
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Refused }]);
 }
 
+/// I7: three attempts that are taken back are free, three more count, and a crash forgets neither.
+#[test]
+fn a_phone_is_not_made_to_ring_for_a_day_by_agents_who_hang_up() {
+    let mut world = World::new();
+    let id = world.left_behind("al");
+    for attempt in 1..=6 {
+        world.dial(id);
+        world.book.attempt_ended(id, attempt, Outcome::Broken, world.now).unwrap();
+        world.write();
+        if attempt == 4 {
+            world.crash(usize::MAX);
+        }
+        if attempt < 6 {
+            world.run_until_heard();
+            assert_eq!(world.heard(), [Event::Due { promise: id }]);
+        }
+    }
+    assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Exhausted }]);
+}
+
 /// A10, section 15: never dialled while on the line; the same promise, the same place.
 #[test]
 fn a_customer_who_phones_in_during_the_dial_is_live_again() {

@@ -250,12 +250,16 @@ pub enum Outcome {
     Invalid,
     /// 5xx or no way there: does not count against the customer.
     Network,
-    /// We took the dial back because the customer phoned in or its run was gone: does not count.
+    /// We took the dial back because the customer phoned in or its run was gone: the first
+    /// [`BROKEN_FREE_MAX`] of a promise do not count.
     Broken,
     /// The process died during the attempt: counts, because the customer may have been rung,
     /// unless the policy would rather ring twice.
     Unknown,
 }
+
+/// Attempts of a promise that may be taken back without counting as one that the customer was given.
+pub const BROKEN_FREE_MAX: u32 = 3;
 
 /// One attempt, with the identifiers that its INVITE carries.
 ///
