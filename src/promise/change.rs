@@ -27,21 +27,8 @@ impl Book {
         };
         let recorded = self.write(record);
         self.by_number.insert((wanted.queue, wanted.number.clone()), id);
-        let expiry = Some(self.timers.arm(expires, Wake::Expiry(id)));
-        let promise = Promise {
-            wanted,
-            recorded,
-            expires,
-            expiry,
-            due: None,
-            state: State::Live,
-            after: After::Retry,
-            attempts: 0,
-            counted: 0,
-            broken: 0,
-            way: None,
-            far_side: None,
-        };
+        let mut promise = Promise::new(wanted, recorded, expires, State::Live);
+        promise.expiry = Some(self.timers.arm(expires, Wake::Expiry(id)));
         self.promises.insert(id, promise);
         self.when_durable(recorded, Awaited::Confirmed(id));
         id
@@ -236,6 +223,24 @@ impl Book {
 }
 
 impl Promise {
+    /// One of which nobody has been dialled yet, without timers.
+    pub(super) const fn new(wanted: Wanted, recorded: u64, expires: Tick, state: State) -> Self {
+        Self {
+            wanted,
+            recorded,
+            expires,
+            expiry: None,
+            due: None,
+            state,
+            after: After::Retry,
+            attempts: 0,
+            counted: 0,
+            broken: 0,
+            way: None,
+            far_side: None,
+        }
+    }
+
     /// Counts the attempt if it is one of those that the customer was given: a phone rang.
     pub(super) const fn count(&mut self, outcome: Outcome, policy: &Policy) {
         let counts = match outcome {

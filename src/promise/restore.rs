@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::base::{Tick, Timers};
 
-use super::book::{After, Book, Promise, Rest, Wake};
+use super::book::{Book, Promise, Rest, Wake};
 use super::limit::Limits;
 use super::record::{Journal, Next, Record};
 use super::types::{Event, LeftBehind, Outcome, Policies, PromiseId, State, Wanted};
@@ -79,20 +79,7 @@ impl Book {
             Record::Promised { queue, number, name, trunk, place, expires_ms, .. } => {
                 let wanted = Wanted { queue, number: number.clone(), name, trunk, place };
                 let expires = self.tick_at(expires_ms);
-                let promise = Promise {
-                    wanted,
-                    recorded: sequence,
-                    expires,
-                    expiry: None,
-                    due: None,
-                    state: State::Queued,
-                    after: After::Retry,
-                    attempts: 0,
-                    counted: 0,
-                    broken: 0,
-                    way: None,
-                    far_side: None,
-                };
+                let promise = Promise::new(wanted, sequence, expires, State::Queued);
                 self.last_promise = self.last_promise.max(id.0);
                 let is_new = self.promises.insert(id, promise).is_none();
                 let is_only = self.by_number.insert((queue, number), id).is_none();

@@ -28,7 +28,7 @@ pub(super) enum House {
     /// In this process.
     Here(Server),
     /// In a process of its own.
-    Apart(Apart),
+    Apart(Box<Apart>),
 }
 
 /// A server in a process of its own.
@@ -52,7 +52,7 @@ impl House {
             Place::Here => {
                 Server::start(&settings, graphs).map(Self::Here).map_err(|error| error.to_string())
             }
-            Place::Apart => Apart::start(flow, settings).map(Self::Apart),
+            Place::Apart => Apart::start(flow, settings).map(|apart| Self::Apart(Box::new(apart))),
         }
     }
 
@@ -94,7 +94,7 @@ impl House {
     pub(super) fn kill_and_start_again(&mut self) -> Result<(), String> {
         let Self::Apart(apart) = self else { return Err("it is in this process".to_owned()) };
         apart.child.kill().and_then(|()| apart.child.wait()).map_err(|error| error.to_string())?;
-        *apart = Apart::start(apart.flow.clone(), apart.settings.clone())?;
+        **apart = Apart::start(apart.flow.clone(), apart.settings.clone())?;
         Ok(())
     }
 
