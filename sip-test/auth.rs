@@ -194,6 +194,38 @@ fn no_answer_in_time_is_not_applicable_and_the_next_trigger_is_asked() {
     house.close();
 }
 
+/// A trigger that goes while its flow is asked has no say any more: the next one has.
+#[test]
+fn a_reload_while_a_flow_is_asked_leaves_the_word_to_the_next_trigger() {
+    let slow = asks("slow", trigger("digest-first", json!({})), &[waits(3), respond(json!({}))]);
+    let mut house = House::open("none", vec![slow, static_group()]);
+    house.registers(ONE, "500", "secret");
+    house.heard_nothing_yet();
+    assert_eq!(house.world.server().gauges().inquiries, 1);
+    let now = house.world.now();
+    house.world.server().reload(vec![static_group()], now).unwrap();
+    house.pass(300);
+    house.heard(ONE, &PhoneEvent::Registered(200));
+    house.pass(5_000);
+    let failed = house.failures();
+    assert!(failed.len() == 1 && failed[0].contains("invalid_auth_request"), "{failed:?}");
+    house.rests();
+}
+
+/// Whom a flow has let in stays registered as long as its trigger stays.
+#[test]
+fn whom_a_flow_let_in_stays_registered_over_a_reload() {
+    let mut house = House::open("none", vec![story::flow_file("interactive-auth.json")]);
+    house.registers(ONE, "anna", "secret-anna");
+    let now = house.world.now();
+    let same = story::flow_file("interactive-auth.json");
+    house.world.server().reload(vec![static_group(), same], now).unwrap();
+    assert_eq!(house.world.server().gauges().registrations, 1);
+    house.world.server().reload(vec![static_group()], now).unwrap();
+    assert_eq!(house.world.server().gauges().registrations, 0);
+    house.rests();
+}
+
 impl House {
     #[track_caller]
     fn heard_nothing_yet(&self) {

@@ -149,6 +149,20 @@ fn a_caller_who_hangs_up_while_the_flow_thinks_is_not_recorded() {
     story.rest_of_server();
 }
 
+/// Contract §3: closing a trigger drops what it asks.
+#[test]
+fn a_trigger_that_goes_asks_nobody_any_more() {
+    let slow = [("think", WAIT, think(2)), ("late", node::ACTION, respond("late.wav"))];
+    let mut story = story("none", "+49301", asks(5.0, &slow)).dial().talking().at(1000);
+    let now = story.world.now();
+    story.world.server().reload(vec![answer_and_wait(1)], now).unwrap();
+    assert_eq!(story.world.server().gauges().record_requests, 0);
+    let mut story = story.at(4000);
+    let failed = failures(&mut story);
+    assert!(failed.len() == 1 && failed[0].contains("invalid_record_request"), "{failed:?}");
+    story.hangup(CALLER).rest_of_server();
+}
+
 #[test]
 fn the_item_names_both_ends_and_the_run_may_wait_for_the_end() {
     let path = "={{ $json.kind }}-{{ $json.direction }}-{{ $json.callerNumber }}-{{ $json.calledNumber }}.wav";

@@ -24,6 +24,7 @@ mod recordings;
 mod records;
 mod register;
 mod registration;
+mod reload;
 mod sessions;
 mod story;
 mod texts;

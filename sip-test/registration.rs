@@ -218,6 +218,46 @@ fn a_restart_replaces_its_own_binding() {
     assert_eq!(token.len(), 32, "{bound:?}");
 }
 
+/// A reload keeps the binding of a trunk that stays, and takes back that of one that goes; one that
+/// comes back is bound again, even while it is being taken back.
+#[test]
+fn a_reload_keeps_what_stays_and_takes_back_what_goes() {
+    let mut world = world(config("secret", carrier(), None));
+    pass(&mut world, 1);
+    let registers = |world: &World| {
+        let sent = world.messages().iter().filter(|seen| seen.from == OURS);
+        sent.filter(|seen| seen.bytes.starts_with(b"REGISTER ")).count()
+    };
+    let before = registers(&world);
+    let reload = |world: &mut World, flows: Vec<Graph>| {
+        let now = world.now();
+        world.server_at(OURS).reload(flows, now).expect("the flow is sound")
+    };
+    let other = || story::answer_and_wait(1);
+    assert_eq!(reload(&mut world, vec![flow(json!({}))]).went, Vec::<String>::new());
+    pass(&mut world, 5);
+    assert_eq!((registers(&world), told(&mut world).len()), (before, 1), "nothing is sent");
+
+    let gone = reload(&mut world, vec![other()]);
+    assert_eq!(gone.went, ["trunk line of house", "workflow house"]);
+    pass(&mut world, 5);
+    assert_eq!(told(&mut world)[1..], ["down"]);
+    assert_eq!(world.server_at(CARRIER).gauges().registrations, 0);
+    world.with_phone(PHONE, |phone, now| phone.register(carrier(), "102", "secret", now));
+
+    reload(&mut world, vec![flow(json!({}))]);
+    pass(&mut world, 5);
+    reload(&mut world, vec![other()]);
+    reload(&mut world, vec![flow(json!({}))]);
+    pass(&mut world, 5);
+    let up = "up 127.0.2.1:5060 600";
+    assert_eq!(told(&mut world), [up, "down", up, "down", up]);
+    assert_eq!(world.server_at(CARRIER).gauges().registrations, 2, "the phone, and one of ours");
+    world.with_phone(PHONE, |phone, now| phone.call("101", carrier(), now));
+    pass(&mut world, 3);
+    assert!(world.phone(PHONE).is_talking(), "{}", world.ladder());
+}
+
 /// What cannot work is said before anything runs.
 #[test]
 fn a_trunk_that_cannot_register_is_named() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::call::trigger::{ExtensionSettings, Kind, PhoneAccount, Trigger, TrunkSettings};
+use crate::call::trigger::{ExtensionSettings, Kind, Trigger, TrunkSettings};
 use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration, Wish};
 use crate::sip::{self, Challenger, DigestConfig, Flow, Message, Uri};
 
@@ -80,7 +80,7 @@ pub fn is_number(text: &str) -> bool {
 
 /// Names one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AccountRef(usize);
+pub struct AccountRef(u64);
 
 /// A user with a password.
 #[derive(Clone, Debug)]
@@ -134,7 +134,9 @@ pub struct Site {
     settings: Settings,
     realm: String,
     challenger: Challenger,
-    logins: Vec<Login>,
+    logins: BTreeMap<AccountRef, Login>,
+    /// Accounts that there have been, guests among them.
+    logins_begun: u64,
     /// Accounts by user name: trunks before extensions (contract §5.7).
     by_username: BTreeMap<String, Vec<AccountRef>>,
     /// Accounts that flows have let in, by trigger, user and extension.
@@ -154,7 +156,8 @@ impl Site {
             realm: settings.realm.clone().unwrap_or_else(|| REALM_DEFAULT.to_owned()),
             settings,
             challenger,
-            logins: Vec::new(),
+            logins: BTreeMap::new(),
+            logins_begun: 0,
             by_username: BTreeMap::new(),
             guests: BTreeMap::new(),
             namesakes_max: 1,
@@ -163,38 +166,71 @@ impl Site {
         }
     }
 
-    /// Adds the accounts of a trigger; `index` is its place among the triggers.
+    /// From now on these triggers have accounts, and no others. An account that stays keeps its
+    /// contacts; one that goes, or has another password, loses them. `places` says where each of the
+    /// triggers before stands now. Gives the accounts that have gone.
     ///
     /// One listener has one realm, since a challenge is made before anybody knows whose caller it
     /// is: the configured one, or the first that a trigger names.
-    pub fn add(&mut self, index: usize, trigger: &Trigger) {
-        let has_accounts =
-            !matches!(trigger.kind, Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. });
-        if let (true, None, Some(realm)) =
-            (has_accounts && self.logins.is_empty(), &self.settings.realm, trigger.realm())
-        {
-            realm.clone_into(&mut self.realm);
+    pub fn set_triggers(&mut self, triggers: &[Trigger], places: &[Option<usize>]) -> Vec<Login> {
+        self.by_username.clear();
+        self.namesakes_max = 1;
+        let mut before = std::mem::take(&mut self.logins);
+        self.keep_guests(&mut before, triggers, places);
+        let mut known: BTreeMap<_, Vec<AccountRef>> = BTreeMap::new();
+        for (account, login) in before.iter().rev().filter(|(_, login)| !login.is_guest) {
+            known.entry(key_of(login)).or_default().push(*account);
         }
-        if trigger.asks.is_some() {
-            return;
-        }
-        match &trigger.kind {
-            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {}
-            Kind::DynamicTrunk { credentials } => {
-                self.add_login(index, trigger.workflow, credentials.clone(), None);
-            }
-            Kind::Extensions { phones } => {
-                for PhoneAccount { credentials, extension } in phones {
-                    let extension = Some(extension.clone());
-                    self.add_login(index, trigger.workflow, credentials.clone(), extension);
-                }
+        let mut kept = Vec::new();
+        for (index, trigger) in triggers.iter().enumerate() {
+            for (credentials, extension) in trigger.accounts() {
+                let (workflow, credentials) = (trigger.workflow, credentials.clone());
+                let extension = extension.map(str::to_owned);
+                let login =
+                    Login { trigger: index, workflow, credentials, extension, is_guest: false };
+                let same = known.get_mut(&key_of(&login)).and_then(Vec::pop);
+                kept.push((same, login));
             }
         }
+        let named =
+            self.settings.realm.as_deref().or_else(|| triggers.iter().find_map(Trigger::realm));
+        self.realm = named.unwrap_or(REALM_DEFAULT).to_owned();
+        for (same, login) in kept {
+            let account = same.unwrap_or_else(|| self.new_account());
+            before.remove(&account);
+            self.add_login(account, login);
+        }
+        for account in before.keys() {
+            self.registrar.forget(*account);
+        }
+        before.into_values().collect()
+    }
+
+    /// Whom flows have let in stays known, as long as the trigger stays that asked about them.
+    fn keep_guests(
+        &mut self,
+        before: &mut BTreeMap<AccountRef, Login>,
+        triggers: &[Trigger],
+        places: &[Option<usize>],
+    ) {
+        for ((trigger, username, extension), account) in std::mem::take(&mut self.guests) {
+            let place = places.get(trigger).copied().flatten();
+            let place = place.filter(|place| triggers[*place].asks.is_some());
+            let known = place.and_then(|place| Some((place, before.remove(&account)?)));
+            let Some((place, login)) = known else { continue };
+            self.guests.insert((place, username, extension), account);
+            self.logins.insert(account, Login { trigger: place, ..login });
+        }
+    }
+
+    fn new_account(&mut self) -> AccountRef {
+        self.logins_begun += 1;
+        AccountRef(self.logins_begun)
     }
 
     /// The user behind a reference.
     pub fn login(&self, account: AccountRef) -> &Login {
-        &self.logins[account.0]
+        &self.logins[&account]
     }
 
     /// Does what a REGISTER of a proven account wants.
@@ -245,7 +281,7 @@ impl Site {
     /// Whether somebody is registered by this very way. Looks through all bindings, so it is for
     /// callers of this machine only.
     pub fn has_registered(&self, flow: Flow) -> bool {
-        let mut bindings = (0..self.logins.len()).flat_map(|one| self.bindings(AccountRef(one)));
+        let mut bindings = self.logins.keys().flat_map(|account| self.bindings(*account));
         bindings.any(|binding| binding.flow == flow)
     }
 
@@ -258,8 +294,8 @@ impl Site {
         let is_meant = |login: &&Login| {
             login.workflow == workflow && login.extension.as_deref() == Some(number)
         };
-        let accounts = self.logins.iter().enumerate().filter(|(_, login)| is_meant(login));
-        let bound = accounts.flat_map(|(index, _)| self.registrar.bindings(AccountRef(index)));
+        let accounts = self.logins.iter().filter(|(_, login)| is_meant(login));
+        let bound = accounts.flat_map(|(account, _)| self.registrar.bindings(*account));
         let mut bound = bound.collect::<Vec<_>>();
         bound.sort_by_key(|one| std::cmp::Reverse(one.preference.unwrap_or(PREFERENCE_MAX)));
         let bound = bound.iter().map(|one| (one.contact.clone(), one.flow, Arc::clone(&one.path)));
@@ -281,7 +317,7 @@ impl Site {
         let is_it = |login: &Login| {
             login.workflow == workflow && login.extension.as_deref() == Some(number)
         };
-        self.settings.extensions.contains_key(number) || self.logins.iter().any(is_it)
+        self.settings.extensions.contains_key(number) || self.logins.values().any(is_it)
     }
 
     /// Where a trunk trigger takes calls to `destination`; `registered` is the server where this one
@@ -317,9 +353,8 @@ impl Site {
                 (format!("sip:{user}@{host}"), flow, Arc::default(), Some(host))
             }
             Kind::DynamicTrunk { .. } => {
-                let logins = self.logins.iter().enumerate();
-                let own = logins.filter(|(_, login)| login.trigger == index);
-                let bindings = own.flat_map(|(place, _)| self.bindings(AccountRef(place)));
+                let own = self.logins.iter().filter(|(_, login)| login.trigger == index);
+                let bindings = own.flat_map(|(account, _)| self.bindings(*account));
                 // Of the best the last that was confirmed: a trunk that moved has left others behind.
                 let worth = |one: &&Binding| one.preference.unwrap_or(PREFERENCE_MAX);
                 let binding = bindings.max_by_key(worth).ok_or(NoTarget::NotRegistered)?;
@@ -364,7 +399,7 @@ impl Site {
         while let Some(Presence::Online(account) | Presence::Offline(account)) =
             self.registrar.poll_event()
         {
-            let login = &self.logins[account.0];
+            let Some(login) = self.logins.get(&account) else { continue };
             let Some(number) = login.extension.clone() else { continue };
             let extension = (login.workflow, number);
             if self.extension_targets(extension.0, &extension.1).is_empty() {
@@ -383,20 +418,22 @@ impl Site {
         self.registrar.len()
     }
 
-    fn add_login(
-        &mut self,
-        trigger: usize,
-        workflow: usize,
-        credentials: sip::Credentials,
-        extension: Option<String>,
-    ) {
-        let account = AccountRef(self.logins.len());
-        let namesakes = self.by_username.entry(credentials.username.clone()).or_default();
+    /// Extensions that have no endpoint any more because their accounts have gone.
+    pub fn take_gone(&mut self) -> Vec<(usize, String)> {
+        let is_gone = |(workflow, number): &(usize, String)| {
+            self.extension_targets(*workflow, number).is_empty()
+        };
+        let gone = self.online.iter().filter(|one| is_gone(one)).cloned().collect::<Vec<_>>();
+        self.online.retain(|one| !gone.contains(one));
+        gone
+    }
+
+    fn add_login(&mut self, account: AccountRef, login: Login) {
+        let namesakes = self.by_username.entry(login.credentials.username.clone()).or_default();
         namesakes.push(account);
         self.namesakes_max = self.namesakes_max.max(namesakes.len());
-        let is_guest = false;
-        self.logins.push(Login { trigger, workflow, credentials, extension, is_guest });
-        namesakes.sort_by_key(|account| self.logins[account.0].extension.is_some());
+        self.logins.insert(account, login);
+        namesakes.sort_by_key(|account| self.logins[account].extension.is_some());
     }
 
     /// What is configured of a trunk.
@@ -439,6 +476,12 @@ impl TrunkSettings {
         self.server
             .or_else(|| peer.map(|one| SocketAddr::new(one.address, one.port.unwrap_or(5060))))
     }
+}
+
+/// What makes an account the same one: its workflow, user, password and extension.
+fn key_of(login: &Login) -> (usize, String, String, Option<String>) {
+    let Login { workflow, credentials, extension, .. } = login;
+    (*workflow, credentials.username.clone(), credentials.password.clone(), extension.clone())
 }
 
 /// The contact of a registered trunk with the number to be called as its user.
@@ -485,11 +528,11 @@ mod tests {
                 offers_integrity: false,
             },
         );
-        site.add(0, &Trigger::of(&graph, 0, &BTreeMap::new())[0]);
+        site.set_triggers(&Trigger::of(&graph, 0, &BTreeMap::new()), &[]);
         site
     }
 
-    fn wishes(site: &mut Site, account: usize, life: u64, cseq: u32) {
+    fn wishes(site: &mut Site, account: u64, life: u64, cseq: u32) {
         let address = SocketAddr::from(([192, 0, 2, 7], 5060));
         let transport = sip::Transport::Udp;
         let flow = Flow { transport, local: address, remote: address, connection: 0 };
@@ -497,7 +540,8 @@ mod tests {
         let contacts = [Wish { contact: "sip:x@192.0.2.7", life, preference: None }];
         let change = Change::Contacts(&contacts);
         let registration = Registration { call_id: "c", cseq, flow, path: &[], change };
-        site.registrar.handle_register(AccountRef(account), registration, Tick::ZERO).unwrap();
+        let account = AccountRef(account + 1);
+        site.registrar.handle_register(account, registration, Tick::ZERO).unwrap();
     }
 
     #[test]

@@ -234,8 +234,31 @@ impl Trigger {
         }
     }
 
-    /// The realm that its export names; none: the server's.
+    /// Who proves a password of its export, and which extension each is; none where its flow is
+    /// asked.
+    pub fn accounts(&self) -> Vec<(&sip::Credentials, Option<&str>)> {
+        match &self.kind {
+            _ if self.asks.is_some() => Vec::new(),
+            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => Vec::new(),
+            Kind::DynamicTrunk { credentials } => vec![(credentials, None)],
+            Kind::Extensions { phones } => {
+                phones.iter().map(|one| (&one.credentials, Some(&*one.extension))).collect()
+            }
+        }
+    }
+
+    /// Whether both are the same trigger of the same workflow, before and after a change of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.workflow == other.workflow
+            && self.reference == other.reference
+            && self.is_trunk() == other.is_trunk()
+    }
+
+    /// The realm that its export names for those who prove themselves; none: the server's.
     pub fn realm(&self) -> Option<&str> {
+        if let Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } = self.kind {
+            return None;
+        }
         let options = self.graph.node(self.node).parameters.get("options");
         let realm = options.and_then(|options| options.get("realm")).and_then(Value::as_str);
         realm.filter(|realm| !realm.is_empty())
@@ -269,24 +292,6 @@ impl Trigger {
             rules.finds_digits = has("inband");
         }
         rules
-    }
-
-    /// Who may register by it, in words; nobody for a fixed trunk.
-    pub fn registrations(&self) -> Vec<String> {
-        match &self.kind {
-            Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => Vec::new(),
-            Kind::DynamicTrunk { .. } if self.asks.is_some() => Vec::new(),
-            Kind::DynamicTrunk { credentials } => {
-                vec![format!("user {} as trunk {}", credentials.username, self.reference)]
-            }
-            Kind::Extensions { phones } => {
-                let words = |phone: &PhoneAccount| {
-                    let PhoneAccount { credentials, extension } = phone;
-                    format!("user {} as extension {extension}", credentials.username)
-                };
-                phones.iter().map(words).collect()
-            }
-        }
     }
 }
 

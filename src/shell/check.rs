@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::call::node::{self, ACTION};
+use crate::call::node::{self, ACTION, TRIGGER};
 use crate::flow::{self, Catalogue, Graph, Problem, Severity, WEBHOOK};
+use crate::shell::credentials::Credentials;
 use crate::shell::files;
 
 /// A checked file: its flows if it can be run, and all its problems.
@@ -34,31 +35,60 @@ impl Checked {
 pub fn check_files(paths: &[PathBuf], prompts: &Path) -> Checked {
     let catalogue = node::catalogue();
     let mut checked = Checked::default();
-    let mut references = BTreeSet::new();
     for path in paths {
         check_file(path, prompts, &catalogue, &mut checked);
     }
-    for graph in &checked.graphs {
-        for (_, trigger) in graph.triggers() {
-            let reference = trigger.parameters.get("ref").and_then(Value::as_str);
-            let Some(reference) = reference else { continue };
-            if !references.insert(format!("{}/{reference}", graph.name())) {
-                let message = format!("Active trigger for ref {reference} already exists");
-                let remedy = "give each trigger of a workflow its own ref";
-                checked.problems.push(Problem {
-                    workflow: Some(graph.name().to_owned()),
-                    node: Some(trigger.name.to_string()),
-                    parameter: Some("ref".to_owned()),
-                    ..problem(Path::new(""), "E-SIP-REF", message, remedy)
-                });
-            }
-        }
-    }
+    check_references(&mut checked);
     check_webhooks(&mut checked);
     if checked.has_errors() {
         checked.graphs.clear();
     }
     checked
+}
+
+/// A ref belongs to its workflow and kind; that of extensions is the whole server's (contract §2).
+fn check_references(checked: &mut Checked) {
+    let mut taken = BTreeSet::new();
+    for graph in &checked.graphs {
+        for (_, trigger) in graph.triggers().filter(|(_, node)| node.kind.name() == TRIGGER) {
+            let text = |key: &str| trigger.parameters.get(key).and_then(Value::as_str);
+            let (kind, reference) = (text("triggerOn").unwrap_or("trunk"), text("ref"));
+            let reference = reference.unwrap_or_default();
+            let scope = if kind == "extensions" { "" } else { graph.name() };
+            if taken.insert((scope, kind, reference)) {
+                continue;
+            }
+            let message = format!("Active {kind} trigger for ref {reference} already exists");
+            let remedy = match kind {
+                "extensions" => "give each group of extensions of this server its own ref",
+                _ => "give each trigger of a workflow its own ref",
+            };
+            checked.problems.push(Problem {
+                workflow: Some(graph.name().to_owned()),
+                node: Some(trigger.name.to_string()),
+                parameter: Some("ref".to_owned()),
+                ..problem(Path::new(graph.file()), "E-SIP-REF", message, remedy)
+            });
+        }
+    }
+}
+
+/// [`check_files`], with what is to be said of the credentials that the flows name and the data
+/// directory does not hold.
+///
+/// # Errors
+///
+/// The credentials cannot be read.
+pub fn check_with_credentials(
+    paths: &[PathBuf],
+    prompts: &Path,
+    data: &Path,
+) -> Result<Checked, String> {
+    let mut checked = check_files(paths, prompts);
+    let held = Credentials::open(data)?;
+    let missing = checked.graphs.iter().flat_map(|graph| held.missing(graph)).collect::<Vec<_>>();
+    checked.problems.extend(missing);
+    Ok(checked)
 }
 
 /// Of two webhooks with the same path and method, one would never be reached.

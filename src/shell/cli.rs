@@ -10,10 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::call::node;
 use crate::config::{self, RtpRange, Settings};
 use crate::flow::{self, Severity};
-use crate::shell::check::{Checked, check_files};
+use crate::shell::check::{Checked, check_with_credentials};
 use crate::shell::client::ServerArgs;
 use crate::shell::serve::Origin;
-use crate::shell::{calls, credentials, demo, owed, run, runs, serve, sim};
+use crate::shell::{calls, credentials, demo, owed, reload, run, runs, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -35,7 +35,8 @@ enum Word {
     /// Answers calls with flows until SIGTERM or Ctrl-C.
     #[command(after_help = "Everything listens on loopback unless told otherwise.
 On SIGTERM no new calls are taken; those that are there may go on for limits.drain_s seconds
-(30), then they get a BYE. A second signal ends them at once.
+(30), then they get a BYE. A second signal ends them at once. On SIGHUP the files of the flows
+are read again, as `ringback reload` does it.
 
 Examples:
   ringback serve                                        flows/queue-callback.json
@@ -107,6 +108,16 @@ Examples:
   ringback promises cancel 17        on disk before the command ends"
     )]
     Promises(owed::PromisesArgs),
+    /// Has a running server read the files of its flows again; calls go on under the old ones.
+    #[command(
+        after_help = "A file that fails its check leaves the active flows in force, and the command says why; exit
+code 1. SIGHUP does the same. ringback.toml is read at the start only.
+
+Examples:
+  ringback reload
+  ringback reload --data /var/lib/ringback --json"
+    )]
+    Reload(ServerArgs),
     /// Draws a flow as its author laid it out.
     #[command(after_help = "Example:
   ringback draw flows/queue-callback.json -o flow.svg")]
@@ -371,6 +382,7 @@ pub fn run() -> ExitCode {
             };
             runs::run(id, &server)
         }
+        Word::Reload(server) => reload::run(&server),
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Sim(arguments) => {
             start_log("warn");
@@ -389,10 +401,10 @@ fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
         [] => (&standard[..], Origin::Shipped),
         given => (given, Origin::Given),
     };
-    let mut checked = check_files(flows, &settings.prompts);
-    if let Err(error) = add_credentials(&mut checked, &settings.data) {
-        return complain(&error);
-    }
+    let checked = match check_with_credentials(flows, &settings.prompts, &settings.data) {
+        Ok(checked) => checked,
+        Err(error) => return complain(&error),
+    };
     for problem in &checked.problems {
         say(&format!("{problem}\n"));
     }
@@ -403,10 +415,11 @@ fn run_serve(flows: &[PathBuf], settings: &Settings) -> ExitCode {
 }
 
 fn run_check(arguments: &CheckArgs) -> ExitCode {
-    let mut checked = check_files(&arguments.flows, &arguments.prompts);
-    if let Err(error) = add_credentials(&mut checked, &arguments.data) {
-        return complain(&error);
-    }
+    let CheckArgs { flows, prompts, data, .. } = arguments;
+    let checked = match check_with_credentials(flows, prompts, data) {
+        Ok(checked) => checked,
+        Err(error) => return complain(&error),
+    };
     match arguments.format {
         Format::Text => {
             for problem in &checked.problems {
@@ -420,14 +433,6 @@ fn run_check(arguments: &CheckArgs) -> ExitCode {
         }
     }
     if checked.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Says which credentials are named and not there.
-fn add_credentials(checked: &mut Checked, data: &Path) -> Result<(), String> {
-    let held = credentials::Credentials::open(data)?;
-    let missing = checked.graphs.iter().flat_map(|graph| held.missing(graph)).collect::<Vec<_>>();
-    checked.problems.extend(missing);
-    Ok(())
 }
 
 fn run_config(word: ConfigWord, path: Option<&Path>) -> ExitCode {

@@ -62,27 +62,39 @@ pub(super) struct Outlet {
     worker: Arc<SyncSender<flow::Input>>,
     /// Runs that miss an input, because the channel was full: each is cancelled when it is not.
     orphans: BTreeSet<RunId>,
+    /// Workflows that the worker has not heard of, for the same reason.
+    untold: Option<flow::Input>,
 }
 
 impl Outlet {
     pub(super) const fn new(worker: Arc<SyncSender<flow::Input>>) -> Self {
-        Self { worker, orphans: BTreeSet::new() }
+        Self { worker, orphans: BTreeSet::new(), untold: None }
     }
 
     /// Hands an input over. When the worker does not keep up, the run that it was about has
     /// failed: what to tell those who wait for its end is given back.
     pub(super) fn send(&mut self, input: flow::Input) -> Option<Output> {
-        self.cancel_orphans();
+        self.catch_up();
         let Err(TrySendError::Full(input)) = self.worker.try_send(input) else { return None };
-        let run = input.run();
+        let Some(run) = input.run() else {
+            self.untold = Some(input);
+            return None;
+        };
         self.orphans.insert(run);
         let fault = Fault::new("E-FLOW-BUSY", "the flow worker does not keep up");
         let outcome = flow::Finished::Failed { node: None, fault };
         Some(Output::Finished { run, outcome, steps: 0, last: Arc::default() })
     }
 
-    /// Cancels runs that miss an input, as far as there is room.
-    pub(super) fn cancel_orphans(&mut self) {
+    /// Says what the worker has missed, and cancels runs that miss an input, as far as there is
+    /// room.
+    pub(super) fn catch_up(&mut self) {
+        if let Some(untold) = self.untold.take()
+            && let Err(TrySendError::Full(untold)) = self.worker.try_send(untold)
+        {
+            self.untold = Some(untold);
+            return;
+        }
         while let Some(run) = self.orphans.first().copied() {
             match self.worker.try_send(flow::Input::Cancel { run }) {
                 Err(TrySendError::Full(_)) => return,
@@ -121,6 +133,20 @@ impl Schedules {
             })
         });
         Self { due: triggers.collect() }
+    }
+
+    /// The same of other flows; a trigger that has not changed keeps its moment.
+    fn exchanged(&self, graphs: &[Arc<Graph>], now_ms: i64) -> Self {
+        let mut exchanged = Self::new(graphs, now_ms);
+        for (graph, index, due) in &mut exchanged.due {
+            let node = graph.node(*index);
+            let same = self.due.iter().find(|(old, index, _)| {
+                let (name, parameters) = (&old.node(*index).name, &old.node(*index).parameters);
+                (old.name(), name, parameters) == (graph.name(), &node.name, &node.parameters)
+            });
+            *due = same.map_or(*due, |(.., kept)| *kept);
+        }
+        exchanged
     }
 
     fn wait(&self, now_ms: i64) -> Duration {
@@ -264,7 +290,13 @@ impl Worker {
             let wait = wait.min(schedules.wait(self.clock.wall_ms()));
             let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
             match inputs.recv_timeout(wait) {
-                Ok(input) => self.feed(&mut runner, input),
+                Ok(input) => {
+                    if let flow::Input::Workflows(graphs) = &input {
+                        schedules = schedules.exchanged(graphs, self.clock.wall_ms());
+                        self.requests.webhooks.listen(graphs);
+                    }
+                    self.feed(&mut runner, input);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.clock.now();
                     runner.guarded(now, |runner| runner.handle_timeout(now));
@@ -361,10 +393,10 @@ mod tests {
             outcome: flow::Finished::Failed { fault, .. }, .. } if fault.code == "E-FLOW-BUSY");
         assert!(is_failed, "{told:?}");
 
-        let taken: Vec<RunId> = receiver.try_iter().map(|input| input.run()).collect();
+        let taken: Vec<RunId> = receiver.try_iter().filter_map(|input| input.run()).collect();
         assert_eq!(taken, [RunId(1), RunId(2)]);
-        outlet.cancel_orphans();
-        outlet.cancel_orphans();
+        outlet.catch_up();
+        outlet.catch_up();
         let cancelled = |input| matches!(input, flow::Input::Cancel { run: RunId(3) });
         assert!(receiver.try_iter().map(cancelled).eq([true]));
     }

@@ -26,6 +26,7 @@ mod phone;
 mod poller;
 mod quota;
 mod recordings;
+mod reload;
 mod run;
 mod runs;
 mod server;

@@ -1,17 +1,21 @@
 //! `ringback serve`: starts the server, says where it listens, and ends it gracefully.
 
+use std::ffi::c_int;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::call::trigger::{Kind, PhoneAccount};
 use crate::config::Settings;
 use crate::flow::Graph;
 use crate::shell::cli::{complain, say};
+use crate::shell::reload::{self, Reloader};
 use crate::shell::{Clock, Server};
 use crate::sip;
 
@@ -39,7 +43,9 @@ pub(super) enum Origin {
 
 /// Runs until a signal ends it.
 pub(super) fn run(settings: &Settings, graphs: Vec<Graph>, origin: Origin) -> ExitCode {
-    let mut signals = match Signals::listen() {
+    let listened = Signals::listen(&[SIGTERM, SIGINT])
+        .and_then(|ending| Ok((ending, Signals::listen(&[SIGHUP])?)));
+    let (mut signals, hangups) = match listened {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen to signals: {error}")),
     };
@@ -48,6 +54,9 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>, origin: Origin) -> Ex
         Err(error) => return complain(&error.to_string()),
     };
     welcome(&server, settings, origin);
+    if let Err(error) = reload_on_hangup(hangups, server.reloader()) {
+        return complain(&format!("the system refused a thread: {error}"));
+    }
     say("ready");
 
     signals.wait(None);
@@ -127,14 +136,14 @@ fn accounts<'a>(kind: &'a Kind, reference: &str) -> Vec<(&'a sip::Credentials, S
     }
 }
 
-/// SIGTERM and SIGINT as bytes of a pipe.
+/// Signals as bytes of a pipe.
 struct Signals(UnixStream);
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    fn listen(signals: &[c_int]) -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        for signal in signals {
+            signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
         }
         Ok(Self(reader))
     }
@@ -145,4 +154,17 @@ impl Signals {
         let mut byte = [0_u8];
         self.0.read(&mut byte).is_ok()
     }
+}
+
+/// Reloads the flows whenever SIGHUP comes, on a thread of its own.
+fn reload_on_hangup(mut signals: Signals, reloader: Arc<Reloader>) -> io::Result<()> {
+    let run = move || {
+        while signals.wait(None) {
+            // A refusal is in the log.
+            if let Ok(reloaded) = reloader.reload() {
+                say(&reload::in_words(&reload::value(&reloaded)));
+            }
+        }
+    };
+    thread::Builder::new().name("reload".to_owned()).spawn(run).map(drop)
 }

@@ -25,6 +25,7 @@ use crate::shell::history::History;
 use crate::shell::http::{Http, Served};
 use crate::shell::media::MediaThread;
 use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
+use crate::shell::reload::Reloader;
 use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
 use crate::shell::sounds::Sounds;
 use crate::shell::statics::{self, StaticData};
@@ -142,6 +143,7 @@ pub struct Server {
     sip: SocketAddr,
     http: Http,
     triggers: Vec<Trigger>,
+    reloader: Arc<Reloader>,
     signalling: Sender<Input>,
     media: Sender<media::MediaInput>,
     threads: Vec<JoinHandle<()>>,
@@ -184,7 +186,8 @@ impl Server {
         let signalling = bound.map_err(taken("SIP", sip))?;
         let sip = signalling.local();
         let (asked, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
-        let admin = Admin::new(token, asked.clone(), told.clone(), clock, data);
+        let reloader = Arc::new(Reloader::new(&workflows, settings, asked.clone()));
+        let admin = Admin::new(token, asked.clone(), told.clone(), reloader.clone(), clock, data);
         let served = Served { signalling: asked, webhooks, history: told };
         let http = start_http(settings, served, admin)?;
         let (legs_max, seed) = (settings.legs_max, Rng::new(rng.next_u64()));
@@ -216,7 +219,7 @@ impl Server {
             spawn("recordings", move || recordings.run(&takes))?,
         ];
         let (signalling, media) = (to_signalling, to_media);
-        Ok(Self { sip, http, triggers, signalling, media, threads })
+        Ok(Self { sip, http, triggers, reloader, signalling, media, threads })
     }
 
     /// Where SIP is answered.
@@ -229,7 +232,12 @@ impl Server {
         self.http.address()
     }
 
-    /// Which flow answers what.
+    /// Who exchanges its flows.
+    pub(super) fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
+    }
+
+    /// Which flow answered what at the start.
     pub fn triggers(&self) -> &[Trigger] {
         &self.triggers
     }

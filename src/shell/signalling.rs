@@ -246,7 +246,7 @@ impl Signalling {
                     _ => self.serve_stream(*source),
                 }
             }
-            self.outlets.flows.cancel_orphans();
+            self.outlets.flows.catch_up();
             let now = self.clock.now();
             self.streams.expire(&self.poller, now);
             self.take_given();

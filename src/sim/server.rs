@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::base::{Rng, Tick};
 use crate::call::guard::DENIED;
 use crate::call::{
-    Blocked, Config, Fact, Gauges, Origin, Output, QueueSettings, Switch, Withdrawal,
+    Blocked, Config, Fact, Gauges, NotReloaded, Origin, Output, QueueSettings, Reloaded, Switch,
+    Withdrawal,
 };
 use crate::flow::{self, Graph, Runner};
 use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
@@ -312,6 +313,13 @@ impl Server {
     /// The switch, to drain or to hang up everything; the outputs leave at the next step.
     pub const fn switch(&mut self) -> &mut Switch {
         &mut self.switch
+    }
+
+    /// An operator exchanges the flows.
+    pub fn reload(&mut self, flows: Vec<Graph>, now: Tick) -> Result<Reloaded, NotReloaded> {
+        let outcome = self.switch.reload(flows.into_iter().map(Arc::new).collect(), now);
+        self.drain(now);
+        outcome
     }
 
     /// An operator takes a promise back.

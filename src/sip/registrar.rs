@@ -208,6 +208,11 @@ impl<K: Copy + Ord> Registrar<K> {
         }
     }
 
+    /// Every binding of an address ends.
+    pub fn forget(&mut self, address: K) {
+        self.remove_where(address, |_| true);
+    }
+
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Tick> {
         self.timers.next()

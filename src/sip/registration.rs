@@ -155,6 +155,16 @@ impl Registration {
         }
     }
 
+    /// The life that is asked for from the next REGISTER on.
+    pub const fn set_expires(&mut self, expires: Duration) {
+        self.wanted.expires = expires;
+    }
+
+    /// Whether nothing is wanted, and nothing is out.
+    pub fn is_resting(&self) -> bool {
+        self.state == State::Resting
+    }
+
     /// The outcome of the last REGISTER that was sent.
     pub fn handle_outcome(&mut self, outcome: Outcome, rng: &mut Rng, now: Tick) {
         match self.state {

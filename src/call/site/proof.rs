@@ -36,10 +36,10 @@ impl Site {
         let signed = Signed { method, uri, body: message.body };
         let known = self.by_username.get(credentials.username).map_or(&[][..], Vec::as_slice);
         let is_meant = |account: &&AccountRef| {
-            trigger.is_none_or(|trigger| self.logins[account.0].trigger == trigger)
+            trigger.is_none_or(|trigger| self.logins[account].trigger == trigger)
         };
         let passwords = known.iter().filter(is_meant).map(|account| {
-            (Some(*account), Some(self.logins[account.0].credentials.password.as_str()))
+            (Some(*account), Some(self.logins[account].credentials.password.as_str()))
         });
         // Whoever is asked for, as many proofs are looked at: time tells nobody which users exist.
         let rounds = passwords.chain(std::iter::repeat((None, None))).take(self.namesakes_max);
@@ -137,10 +137,11 @@ impl Site {
         if self.guests.len() >= GUESTS_MAX {
             return None;
         }
-        let account = AccountRef(self.logins.len());
+        let account = self.new_account();
         let credentials = sip::Credentials::new(key.1.clone(), "");
         let extension = key.2.clone();
-        self.logins.push(Login { trigger, workflow, credentials, extension, is_guest: true });
+        let login = Login { trigger, workflow, credentials, extension, is_guest: true };
+        self.logins.insert(account, login);
         self.guests.insert(key, account);
         Some(account)
     }

@@ -2,7 +2,6 @@
 //! records that are left of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -39,7 +38,7 @@ impl Switch {
     ) -> CallKey {
         self.calls.begun += 1;
         let key = CallKey(self.calls.begun);
-        let flow = self.workflows.get(workflow).map_or_else(Arc::default, |g| g.name().into());
+        let flow = self.workflows.get(workflow).cloned().unwrap_or_default();
         self.calls.open.insert(key, Call::new(now, flow, continues));
         key
     }
@@ -120,7 +119,7 @@ impl Switch {
         let Some(call) = self.calls.open.get_mut(&card.call) else { return };
         // The outputs of a workflow that this one executes go by number.
         let labels = match visited.workflow {
-            None => self.workflows[card.workflow].node(visited.node).outputs.as_slice(),
+            None => card.graph.node(visited.node).outputs.as_slice(),
             Some(_) => &[],
         };
         let given = visited.outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
@@ -208,7 +207,7 @@ impl Switch {
     }
 
     fn flow_of(&self, leg: &Leg) -> &str {
-        self.workflows.get(leg.origin.workflow).map_or("", |graph| graph.name())
+        self.workflows.get(leg.origin.workflow).map_or("", |name| name)
     }
 
     const fn epoch(&self) -> Epoch {

@@ -11,7 +11,7 @@ use crate::call::switch::inquiry::Asker;
 use crate::call::switch::register::{Identity, Unproven, challenge_header, headers, warning_of};
 use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::{AudioRules, Trigger};
-use crate::flow::{Graph, Input, Item, NodeIndex, RunId};
+use crate::flow::{Input, Item, NodeIndex, RunId};
 use crate::sdp::{self, Direction};
 use crate::sip::{DialogId, Flow, MAX_FORWARDS, Message, Name};
 
@@ -170,14 +170,14 @@ impl Switch {
 
     fn start_run(&mut self, trigger: &Trigger, call: CallKey, outputs: Vec<Vec<Item>>) {
         let number = self.run_number(call);
-        let card = RunCard { workflow: trigger.workflow, entry: None, call, number };
-        self.start_run_at(trigger.graph.clone(), card, trigger.node, outputs);
+        let (workflow, graph) = (trigger.workflow, trigger.graph.clone());
+        let card = RunCard { workflow, graph, entry: None, call, number };
+        self.start_run_at(card, trigger.node, outputs);
     }
 
     /// Starts a run of a workflow at one of its triggers.
     pub(super) fn start_run_at(
         &mut self,
-        graph: Arc<Graph>,
         card: RunCard,
         trigger: NodeIndex,
         outputs: Vec<Vec<Item>>,
@@ -185,6 +185,7 @@ impl Switch {
         self.runs_begun += 1;
         let run = RunId(self.runs_begun);
         self.add_run_to_call(card.call);
+        let graph = card.graph.clone();
         self.runs.insert(run, card);
         self.outputs.push_back(Output::Flow(Input::Start { run, graph, trigger, outputs }));
     }

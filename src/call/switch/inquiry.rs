@@ -196,8 +196,9 @@ impl Switch {
         outputs.push(vec![with_handle(Item::new(item), "auth", &name)]);
         // Whoever is asked about is no call yet.
         let call = CallKey::default();
-        let card = RunCard { workflow: trigger.workflow, entry: None, call, number: 1 };
-        self.start_run_at(trigger.graph.clone(), card, trigger.node, outputs);
+        let (workflow, graph) = (trigger.workflow, trigger.graph.clone());
+        let card = RunCard { workflow, graph, entry: None, call, number: 1 };
+        self.start_run_at(card, trigger.node, outputs);
     }
 
     /// `respond.toAuth`.
@@ -344,6 +345,30 @@ impl Switch {
             }
             Asker::Register(request) => {
                 self.on_register_judged(request, bytes, flow, judged, now);
+            }
+        }
+    }
+
+    /// Other triggers are active: a request about which one was asked that has gone is none of its
+    /// business any more.
+    pub(super) fn move_inquiries(&mut self, places: &[Option<usize>], now: Tick) {
+        let moved = |old: usize| places.get(old).copied().flatten();
+        let mut lost = Vec::new();
+        for (id, inquiry) in &mut self.inquiries.open {
+            inquiry.left = inquiry.left.iter().filter_map(|place| moved(*place)).collect();
+            match moved(inquiry.trigger) {
+                Some(place) => inquiry.trigger = place,
+                None => lost.push(*id),
+            }
+        }
+        for id in lost {
+            let Some(mut inquiry) = self.inquiries.take(id) else { continue };
+            self.timers.clear_slot(&mut inquiry.deadline);
+            let (asker, flow) = (inquiry.asker, inquiry.flow);
+            let bytes = Arc::clone(&inquiry.bytes);
+            let judged = self.traverse(inquiry, now);
+            if judged != Err(Unproven::Asked) {
+                self.settle_inquiry(asker, &bytes, flow, judged, now);
             }
         }
     }

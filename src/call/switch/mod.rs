@@ -3,6 +3,7 @@
 //! It owns the SIP endpoint, every leg, and what runs of flows wait for. The owner hands in one
 //! input, then takes every output, then hands in the next (contract sentence 2).
 
+mod activate;
 mod ask;
 mod attempt;
 mod bridge;
@@ -53,6 +54,7 @@ use crate::promise::{self as promise_book, PromiseId};
 use crate::sdp::Encoding;
 use crate::sip::{self, DialogId, Endpoint};
 
+pub use activate::{NotReloaded, Reloaded, WORKFLOWS_MAX};
 pub use ask::AskRef;
 pub use fact::Fact;
 pub use gauges::Gauges;
@@ -170,9 +172,11 @@ enum Wake {
 }
 
 /// What the switch knows of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct RunCard {
     workflow: usize,
+    /// The flow that it runs, which may have been replaced since.
+    graph: Arc<Graph>,
     /// The queue entry that it was started for.
     entry: Option<EntryId>,
     /// The call that it belongs to, and which of its runs it is.
@@ -232,7 +236,10 @@ pub struct Switch {
     sounds: Sounds,
     triggers: Vec<Trigger>,
     site: Site,
-    workflows: Vec<Arc<Graph>>,
+    /// Names of the workflows that there have been, by their number.
+    workflows: Vec<Arc<str>>,
+    /// The active ones.
+    active: Vec<Arc<Graph>>,
     runs: BTreeMap<RunId, RunCard>,
     calls: Calls,
     promises: Promises,
@@ -279,6 +286,7 @@ impl Switch {
             triggers: Vec::new(),
             site,
             workflows: Vec::new(),
+            active: Vec::new(),
             runs: BTreeMap::new(),
             calls: Calls::default(),
             promises: Promises::new([rng.next_u64(), rng.next_u64()], config.epoch_ms),
@@ -308,19 +316,6 @@ impl Switch {
     /// Methods that it serves on top of its endpoint's, for [`Config::sip`].
     pub fn serves() -> Vec<sip::Method> {
         vec![sip::Method::Register, sip::Method::Message]
-    }
-
-    /// Adds a checked workflow; its triggers answer calls from now on.
-    pub fn add_workflow(&mut self, graph: Graph) {
-        let (graph, workflow) = (Arc::new(graph), self.workflows.len());
-        for trigger in Trigger::of(&graph, workflow, &self.config.trunks) {
-            let index = self.triggers.len();
-            self.site.add(index, &trigger);
-            self.triggers.push(trigger);
-            self.add_trunk(index);
-        }
-        self.add_queues(&graph, workflow);
-        self.workflows.push(graph);
     }
 
     /// Active triggers, in the order in which they were added.
@@ -528,7 +523,7 @@ impl Switch {
     }
 
     fn on_finished(&mut self, run: RunId, outcome: &flow::Finished, now: Tick) {
-        let Some(RunCard { workflow, entry, call, .. }) = self.runs.remove(&run) else { return };
+        let Some(RunCard { graph, entry, call, .. }) = self.runs.remove(&run) else { return };
         let fault = match outcome {
             flow::Finished::Failed { fault, .. } => Some(&*fault.code),
             flow::Finished::Success | flow::Finished::Cancelled => None,
@@ -539,7 +534,7 @@ impl Switch {
         }
         if let flow::Finished::Failed { node, fault } = outcome {
             self.panics += u64::from(fault.code == flow::PANICKED);
-            let flow = self.workflows[workflow].name().to_owned();
+            let flow = graph.name().to_owned();
             let error = format!("node {}: {fault}", node.as_deref().unwrap_or("?"));
             self.tell(Fact::RunFailed { flow, error });
         }

@@ -4,6 +4,7 @@
 mod agents;
 mod look;
 mod payload;
+mod reload;
 mod trail;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +16,6 @@ use crate::base::{Rng, Tick};
 use crate::call::dial::{Caller, DialRef, Strategy};
 use crate::call::guard::{QueueSettings, is_dialable};
 use crate::call::leg::{EndReason, LegRef, leg_text};
-use crate::call::node::operation::words;
 use crate::call::record::CallKey;
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::dial::{Whose, caller, strategy};
@@ -23,7 +23,7 @@ use crate::call::switch::dial::{Whose, caller, strategy};
 use crate::call::switch::{RunCard, Switch};
 use crate::dispatch::{
     self, AgentId, BreakReason, CallRef, Choice, Dispatcher, Ended, EntryId, Event, Gone, Mode,
-    OfferId, OrderKey, Party, Placement, Policy, QueueId, Request, Retry,
+    OfferId, OrderKey, Party, Placement, QueueId, Request, Retry,
 };
 use crate::flow::{Graph, Item, NodeIndex};
 use crate::promise::{Place, Wanted};
@@ -58,6 +58,9 @@ struct Queue {
     reference: String,
     graph: Arc<Graph>,
     node: NodeIndex,
+    /// Whether an active workflow has it; otherwise it takes nobody new, and serves whoever is on
+    /// the line in it.
+    is_active: bool,
     log: Log,
 }
 
@@ -68,6 +71,9 @@ struct Card {
     caller: Caller,
     /// The caller's leg, while he is on the line.
     leg: Option<LegRef>,
+    /// The queue's trigger in the flow that the caller's call goes on under, while he is on the
+    /// line.
+    flow: Option<(Arc<Graph>, NodeIndex)>,
     /// Whether the caller asked to be called back.
     is_callback_enabled: bool,
     /// The call that it came by; its dials and runs belong to it while it goes on.
@@ -112,53 +118,37 @@ impl Queues {
         &self.agents[agent.0 as usize].1
     }
 
+    /// The active queue of this name.
     fn find(&self, workflow: usize, reference: &str) -> Option<QueueId> {
+        self.place_of(workflow, reference).filter(|id| self.queues[id.0 as usize].is_active)
+    }
+
+    /// The queue of this name, active or not.
+    fn place_of(&self, workflow: usize, reference: &str) -> Option<QueueId> {
         let named = |queue: &Queue| queue.workflow == workflow && queue.reference == reference;
         self.queues.iter().position(named).map(|place| QueueId(place as u64))
+    }
+
+    /// The queues that operators see: those that are active, and those that still serve somebody.
+    fn shown(&self) -> impl Iterator<Item = QueueId> {
+        let all = (0..self.queues.len() as u64).map(QueueId);
+        all.filter(|queue| {
+            self.is_active(*queue) || self.dispatcher.entries_of(*queue).next().is_some()
+        })
+    }
+
+    fn is_active(&self, queue: QueueId) -> bool {
+        self.queues[queue.0 as usize].is_active
     }
 }
 
 impl Switch {
-    /// Takes on the queue triggers of a workflow.
-    pub(super) fn add_queues(&mut self, graph: &Arc<Graph>, workflow: usize) {
-        for (node, described) in graph.triggers() {
-            let text = |key: &str| described.parameters.get(key).and_then(Value::as_str);
-            let (Some("queue"), Some(reference)) = (text("triggerOn"), text("ref")) else {
-                continue;
-            };
-            let numbers = words(described.parameters.get("queueExtensions"));
-            let agents =
-                numbers.into_iter().map(|number| self.agent_id(workflow, number)).collect();
-            let id = QueueId(self.queues.queues.len() as u64);
-            let (graph, reference) = (graph.clone(), reference.to_owned());
-            let queue = Queue {
-                workflow,
-                reference: reference.clone(),
-                graph: graph.clone(),
-                node,
-                log: Log::default(),
-            };
-            self.queues.queues.push(queue);
-            let settings = self.queue_settings(&reference).clone();
-            self.promises.set_policy(queue_key(graph.name(), &reference), settings.policy.clone());
-            let expiry = settings.policy.expiry;
-            let policy = Policy { callback_expiry: expiry, ..Policy::DEFAULT };
-            let set = self.queues.dispatcher.set_queue(id, agents, policy);
-            set.expect("a workflow has fewer queues and agents than the dispatcher may have");
-        }
-        // Extensions with a contact in the settings are there from the beginning.
-        for (place, (of, number)) in self.queues.agents.clone().into_iter().enumerate() {
-            if of == workflow && !self.extension_targets(of, &number).is_empty() {
-                self.queues.dispatcher.set_online(AgentId(place as u64), true);
-            }
-        }
-    }
-
     /// `queue.putLeg`.
     pub(super) fn put_leg(&mut self, ask: &Ask, now: Tick) -> Result<LegRef, Failed> {
         let workflow = self.workflow_of(ask);
         let reference = self.queue_ref(ask)?;
         let queue = self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)?;
+        let flow = self.flow_of_run(ask, &reference);
         let (id, leg) = self.live_leg_of(ask)?;
         if !leg.is_inbound || leg.origin.extension.is_some() {
             return Err(Failed::QueueLeg);
@@ -204,6 +194,7 @@ impl Switch {
                 queue,
                 caller: shown,
                 leg: Some(id),
+                flow,
                 is_callback_enabled: false,
                 call,
                 told: None,
@@ -219,6 +210,13 @@ impl Switch {
         self.resume_promise(id, entry, now);
         self.drain_queues(now);
         Ok(id)
+    }
+
+    /// A queue's trigger in the flow that a run runs.
+    fn flow_of_run(&self, ask: &Ask, reference: &str) -> Option<(Arc<Graph>, NodeIndex)> {
+        let graph = &self.runs.get(&ask.key.run)?.graph;
+        let (node, _) = reload::queue_triggers(graph).find(|(_, name)| *name == reference)?;
+        Some((graph.clone(), node))
     }
 
     /// `queue.setCallback`. It only marks the entry: the caller stays where he is (QC-14).
@@ -277,12 +275,13 @@ impl Switch {
     /// The leg of an entry has ended; says whether his place is kept.
     pub(super) fn on_caller_gone(&mut self, entry: u64, now: Tick) -> bool {
         if let Some(card) = self.queues.cards.get_mut(&EntryId(entry)) {
-            card.leg = None;
+            (card.leg, card.flow) = (None, None);
         }
         let gone = self.queues.dispatcher.caller_gone(EntryId(entry), now);
         if gone == Ok(Gone::Callback) {
             self.queues.note(EntryId(entry), "its caller hung up: a callback from now on", now);
             self.queues.note_waiting(EntryId(entry), now);
+            self.shelve_if_retired(EntryId(entry));
         }
         self.drain_queues(now);
         gone == Ok(Gone::Callback)
@@ -305,6 +304,7 @@ impl Switch {
                 queue,
                 caller,
                 leg: None,
+                flow: None,
                 is_callback_enabled: true,
                 call: CallKey::default(),
                 told: None,
@@ -342,7 +342,9 @@ impl Switch {
 
     /// The queue with this lasting number.
     pub(super) fn queue_by_key(&self, key: u64) -> Option<QueueId> {
-        let is_it = |queue: &Queue| queue_key(queue.graph.name(), &queue.reference) == key;
+        let is_it = |queue: &Queue| {
+            queue.is_active && queue_key(queue.graph.name(), &queue.reference) == key
+        };
         self.queues.queues.iter().position(is_it).map(|place| QueueId(place as u64))
     }
 
@@ -498,12 +500,13 @@ impl Switch {
         let call = self.call_of_entry(entry, now);
         let Some(card) = self.queues.cards.get(&entry) else { return };
         let queue = &self.queues.queues[card.queue.0 as usize];
-        let (graph, node, workflow) = (queue.graph.clone(), queue.node, queue.workflow);
+        let workflow = queue.workflow;
+        let (graph, node) = card.flow.clone().unwrap_or_else(|| (queue.graph.clone(), queue.node));
         let mut outputs = vec![Vec::new(), Vec::new(), Vec::new()];
         outputs[branch].push(Item::new(payload));
         let number = self.run_number(call);
-        let card = RunCard { workflow, entry: Some(entry), call, number };
-        self.start_run_at(graph, card, node, outputs);
+        let card = RunCard { workflow, graph, entry: Some(entry), call, number };
+        self.start_run_at(card, node, outputs);
     }
 
     fn queue_ref(&self, ask: &Ask) -> Result<String, Failed> {
@@ -511,16 +514,6 @@ impl Switch {
         let named = [ask.parameter("ref"), ask.item.json.get("ref"), context];
         let named = named.into_iter().flatten().filter_map(Value::as_str);
         named.map(str::to_owned).find(|name| !name.is_empty()).ok_or(Failed::RefMissing)
-    }
-
-    fn agent_id(&mut self, workflow: usize, number: String) -> AgentId {
-        if let Some(known) = self.queues.agent(workflow, &number) {
-            return known;
-        }
-        let id = AgentId(self.queues.agents.len() as u64);
-        self.queues.by_extension.entry(number.clone()).or_default().push((workflow, id));
-        self.queues.agents.push((workflow, number));
-        id
     }
 }
 

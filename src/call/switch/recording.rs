@@ -27,6 +27,8 @@ pub(super) struct RecordRequests {
 #[derive(Debug)]
 struct RecordRequest {
     leg: LegRef,
+    /// Place of the trigger whose flow is asked.
+    trigger: usize,
     deadline: Armed,
 }
 
@@ -51,7 +53,8 @@ impl Switch {
                     }
                 }
         };
-        let Some(trigger) = self.triggers.iter().find(is_its).cloned() else { return };
+        let Some(place) = self.triggers.iter().position(|one| is_its(&one)) else { return };
+        let trigger = self.triggers[place].clone();
         let Some((output, timeout)) = trigger.records else { return };
         self.drop_record_request(id);
         self.record_requests.begun += 1;
@@ -62,12 +65,28 @@ impl Switch {
             with_handle(Item::new(payload(id, leg, &trigger.reference, &name)), "record", &name);
         let call = leg.call;
         let deadline = self.timers.arm(now + timeout, Wake::RecordRequest(request));
-        self.record_requests.open.insert(request, RecordRequest { leg: id, deadline });
+        let asked = RecordRequest { leg: id, trigger: place, deadline };
+        self.record_requests.open.insert(request, asked);
         let mut outputs = vec![Vec::new(); output];
         outputs.push(vec![item]);
         let number = self.run_number(call);
-        let card = RunCard { workflow: trigger.workflow, entry: None, call, number };
-        self.start_run_at(trigger.graph.clone(), card, trigger.node, outputs);
+        let (workflow, graph) = (trigger.workflow, trigger.graph.clone());
+        let card = RunCard { workflow, graph, entry: None, call, number };
+        self.start_run_at(card, trigger.node, outputs);
+    }
+
+    /// Other triggers are active: what one that has gone asked is asked by nobody (contract §3).
+    pub(super) fn move_record_requests(&mut self, places: &[Option<usize>]) {
+        let mut lost = Vec::new();
+        for (request, open) in &mut self.record_requests.open {
+            match places.get(open.trigger).copied().flatten() {
+                Some(place) => open.trigger = place,
+                None => lost.push(*request),
+            }
+        }
+        for request in lost {
+            self.on_record_request_over(request);
+        }
     }
 
     /// Nobody has answered in time, or the leg is gone: it is not recorded.

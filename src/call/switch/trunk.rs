@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::{Armed, Tick, Timers};
-use crate::call::switch::{Fact, Switch};
+use crate::call::switch::{Config, Fact, Switch};
 use crate::call::trigger::{Kind, Trigger};
 use crate::sip::registration::{self, Event, Outcome, Registration, Wanted};
 use crate::sip::{self, Derived, Flow, Message, Method, Name, Outgoing, Party, RequestId};
@@ -17,17 +17,28 @@ const CSEQ_STEP: u32 = 3;
 /// All trunks where this server registers.
 #[derive(Debug, Default)]
 pub(super) struct Trunks {
-    own: Vec<Trunk>,
-    asked: BTreeMap<RequestId, usize>,
+    own: BTreeMap<TrunkId, Trunk>,
+    begun: u64,
+    asked: BTreeMap<RequestId, TrunkId>,
     /// Trunks by the token that their calls come for.
-    by_token: BTreeMap<String, usize>,
-    timers: Timers<usize>,
+    by_token: BTreeMap<String, TrunkId>,
+    timers: Timers<TrunkId>,
 }
+
+/// Names one registration of ours, for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TrunkId(u64);
 
 #[derive(Debug)]
 struct Trunk {
-    /// Place of its trigger.
-    trigger: usize,
+    /// Place of its trigger; `None`: its trigger has gone, and the binding is being taken back.
+    trigger: Option<usize>,
+    /// Number of its workflow, that workflow's name, and the ref.
+    workflow: usize,
+    flow: String,
+    reference: String,
+    /// Further headers of each REGISTER.
+    headers: Vec<(String, String)>,
     registration: Registration,
     servers: Vec<SocketAddr>,
     /// User part of our contact; empty until the secret is known that it derives from.
@@ -49,95 +60,132 @@ impl Trunks {
 
     /// Trunks that have a binding of ours.
     pub(super) fn registered(&self) -> usize {
-        self.own.iter().filter(|trunk| trunk.registration.server().is_some()).count()
+        self.own.values().filter(|trunk| trunk.registration.server().is_some()).count()
     }
 
     /// The server that has our binding, by place of the trigger.
     pub(super) fn server_of(&self, trigger: usize) -> Option<SocketAddr> {
-        let trunk = self.own.iter().find(|trunk| trunk.trigger == trigger)?;
+        let trunk = self.own.values().find(|trunk| trunk.trigger == Some(trigger))?;
         trunk.registration.server().map(|server| trunk.servers[server])
     }
 
     /// The trigger whose token a call comes for.
     pub(super) fn trigger_of(&self, token: &str) -> Option<usize> {
-        self.by_token.get(token).map(|trunk| self.own[*trunk].trigger)
+        self.by_token.get(token).and_then(|id| self.own.get(id)?.trigger)
     }
 
-    fn arm(&mut self, index: usize, due: Option<Tick>) {
-        let trunk = &mut self.own[index];
+    fn arm(&mut self, id: TrunkId, due: Option<Tick>) {
+        let Some(trunk) = self.own.get_mut(&id) else { return };
         self.timers.clear_slot(&mut trunk.armed);
-        trunk.armed = due.map(|due| self.timers.arm(due, index));
+        trunk.armed = due.map(|due| self.timers.arm(due, id));
     }
+}
+
+/// Trunks among these triggers that are to be registered and cannot be, each with what is missing.
+pub(super) fn unregistrable(triggers: &[Trigger], config: &Config) -> Vec<String> {
+    let is_nowhere = config.sip.advertised.is_none() && config.sip_local.ip().is_unspecified();
+    let missing = |trigger: &Trigger| {
+        let Kind::RegisteredTrunk { .. } = trigger.kind else { return None };
+        let name = &trigger.reference;
+        let can = config.trunks.get(name).is_some_and(|known| known.registrars().is_some());
+        if !can {
+            return Some(format!(
+                "trunk {name} registers: give it server, username and password under \
+                 [trunk.{name}] in ringback.toml, or switch trunkUseRegistration off"
+            ));
+        }
+        is_nowhere.then(|| {
+            format!("trunk {name} registers: set sip.advertised, or listen on one address")
+        })
+    };
+    triggers.iter().filter_map(missing).collect()
 }
 
 impl Switch {
     /// Trunks that are to be registered and cannot be, each with what is missing.
     pub fn unregistrable(&self) -> Vec<String> {
-        let is_nowhere =
-            self.config.sip.advertised.is_none() && self.config.sip_local.ip().is_unspecified();
-        let missing = |trigger: &Trigger| {
-            let Kind::RegisteredTrunk { .. } = trigger.kind else { return None };
-            let name = &trigger.reference;
-            let can = self.site.trunk(name).is_some_and(|known| known.registrars().is_some());
-            if !can {
-                return Some(format!(
-                    "trunk {name} registers: give it server, username and password under \
-                     [trunk.{name}] in ringback.toml, or switch trunkUseRegistration off"
-                ));
-            }
-            is_nowhere.then(|| {
-                format!("trunk {name} registers: set sip.advertised, or listen on one address")
-            })
-        };
-        self.triggers.iter().filter_map(missing).collect()
+        unregistrable(&self.triggers, &self.config)
     }
 
-    /// A trigger that registers does so from now on.
-    pub(super) fn add_trunk(&mut self, trigger: usize) {
-        let Kind::RegisteredTrunk { expires, .. } = self.triggers[trigger].kind else { return };
-        let known = self.site.trunk(&self.triggers[trigger].reference);
-        let Some((servers, _)) = known.and_then(|known| known.registrars()) else { return };
-        let mut registration = Registration::new(Wanted { servers: servers.len(), expires });
-        registration.start();
-        let random = |switch: &mut Self| format!("{:016x}", switch.rng.next_u64());
-        let trunk = Trunk {
-            trigger,
-            registration,
-            servers,
-            token: String::new(),
-            cseq: 1,
-            call_id: random(self) + &random(self),
-            from_tag: random(self),
-            connection: 0,
-            armed: None,
-        };
-        self.trunks.own.push(trunk);
-        self.trunks.arm(self.trunks.own.len() - 1, Some(Tick::ZERO));
+    /// From now on the triggers that register do so, and no others: what stays keeps its binding,
+    /// what goes takes it back.
+    pub(super) fn set_trunks(&mut self, now: Tick) {
+        for trunk in self.trunks.own.values_mut() {
+            trunk.trigger = None;
+        }
+        for (place, trigger) in self.triggers.iter().enumerate() {
+            let Kind::RegisteredTrunk { expires, headers, .. } = &trigger.kind else { continue };
+            let known = self.site.trunk(&trigger.reference);
+            let Some((servers, _)) = known.and_then(|known| known.registrars()) else { continue };
+            let is_it = |trunk: &&mut Trunk| {
+                (trunk.workflow, &trunk.reference) == (trigger.workflow, &trigger.reference)
+            };
+            if let Some(trunk) = self.trunks.own.values_mut().find(is_it) {
+                trunk.trigger = Some(place);
+                trunk.headers.clone_from(headers);
+                trunk.registration.set_expires(*expires);
+                continue;
+            }
+            let mut registration =
+                Registration::new(Wanted { servers: servers.len(), expires: *expires });
+            registration.start();
+            self.trunks.begun += 1;
+            let id = TrunkId(self.trunks.begun);
+            let trunk = Trunk {
+                trigger: Some(place),
+                workflow: trigger.workflow,
+                flow: trigger.graph.name().to_owned(),
+                reference: trigger.reference.clone(),
+                headers: headers.clone(),
+                registration,
+                servers,
+                token: String::new(),
+                cseq: 1,
+                call_id: format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64()),
+                from_tag: format!("{:016x}", self.rng.next_u64()),
+                connection: 0,
+                armed: None,
+            };
+            self.trunks.own.insert(id, trunk);
+            self.trunks.arm(id, Some(now));
+        }
+        self.leave_trunks_where(|trunk| trunk.trigger.is_none(), now);
     }
 
     /// Every registration is taken back; the REGISTERs leave when time passes next.
     pub(super) fn leave_trunks(&mut self) {
-        for index in 0..self.trunks.own.len() {
-            self.trunks.own[index].registration.stop();
-            self.trunks.arm(index, Some(Tick::ZERO));
+        self.leave_trunks_where(|_| true, Tick::ZERO);
+    }
+
+    fn leave_trunks_where(&mut self, is_meant: impl Fn(&Trunk) -> bool, now: Tick) {
+        let leaving = self.trunks.own.iter_mut().filter(|(_, trunk)| is_meant(trunk));
+        let leaving = leaving.map(|(id, trunk)| {
+            trunk.registration.stop();
+            *id
+        });
+        for id in leaving.collect::<Vec<_>>() {
+            self.trunks.arm(id, Some(now));
         }
     }
 
     /// Trunks that are due.
     pub(super) fn on_trunk_timeout(&mut self, now: Tick) {
-        while let Some(index) = self.trunks.timers.take_due(now) {
-            self.trunks.own[index].registration.handle_timeout(now);
-            self.drain_trunk(index, now);
+        while let Some(id) = self.trunks.timers.take_due(now) {
+            if let Some(trunk) = self.trunks.own.get_mut(&id) {
+                trunk.registration.handle_timeout(now);
+            }
+            self.drain_trunk(id, now);
         }
     }
 
     /// A connection is gone; who was reached by it is registered anew.
     pub(super) fn on_trunk_flow_closed(&mut self, connection: u64, now: Tick) {
-        for index in 0..self.trunks.own.len() {
-            if self.trunks.own[index].connection == connection {
-                self.trunks.own[index].registration.handle_flow_closed();
-                self.drain_trunk(index, now);
+        let its = self.trunks.own.iter().filter(|(_, trunk)| trunk.connection == connection);
+        for id in its.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(trunk) = self.trunks.own.get_mut(&id) {
+                trunk.registration.handle_flow_closed();
             }
+            self.drain_trunk(id, now);
         }
     }
 
@@ -150,28 +198,31 @@ impl Switch {
         flow: Option<Flow>,
         now: Tick,
     ) {
-        let Some(index) = self.trunks.asked.remove(&request) else { return };
-        let trunk = &mut self.trunks.own[index];
+        let Some(id) = self.trunks.asked.remove(&request) else { return };
+        let Some(trunk) = self.trunks.own.get_mut(&id) else { return };
         let message = message.and_then(|bytes| Message::parse(bytes).ok());
         let last = message.as_ref().and_then(|message| message.cseq().ok());
         trunk.cseq = last.map_or(trunk.cseq.saturating_add(CSEQ_STEP), |last| last.number + 1);
         trunk.connection = flow.map_or(0, |flow| flow.connection);
         let outcome = outcome(status, message.as_ref(), &trunk.token);
         trunk.registration.handle_outcome(outcome, &mut self.rng, now);
-        self.drain_trunk(index, now);
+        self.drain_trunk(id, now);
     }
 
     /// Does what a registration wants done, and looks when it wants to be called again.
-    fn drain_trunk(&mut self, index: usize, now: Tick) {
-        while let Some(event) = self.trunks.own[index].registration.poll_event() {
-            let trunk = &self.trunks.own[index];
-            let name = self.triggers[trunk.trigger].reference.clone();
+    fn drain_trunk(&mut self, id: TrunkId, now: Tick) {
+        while let Some((event, trunk)) = self.trunks.own.get_mut(&id).and_then(|trunk| {
+            let event = trunk.registration.poll_event()?;
+            Some((event, &*trunk))
+        }) {
+            let name = trunk.reference.clone();
             match event {
                 Event::Send { server, expires } => {
                     let server = trunk.servers[server];
-                    if self.send_register(index, server, expires, now).is_none() {
+                    if self.send_register(id, server, expires, now).is_none()
+                        && let Some(trunk) = self.trunks.own.get_mut(&id)
+                    {
                         let full = Outcome::Unavailable { status: 503, retry_after: None };
-                        let trunk = &mut self.trunks.own[index];
                         trunk.registration.handle_outcome(full, &mut self.rng, now);
                     }
                 }
@@ -186,22 +237,33 @@ impl Switch {
                 Event::Down => self.tell(Fact::TrunkDown { trunk: name }),
             }
         }
-        let due = self.trunks.own[index].registration.poll_timeout();
-        self.trunks.arm(index, due);
+        let Some(trunk) = self.trunks.own.get_mut(&id) else { return };
+        if trunk.registration.is_resting() && trunk.trigger.is_none() {
+            self.trunks.arm(id, None);
+            self.trunks.own.remove(&id);
+            self.trunks.by_token.retain(|_, other| *other != id);
+            return;
+        }
+        if trunk.registration.is_resting() && !self.is_draining {
+            // It was to go, and has come back meanwhile.
+            trunk.registration.start();
+            return self.drain_trunk(id, now);
+        }
+        let due = trunk.registration.poll_timeout();
+        self.trunks.arm(id, due);
     }
 
     /// `None` when there is no room for the request.
     fn send_register(
         &mut self,
-        index: usize,
+        id: TrunkId,
         server: SocketAddr,
         expires: Duration,
         now: Tick,
     ) -> Option<()> {
-        self.ensure_token(index);
-        let trunk = &self.trunks.own[index];
-        let trigger = &self.triggers[trunk.trigger];
-        let known = self.site.trunk(&trigger.reference)?;
+        self.ensure_token(id);
+        let trunk = self.trunks.own.get(&id)?;
+        let known = self.site.trunk(&trunk.reference)?;
         let (_, credentials) = known.registrars()?;
         let flow = self.site.flow_to(known.transport(), server)?;
         let host = known.host(server);
@@ -216,9 +278,7 @@ impl Switch {
             ("Contact".to_owned(), format!("<sip:{}@{here}{how}>;expires={expires}", trunk.token)),
             ("Expires".to_owned(), expires.to_string()),
         ];
-        if let Kind::RegisteredTrunk { headers: further, .. } = &trigger.kind {
-            headers.extend(further.iter().cloned());
-        }
+        headers.extend(trunk.headers.iter().cloned());
         let outgoing = Outgoing {
             flow,
             request_uri: format!("sip:{host}"),
@@ -236,20 +296,19 @@ impl Switch {
             }),
         };
         let request = self.endpoint.request(Method::Register, outgoing, now).ok()?;
-        self.trunks.asked.insert(request, index);
+        self.trunks.asked.insert(request, id);
         Some(())
     }
 
     /// The token is the same after a restart, so that a binding of before is replaced, not doubled.
-    fn ensure_token(&mut self, index: usize) {
-        let trunk = &mut self.trunks.own[index];
-        if !trunk.token.is_empty() {
+    fn ensure_token(&mut self, id: TrunkId) {
+        let Some(trunk) = self.trunks.own.get_mut(&id).filter(|trunk| trunk.token.is_empty())
+        else {
             return;
-        }
-        let trigger = &self.triggers[trunk.trigger];
-        let name = format!("{}\0{}", trigger.graph.name(), trigger.reference);
+        };
+        let name = format!("{}\0{}", trunk.flow, trunk.reference);
         trunk.token = registration::token(self.promises.secret(), &name);
-        self.trunks.by_token.insert(trunk.token.clone(), index);
+        self.trunks.by_token.insert(trunk.token.clone(), id);
     }
 }
 

@@ -15,7 +15,7 @@ impl Runner {
         let running = self.runs.get(&id).expect("only a live run executes");
         let wanted = SubRun::read(parameters);
         let found = wanted.and_then(|wanted| {
-            let graph = wanted.graph(running.run.graph(), &self.workflows)?;
+            let graph = wanted.graph(running.run.graph(), &running.workflows)?;
             let trigger = node::sub_trigger(&graph)?;
             match running.depth < DEPTH_MAX && self.runs_left() {
                 true => Ok((wanted, graph, trigger)),

@@ -76,19 +76,26 @@ pub enum Input {
         /// The run.
         run: RunId,
     },
+    /// These workflows are active from now on: runs that begin execute one another, and are told of
+    /// errors. Those that go on keep the workflows that they began with.
+    Workflows(Vec<Arc<Graph>>),
 }
 
 impl Input {
-    /// The run that it is about.
-    pub const fn run(&self) -> RunId {
+    /// The run that it is about, if it is about one.
+    pub const fn run(&self) -> Option<RunId> {
         match self {
             Self::Start { run, .. }
             | Self::Answer { run, .. }
             | Self::Page { run, .. }
-            | Self::Cancel { run } => *run,
+            | Self::Cancel { run } => Some(*run),
+            Self::Workflows(_) => None,
         }
     }
 }
+
+/// Active workflows by their id.
+type Library = BTreeMap<String, Arc<Graph>>;
 
 /// What runs want.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,8 +184,8 @@ pub struct Runner {
     gauges: Gauges,
     mode: Mode,
     is_traced: bool,
-    /// Workflows that others may execute, by id.
-    workflows: BTreeMap<String, Arc<Graph>>,
+    /// Workflows that others may execute.
+    workflows: Arc<Library>,
     /// Runs that were started here, ever.
     inner: u64,
     /// Asks of runs that were started here.
@@ -218,6 +225,8 @@ struct Running {
     root: RunId,
     depth: usize,
     is_about_error: bool,
+    /// The workflows that were active when it began, or the run that it belongs to.
+    workflows: Arc<Library>,
 }
 
 impl Running {
@@ -252,7 +261,7 @@ impl Runner {
             gauges,
             mode: Mode::Production,
             is_traced: false,
-            workflows: BTreeMap::new(),
+            workflows: Arc::default(),
             inner: 0,
             inner_asks: BTreeMap::new(),
             serving: None,
@@ -283,8 +292,13 @@ impl Runner {
     /// The same with workflows that others may execute, and be told of errors.
     #[must_use]
     pub fn with_workflows<'a>(mut self, graphs: impl Iterator<Item = &'a Arc<Graph>>) -> Self {
-        self.workflows.extend(graphs.map(|graph| (graph.id().to_owned(), graph.clone())));
+        self.set_workflows(graphs);
         self
+    }
+
+    fn set_workflows<'a>(&mut self, graphs: impl Iterator<Item = &'a Arc<Graph>>) {
+        let known = graphs.map(|graph| (graph.id().to_owned(), graph.clone()));
+        self.workflows = Arc::new(known.collect());
     }
 
     /// The same with a deadline for each evaluation of an expression. Without one, scripts are
@@ -333,7 +347,7 @@ impl Runner {
 
     /// Takes one input; take every output before the next.
     pub fn handle_input(&mut self, input: Input, now: Tick) {
-        self.serving = Some(input.run());
+        self.serving = input.run();
         match input {
             Input::Start { run, graph, trigger, outputs } => {
                 self.on_start(run, graph, trigger, outputs, now);
@@ -341,6 +355,7 @@ impl Runner {
             Input::Answer { run, ask, answer } => self.on_answer(run, ask, answer, now),
             Input::Page { run, ask, page } => self.on_page(run, ask, *page, now),
             Input::Cancel { run } => self.end(run, Finished::Cancelled, now),
+            Input::Workflows(graphs) => self.set_workflows(graphs.iter()),
         }
     }
 
@@ -418,9 +433,20 @@ impl Runner {
         let run = Run::start(id, graph, trigger, outputs, self.mode, self.is_traced, now_ms);
         let above = parent.and_then(|parent| self.runs.get(&parent));
         let (root, depth) = above.map_or((id, 0), |parent| (parent.root, parent.depth + 1));
-        let (asks, pages, pause, child) = (BTreeMap::new(), None, None, None);
-        let running =
-            Running { run, asks, pages, pause, expiry, parent, child, root, depth, is_about_error };
+        let workflows = above.map_or(&self.workflows, |parent| &parent.workflows).clone();
+        let running = Running {
+            run,
+            asks: BTreeMap::new(),
+            pages: None,
+            pause: None,
+            expiry,
+            parent,
+            child: None,
+            root,
+            depth,
+            is_about_error,
+            workflows,
+        };
         self.runs.insert(id, running);
         self.drive(id, now);
     }

@@ -6,6 +6,7 @@
 mod calls;
 mod promises;
 pub(super) mod queues;
+mod reload;
 mod runs;
 mod token;
 
@@ -27,6 +28,7 @@ use crate::call::Switch;
 use crate::shell::Clock;
 use crate::shell::history::History;
 use crate::shell::quota::Quota;
+use crate::shell::reload::Reloader;
 use crate::shell::signalling::{Input, Question};
 use crate::shell::wake::Sender;
 
@@ -47,6 +49,7 @@ struct Inner {
     token: Token,
     signalling: Sender<Input>,
     history: Arc<History>,
+    reloader: Arc<Reloader>,
     /// Where call records are.
     data: PathBuf,
     questions: Semaphore,
@@ -59,11 +62,21 @@ impl Admin {
         token: Token,
         signalling: Sender<Input>,
         history: Arc<History>,
+        reloader: Arc<Reloader>,
         clock: Clock,
         data: PathBuf,
     ) -> Self {
         let (questions, wrong) = (Semaphore::new(QUESTIONS_MAX), Mutex::new(Quota::new(WRONG_MAX)));
-        Self(Arc::new(Inner { token, signalling, history, data, questions, wrong, clock }))
+        Self(Arc::new(Inner {
+            token,
+            signalling,
+            history,
+            reloader,
+            data,
+            questions,
+            wrong,
+            clock,
+        }))
     }
 
     /// The routes, all behind the token.
@@ -127,6 +140,7 @@ fn routes() -> Vec<Route> {
     all.extend(queues::routes());
     all.extend(calls::routes());
     all.extend(runs::routes());
+    all.extend(reload::routes());
     all.push(Route {
         method: "get",
         path: "/api/openapi.json",

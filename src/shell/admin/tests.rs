@@ -133,6 +133,46 @@ fn a_promise_is_listed_taken_back_and_gone() {
     let _ = fs::remove_dir_all(data);
 }
 
+/// QC-01: the files are read again; one that is not sound changes nothing, and is named.
+#[test]
+fn flows_are_exchanged_and_unsound_ones_refused() {
+    let data = fresh("reload");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = fs::read_to_string(root.join("flows/queue-callback.json")).unwrap();
+    let file = data.join("flow.json");
+    fs::write(&file, &shipped).unwrap();
+    let server = start_file(&data, &file, |_| {});
+    let client = Client::of(&data, None).map_err(Refusal::text).unwrap();
+    let reload = || client.ask("POST", "/api/reload").map_err(Refusal::text);
+    let queues = || {
+        let queues = client.ask("GET", "/api/queues").map_err(Refusal::text).unwrap();
+        let names = queues.as_array().unwrap().iter().map(|queue| queue["queue"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let same = json!({ "workflows": ["queue-callback"], "came": [], "went": [] });
+    assert_eq!(reload().unwrap(), same);
+
+    fs::write(&file, shipped.replace("\"queueExtensions\": \"103\"", "\"queueExtensions\": \"\""))
+        .unwrap();
+    let refused = reload().unwrap_err();
+    for words in ["(422)", "stay in force", "flow.json", "node `sales`", "`queueExtensions`"] {
+        assert!(refused.contains(words), "{words} in {refused}");
+    }
+    assert_eq!(queues(), ["support", "sales"]);
+
+    let other = shipped.replace("\"sales\"", "\"orders\"").replace("$('sales')", "$('orders')");
+    fs::write(&file, other).unwrap();
+    let exchanged = reload().unwrap();
+    assert_eq!(exchanged["came"], json!(["queue orders of queue-callback"]));
+    assert!(exchanged["went"][0].as_str().unwrap().starts_with("queue sales of queue-callback"));
+    assert_eq!(queues(), ["support", "orders"]);
+    fs::remove_file(&file).unwrap();
+    assert!(reload().unwrap_err().contains("flow.json"), "a file that is gone");
+    assert_eq!(queues(), ["support", "orders"]);
+    server.stop(|| false);
+    let _ = fs::remove_dir_all(data);
+}
+
 /// A5: a number that was blocked after its callback was promised is not dialled any more.
 #[test]
 fn a_number_that_is_blocked_later_is_not_called_back() {
@@ -194,6 +234,11 @@ fn start(data: &Path) -> Server {
 
 fn start_with(data: &Path, change: impl FnOnce(&mut Settings)) -> Server {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    start_file(data, &root.join("flows/queue-callback.json"), change)
+}
+
+fn start_file(data: &Path, flow: &Path, change: impl FnOnce(&mut Settings)) -> Server {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut settings = Settings {
         sip: "127.0.0.1:0".parse().unwrap(),
         http: "127.0.0.1:0".parse().unwrap(),
@@ -203,7 +248,7 @@ fn start_with(data: &Path, change: impl FnOnce(&mut Settings)) -> Server {
         ..Settings::default()
     };
     change(&mut settings);
-    let checked = check_files(&[root.join("flows/queue-callback.json")], &settings.prompts);
+    let checked = check_files(&[flow.to_owned()], &settings.prompts);
     Server::start(&settings, checked.graphs).unwrap()
 }
 

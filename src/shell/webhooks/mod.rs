@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -52,8 +52,8 @@ struct Hook {
 }
 
 /// The webhook that a request is for, which let it in.
-pub(super) struct Admitted<'a> {
-    hook: &'a Hook,
+pub(super) struct Admitted {
+    hook: Arc<Hook>,
     output: usize,
     params: Map<String, Value>,
     /// What its token says.
@@ -68,7 +68,8 @@ struct Waiting {
 
 /// The webhooks of all flows, shared by the threads of HTTP and of flows.
 pub(super) struct Webhooks {
-    hooks: Vec<Hook>,
+    /// Those of the active flows; requests that were admitted keep theirs.
+    hooks: RwLock<Vec<Arc<Hook>>>,
     worker: Weak<SyncSender<flow::Input>>,
     runs: AtomicU64,
     waiting: Mutex<BTreeMap<RunId, Waiting>>,
@@ -82,13 +83,25 @@ impl Webhooks {
         worker: &Arc<SyncSender<flow::Input>>,
         credentials: Credentials,
     ) -> Self {
+        let (runs, waiting) = (AtomicU64::new(OWN), Mutex::default());
+        let (hooks, worker) = (RwLock::default(), Arc::downgrade(worker));
+        let webhooks = Self { hooks, worker, runs, waiting, credentials };
+        webhooks.listen(graphs);
+        webhooks
+    }
+
+    /// From now on the enabled webhooks of these flows are listened to, and no others.
+    pub(super) fn listen(&self, graphs: &[Arc<Graph>]) {
         let triggers = graphs.iter().flat_map(|graph| {
             let own = graph.triggers().filter(|(_, node)| node.kind.name() == WEBHOOK);
-            own.map(|(trigger, _)| Hook::new(graph, trigger, &credentials))
+            own.map(|(trigger, _)| Arc::new(Hook::new(graph, trigger, &self.credentials)))
         });
-        let (hooks, worker) = (triggers.collect(), Arc::downgrade(worker));
-        let (runs, waiting) = (AtomicU64::new(OWN), Mutex::default());
-        Self { hooks, worker, runs, waiting, credentials }
+        let hooks = triggers.collect();
+        *self.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks;
+    }
+
+    fn hooks(&self) -> Vec<Arc<Hook>> {
+        self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The id of a run that no call started.
@@ -98,17 +111,15 @@ impl Webhooks {
 
     /// Looks who listens to a request, and whether it lets it in: before anything that it carries
     /// is read.
-    pub(super) fn admit(&self, request: &Request) -> Result<Admitted<'_>, Reply> {
+    pub(super) fn admit(&self, request: &Request) -> Result<Admitted, Reply> {
         let known = |status, message: &str| Reply::json(status, &json!({ "message": message }));
         // A path without parameters is meant before one that has some.
+        let hooks = self.hooks();
         let found = |with_params: bool| {
-            self.hooks.iter().filter(|hook| hook.path.contains(':') == with_params).find_map(
-                |hook| {
-                    let output =
-                        hook.methods.iter().position(|method| *method == request.method)?;
-                    Some((hook, output, matched(&hook.path, &request.path)?))
-                },
-            )
+            hooks.iter().filter(|hook| hook.path.contains(':') == with_params).find_map(|hook| {
+                let output = hook.methods.iter().position(|method| *method == request.method)?;
+                Some((hook.clone(), output, matched(&hook.path, &request.path)?))
+            })
         };
         let (hook, output, params) = found(false)
             .or_else(|| found(true))
@@ -124,8 +135,8 @@ impl Webhooks {
     /// What a browser of another site is told about the webhooks of a path: it asks before it
     /// sends, and hides an answer that does not say that it may be seen (the Fetch standard, CORS).
     pub(super) fn cross_origin(&self, request: &Request) -> Vec<(String, String)> {
-        let hooks = self.hooks.iter().filter(|hook| matched(&hook.path, &request.path).is_some());
-        let hooks: Vec<&Hook> = hooks.collect();
+        let mut hooks = self.hooks();
+        hooks.retain(|hook| matched(&hook.path, &request.path).is_some());
         let header = |name: &str| request.headers.get(name).and_then(Value::as_str);
         let (Some(origin), Some(hook)) = (header("origin"), hooks.first()) else {
             return Vec::new();
@@ -152,7 +163,7 @@ impl Webhooks {
     /// Starts the run of a request: an answer, or where the answer will come from.
     pub(super) fn start(
         &self,
-        admitted: Admitted<'_>,
+        admitted: Admitted,
         request: Request,
         content: Content,
     ) -> Result<Reply, oneshot::Receiver<Reply>> {
@@ -238,7 +249,7 @@ impl Webhooks {
     }
 }
 
-impl Admitted<'_> {
+impl Admitted {
     /// What the request carries, which is no form of parts; `None` when it says that it is JSON,
     /// and is not.
     pub(super) fn content(&self, kind: &str, bytes: &[u8]) -> Option<Content> {
@@ -277,7 +288,7 @@ impl Hook {
 
 impl std::fmt::Debug for Webhooks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} webhooks", self.hooks.len())
+        write!(f, "{} webhooks", self.hooks().len())
     }
 }
 

@@ -31,8 +31,7 @@ pub enum Withdrawal {
 impl Switch {
     /// Every queue with its agents and entries.
     pub fn look_at_queues(&self, now: Tick) -> Value {
-        let queues = 0..self.queues.queues.len() as u64;
-        queues.map(|queue| self.look_at_queue(QueueId(queue), now)).collect()
+        self.queues.shown().map(|queue| self.look_at_queue(queue, now)).collect()
     }
 
     fn look_at_queue(&self, id: QueueId, now: Tick) -> Value {

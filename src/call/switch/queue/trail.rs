@@ -179,9 +179,8 @@ impl Queues {
 impl Switch {
     /// Every queue in figures.
     pub fn queue_figures(&self, now: Tick) -> Vec<QueueFigures> {
-        let queues = self.queues.queues.iter().enumerate();
-        let figures = queues.map(|(place, queue)| {
-            let id = QueueId(place as u64);
+        let figures = self.queues.shown().map(|id| {
+            let queue = &self.queues.queues[id.0 as usize];
             QueueFigures {
                 queue: queue.reference.clone(),
                 flow: queue.graph.name().to_owned(),
