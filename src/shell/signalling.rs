@@ -227,8 +227,9 @@ impl Signalling {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         let (mut ready, mut buffer) = (Vec::new(), vec![0_u8; DATAGRAM_MAX]);
-        // What was restored may have something to say before anything happens.
-        self.guarded(self.clock.now(), |_| {});
+        // What was restored may be due before anybody asks about it.
+        let now = self.clock.now();
+        self.guarded(now, |switch| switch.handle_timeout(now));
         loop {
             let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
             let mut wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
