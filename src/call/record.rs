@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::base::Tick;
 use crate::call::leg::{EndReason, Leg, LegRef, OriginKind, leg_text};
-use crate::call::quality::mos;
+use crate::call::quality::{Scale, mos};
 use crate::media::Statistics;
+use crate::sdp::Encoding;
 
 /// Messages that are kept of a leg; the others are counted. A call with one re-INVITE has ten.
 pub const MESSAGES_MAX: usize = 200;
@@ -178,7 +179,9 @@ impl fmt::Display for Record {
 /// The record of a leg that is over, or as it would be now.
 pub fn leg_record(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> LegRecord {
     let talked = leg.answered.map(|answered| leg.ended.unwrap_or(answered).since(answered));
-    let score = leg.statistics.as_ref().and_then(heard_mos);
+    let encoding = leg.audio.agreed.as_ref().map(|agreed| agreed.encoding);
+    let heard = leg.statistics.as_ref().zip(encoding);
+    let score = heard.and_then(|(heard, encoding)| heard_mos(heard, encoding));
     let mut json = json!({
         "record": "leg",
         "call": epoch.call_text(leg.call),
@@ -211,8 +214,8 @@ pub fn leg_record(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> LegRecord 
     set("talkedMs", leg.ended.and(talked).map(millis));
     set("reason", leg.end().map(|reason| reason.to_string().into()));
     set("status", leg.end().and_then(status).map(Value::from));
-    set("codec", leg.audio.agreed.map(|agreed| agreed.encoding.name().into()));
-    set("audio", leg.statistics.as_ref().map(audio));
+    set("codec", encoding.map(|encoding| encoding.name().into()));
+    set("audio", leg.statistics.as_ref().map(|heard| audio(heard, encoding)));
     set("messages", Some(leg.trace.to_json(epoch)));
     set("messagesLeftOut", (leg.trace.left_out > 0).then(|| leg.trace.left_out.into()));
     LegRecord { json, talked: leg.ended.and(talked), mos: score }
@@ -334,7 +337,7 @@ const fn status(reason: EndReason) -> Option<u16> {
     }
 }
 
-fn audio(heard: &Statistics) -> Value {
+fn audio(heard: &Statistics, encoding: Option<Encoding>) -> Value {
     let mut json = json!({
         "sent": heard.packets_sent,
         "received": heard.packets_received,
@@ -351,12 +354,15 @@ fn audio(heard: &Statistics) -> Value {
             json[key] = value;
         }
     };
-    set("mos", heard_mos(heard).map(|mos| rounded(mos).into()));
+    let mos = encoding.and_then(|encoding| heard_mos(heard, encoding));
+    set("mos", mos.map(|mos| rounded(mos).into()));
+    set("mosScale", encoding.map(|encoding| Scale::of(encoding).name().into()));
     set("roundTripMs", heard.round_trip.map(|time| rounded(time.as_secs_f64() * 1000.0).into()));
     set("remoteLost", heard.remote_lost.map(Value::from));
     let jitter = heard.remote_jitter.map(|time| rounded(time.as_secs_f64() * 1000.0).into());
     set("remoteJitterMs", jitter);
-    set("remoteMos", remote_mos(heard).map(|mos| rounded(mos).into()));
+    let mos = encoding.and_then(|encoding| remote_mos(heard, encoding));
+    set("remoteMos", mos.map(|mos| rounded(mos).into()));
     json
 }
 
@@ -367,15 +373,15 @@ fn lost_share(heard: &Statistics) -> f64 {
     if sent < 1.0 { 0.0 } else { ((lost + heard.packets_late as f64) / sent).min(1.0) }
 }
 
-fn heard_mos(heard: &Statistics) -> Option<f64> {
-    (heard.packets_received > 0).then(|| mos(lost_share(heard), one_way(heard)))
+fn heard_mos(heard: &Statistics, encoding: Encoding) -> Option<f64> {
+    (heard.packets_received > 0).then(|| mos(encoding, lost_share(heard), one_way(heard)))
 }
 
 /// The opinion of the far side, when it has said what it lost.
-fn remote_mos(heard: &Statistics) -> Option<f64> {
+fn remote_mos(heard: &Statistics, encoding: Encoding) -> Option<f64> {
     let lost = f64::from(heard.remote_lost?.max(0));
     let sent = heard.packets_sent as f64;
-    (sent >= 1.0).then(|| mos(lost / sent, one_way(heard)))
+    (sent >= 1.0).then(|| mos(encoding, lost / sent, one_way(heard)))
 }
 
 fn one_way(heard: &Statistics) -> std::time::Duration {
@@ -435,8 +441,9 @@ mod tests {
         assert!((lost_share(&heard(90, 10, 0)) - 0.1).abs() < 1e-9);
         assert!((lost_share(&heard(90, 10, 5)) - 0.15).abs() < 1e-9);
         assert!(lost_share(&heard(90, -4, 0)).abs() < 1e-9);
-        assert_eq!(heard_mos(&heard(0, 0, 0)), None, "nobody heard anything");
-        assert!((heard_mos(&heard(90, 0, 0)).unwrap() - 4.37).abs() < 0.01);
+        let mos = |heard: &Statistics| heard_mos(heard, Encoding::Pcmu);
+        assert_eq!(mos(&heard(0, 0, 0)), None, "nobody heard anything");
+        assert!((mos(&heard(90, 0, 0)).unwrap() - 4.37).abs() < 0.01);
     }
 
     #[test]
