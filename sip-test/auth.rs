@@ -194,6 +194,66 @@ fn no_answer_in_time_is_not_applicable_and_the_next_trigger_is_asked() {
     house.close();
 }
 
+/// Contract §5.6: every field of the branch `Auth`; all that the phone has shown is text.
+#[test]
+fn the_branch_auth_says_all_that_the_request_shows() {
+    let all = json!({ "errorMessage": "={{ JSON.stringify($json) }}" });
+    let told = [("told", "n8n-nodes-base.stopAndError", all)];
+    let flows = vec![asks("told", trigger("digest-first", json!({})), &told)];
+    let mut house = House::open("none", flows);
+    house.registers(ONE, "anna", "secret");
+    let failed = house.failures().remove(0);
+    let json = &failed[failed.find('{').unwrap()..=failed.rfind('}').unwrap()];
+    let item: Value = serde_json::from_str(json).unwrap();
+    let keys = item.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
+    let mut expected = [
+        "authRequestId",
+        "ref",
+        "requestType",
+        "auth",
+        "remoteIp",
+        "remotePort",
+        "transport",
+        "localIp",
+        "localPort",
+        "raw",
+        "sipPbx",
+    ];
+    expected.sort_unstable();
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+    assert_eq!(item["requestType"], "register");
+    assert_eq!((&item["remoteIp"], &item["transport"]), (&json!("127.0.1.10"), &json!("udp")));
+    assert_eq!(item["sipPbx"], json!({ "ref": "staff", "authRequestId": item["authRequestId"] }));
+    let auth = item["auth"].as_object().unwrap();
+    assert_eq!((&auth["username"], &auth["realm"]), (&json!("anna"), &json!("ringback")));
+    assert!(auth.contains_key("nonce") && auth.values().all(Value::is_string), "{auth:?}");
+    house.pass(6_000);
+    house.rests();
+}
+
+/// Whom only a flow knows sends texts too: it is asked as about a call.
+#[test]
+fn a_flow_lets_a_text_in_or_not() {
+    let steps = [respond(
+        json!({ "authAction": "={{ $json.auth.username === 'anna' ? 'allow' : 'deny' }}",
+        "statusCode": 403, "extension": "={{ $json.auth.username === 'anna' ? '301' : '302' }}" }),
+    )];
+    let mut house =
+        House::open("none", vec![asks("texts", trigger("digest-first", json!({})), &steps)]);
+    house.registers(ONE, "anna", "secret");
+    house.act(ONE, |phone, now| phone.text("301", "a note to myself", now));
+    house.pass(500);
+    house.heard(ONE, &PhoneEvent::Texted(200));
+    house.heard(ONE, &PhoneEvent::Text("301".to_owned(), "a note to myself".to_owned()));
+    house.registers(TWO, "mallory", "x");
+    house.act(TWO, |phone, now| phone.text("301", "let me in", now));
+    house.pass(500);
+    house.heard(TWO, &PhoneEvent::Texted(403));
+    house.rests();
+}
+
 /// A trigger that goes while its flow is asked has no say any more: the next one has.
 #[test]
 fn a_reload_while_a_flow_is_asked_leaves_the_word_to_the_next_trigger() {

@@ -72,7 +72,7 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        let judged = self.identify(Some(Asker::Invite(dialog)), &message, bytes, flow, now);
+        let judged = self.identify(Asker::Invite(dialog), &message, bytes, flow, now);
         self.on_invite_judged(dialog, bytes, flow, judged, now);
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Asker {
     Invite(DialogId),
     /// A registration.
     Register(TransactionId),
+    /// A text.
+    Text(TransactionId),
 }
 
 /// One request.
@@ -187,6 +189,7 @@ impl Switch {
         let request = match inquiry.asker {
             Asker::Invite(_) => "invite",
             Asker::Register(_) => "register",
+            Asker::Text(_) => "message",
         };
         let flow = inquiry.flow;
         let item = payload::auth(message, &trigger.reference, &name, request, flow, shown.as_ref());
@@ -345,6 +348,10 @@ impl Switch {
             }
             Asker::Register(request) => {
                 self.on_register_judged(request, bytes, flow, judged, now);
+            }
+            Asker::Text(request) => {
+                let judged = judged.map(|account| self.identity_of(account));
+                self.on_text_judged(request, bytes, flow, judged, now);
             }
         }
     }

@@ -86,11 +86,11 @@ impl Switch {
     }
 
     /// Whose request this is: a registered trunk's by the token that it was given, a fixed trunk's by
-    /// its source, then a dynamic trunk's or an extension's by its password (contract §5.7). Flows are
-    /// asked only for an asker, who can wait.
+    /// its source, then a dynamic trunk's or an extension's by its password or by what a flow says
+    /// (contract §5.7).
     pub(super) fn identify(
         &mut self,
-        asker: Option<Asker>,
+        asker: Asker,
         message: &Message<'_>,
         bytes: &[u8],
         flow: Flow,
@@ -115,13 +115,13 @@ impl Switch {
     /// Whose password a request proves, or whom a flow lets in.
     fn account_of(
         &mut self,
-        asker: Option<Asker>,
+        asker: Asker,
         message: &Message<'_>,
         bytes: &[u8],
         flow: Flow,
         now: Tick,
     ) -> Result<AccountRef, Unproven> {
-        if let Some(asker) = asker.filter(|_| self.has_inquirers()) {
+        if self.has_inquirers() {
             return self.inquire(asker, bytes, flow, now);
         }
         match self.site.prove(message, flow, now) {
@@ -157,7 +157,7 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        let judged = self.account_of(Some(Asker::Register(request)), &message, bytes, flow, now);
+        let judged = self.account_of(Asker::Register(request), &message, bytes, flow, now);
         self.on_register_judged(request, bytes, flow, judged, now);
     }
 
@@ -175,7 +175,7 @@ impl Switch {
         };
         let account = match judged {
             Ok(account) => account,
-            Err(unproven) => return self.refuse_register(request, flow, &unproven),
+            Err(unproven) => return self.refuse_unproven(request, flow, &unproven, "REGISTER"),
         };
         // RFC 3261 §10.3: who is proven binds its own address and no other.
         let login = self.site.login(account);
@@ -221,20 +221,27 @@ impl Switch {
         self.drain_site(now);
     }
 
-    fn refuse_register(&mut self, request: TransactionId, flow: Flow, unproven: &Unproven) {
+    /// Nobody knows who sends this request, which began no dialog.
+    pub(super) fn refuse_unproven(
+        &mut self,
+        request: TransactionId,
+        flow: Flow,
+        unproven: &Unproven,
+        method: &str,
+    ) {
         let (status, why, values) = match unproven {
             Unproven::Asked => return,
-            Unproven::Nobody => return self.forbid(request, "nobody can register here"),
+            Unproven::Nobody => return self.forbid(request, "nobody has an account here"),
             Unproven::Busy => {
                 let retry_after = (1 + self.rng.below(8)).to_string();
                 return self.endpoint.dismiss(request, 503, &[("Retry-After", &retry_after)]);
             }
             Unproven::Challenge { values, is_failed } => {
-                let why = is_failed.then_some("a REGISTER with a wrong user or password");
-                (401, why.map(str::to_owned), values)
+                let why = is_failed.then(|| format!("a {method} with a wrong user or password"));
+                (401, why, values)
             }
             Unproven::Denied { status, reason, values } => {
-                (*status, Some(format!("a flow denied a REGISTER: {reason}")), values)
+                (*status, Some(format!("a flow denied a {method}: {reason}")), values)
             }
         };
         if let Some(why) = why {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::base::Tick;
 use crate::call::dial::Caller;
 use crate::call::switch::dial::outgoing_to;
-use crate::call::switch::register::{Identity, Unproven, headers};
+use crate::call::switch::inquiry::Asker;
+use crate::call::switch::register::{Identity, Unproven};
 use crate::call::switch::{Fact, Switch};
 use crate::sip::{
     Body, Flow, MAX_FORWARDS, Message, Method, Name, Outgoing, RequestId, TransactionId,
@@ -40,19 +41,25 @@ impl Switch {
         let Ok(message) = Message::parse(bytes) else {
             unreachable!("the endpoint hands on only what it could read");
         };
-        let identity = match self.identify(None, &message, bytes, flow, now) {
+        let judged = self.identify(Asker::Text(request), &message, bytes, flow, now);
+        self.on_text_judged(request, bytes, flow, judged, now);
+    }
+
+    /// It is known who sends a text, or that nobody knows.
+    pub(super) fn on_text_judged(
+        &mut self,
+        request: TransactionId,
+        bytes: &[u8],
+        flow: Flow,
+        judged: Result<Identity, Unproven>,
+        now: Tick,
+    ) {
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
+        let identity = match judged {
             Ok(identity) => identity,
-            Err(Unproven::Challenge { values, is_failed }) => {
-                if is_failed {
-                    let why = "a MESSAGE with a wrong user or password".to_owned();
-                    self.tell(Fact::Refused { source: flow.remote, status: 401, why });
-                }
-                return self.endpoint.dismiss(request, 401, &headers("WWW-Authenticate", &values));
-            }
-            // Whom only a flow knows sends no texts: nobody asks it about them.
-            Err(Unproven::Nobody | Unproven::Asked | Unproven::Busy | Unproven::Denied { .. }) => {
-                return self.endpoint.dismiss(request, 403, &[]);
-            }
+            Err(unproven) => return self.refuse_unproven(request, flow, &unproven, "MESSAGE"),
         };
         if let Err(Refusal { status, why }) = self.hand_on(request, &message, &identity, now) {
             self.tell(Fact::Refused { source: flow.remote, status, why: why.to_owned() });
