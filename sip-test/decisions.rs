@@ -149,6 +149,42 @@ fn a_caller_who_hangs_up_while_the_flow_thinks_is_not_recorded() {
     story.rest_of_server();
 }
 
+/// Contract §2: the hidden handle wins over an id that is written down.
+#[test]
+fn the_handle_of_an_item_wins_over_a_written_id() {
+    let mut wrong = respond("handled.wav");
+    wrong["options"] = json!({ "requestId": "record-99-0" });
+    let steps = [("record", node::ACTION, wrong)];
+    let mut story = story("none", "+49301", asks(5.0, &steps)).dial().talking().at(2000);
+    assert_eq!(failures(&mut story), Vec::<String>::new());
+    let mut story = story.hangup(CALLER).at(2500);
+    assert!(channels(&mut story, "handled.wav").1 > 1000);
+    story.rest_of_server();
+}
+
+/// Contract §5.5: every field of the branch `Recording`.
+#[test]
+fn the_branch_recording_says_all_that_is_known_of_the_leg() {
+    let all = json!({ "errorMessage": "={{ JSON.stringify($json) }}" });
+    let told = [("told", "n8n-nodes-base.stopAndError", all)];
+    let mut story = story("none", "+49301", asks(5.0, &told)).dial().talking().at(2000);
+    let failed = failures(&mut story).remove(0);
+    let json = &failed[failed.find('{').unwrap()..=failed.rfind('}').unwrap()];
+    let mut item: Value = serde_json::from_str(json).unwrap();
+    let call_id = item["callId"].take();
+    assert!(call_id.as_str().is_some_and(|id| id.len() > 8), "{call_id}");
+    assert_eq!(
+        item,
+        json!({ "eventType": "record", "recordRequestId": "record-1-0", "kind": "trunk",
+            "ref": "line", "legId": "leg-0-0", "callId": null, "direction": "inbound",
+            "from": "sip:+49301@127.0.0.2:5060", "callerNumber": "+49301", "callerName": "",
+            "to": "sip:hello@127.0.0.9:5060", "calledNumber": "hello", "calledName": "",
+            "extension": "",
+            "sipPbx": { "ref": "line", "legId": "leg-0-0", "recordRequestId": "record-1-0" } })
+    );
+    story.hangup(CALLER).rest_of_server();
+}
+
 /// Contract §3: closing a trigger drops what it asks.
 #[test]
 fn a_trigger_that_goes_asks_nobody_any_more() {

@@ -49,6 +49,46 @@ fn the_same_ref_twice_is_refused() {
     assert!(codes.contains(&"E-SIP-REF") && checked.has_errors(), "{codes:?}");
 }
 
+/// Contract §2: a ref belongs to its workflow and kind; that of extensions is the whole server's.
+#[test]
+fn refs_belong_to_their_workflow_and_kind() {
+    let folder = std::env::temp_dir().join(format!("ringback-refs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let trigger = |name: &str, more: &str| {
+        format!(
+            r#"{{"name": "{name}", "type": "n8n-nodes-sip-pbx.sipPbxTrigger", "typeVersion": 1,
+               "parameters": {{"ref": "main", {more} }} }}"#
+        )
+    };
+    let line = trigger("line", r#""triggerOn": "trunk", "trunkUseRegistration": false"#);
+    let queue = trigger("queue", r#""triggerOn": "queue", "queueExtensions": "1""#);
+    let phones = trigger(
+        "phones",
+        r#""triggerOn": "extensions", "staticCredentials": {"item":
+           [{"username": "u", "password": "p", "extension": "1"}]}"#,
+    );
+    let file = |name: &str, nodes: &[&String]| {
+        let nodes = nodes.iter().map(|node| node.as_str()).collect::<Vec<_>>().join(",");
+        let text = format!(r#"{{"name": "{name}", "connections": {{}}, "nodes": [{nodes}]}}"#);
+        let path = folder.join(format!("{name}.json"));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let told = |paths: &[PathBuf]| {
+        let problems = check(paths).problems.into_iter();
+        let errors = problems.filter(|problem| problem.code == "E-SIP-REF");
+        errors.map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let one = file("one", &[&line, &queue, &phones]);
+    assert_eq!(told(std::slice::from_ref(&one)), Vec::<String>::new());
+    let two = file("two", &[&line, &queue]);
+    assert_eq!(told(&[one.clone(), two]), Vec::<String>::new());
+    let three = file("three", &[&phones]);
+    let taken = "Active extensions trigger for ref main already exists";
+    assert_eq!(told(&[one, three]), [taken]);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
 #[test]
 fn the_program_checks_a_sound_flow() {
     let output = ringback(&["check", "flows/hello.json"]);

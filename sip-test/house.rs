@@ -1,5 +1,6 @@
 //! The walls of the house, held as a test: which room may name which, and how every file begins.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,35 @@ fn every_flow_of_this_repository_is_sound() {
     }
 }
 
+/// Every rule of the contract has its row in the list, and each test that a row names is there.
+#[test]
+fn every_clause_names_tests_that_are_there() {
+    let text = fs::read_to_string(package().join("sip-test/clauses.md")).unwrap();
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "sip-test"] {
+        collect_tests(&package().join(folder), &mut tests);
+    }
+    let mut rows = 0;
+    let mut wrong = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let cells = line.split('|').map(str::trim).collect::<Vec<_>>();
+        let [_, clause, _, shown, _] = cells[..] else { continue };
+        if clause == "§" || clause.starts_with("--") {
+            continue;
+        }
+        rows += 1;
+        let named = shown.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+        let is_excused = shown.starts_with("not here: ");
+        if named.is_empty() && !is_excused {
+            wrong.push(format!("line {}: no test and no reason", number + 1));
+        }
+        let lost = named.into_iter().filter(|name| !is_excused && !tests.contains(*name));
+        wrong.extend(lost.map(|name| format!("line {}: no test `{name}`", number + 1)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(rows > 100, "only {rows} rows were seen: is this still how they are written?");
+}
+
 #[test]
 fn every_option_of_the_settings_file_is_documented() {
     let file = source().join("config/raw.rs");
@@ -146,6 +176,23 @@ fn every_option_of_the_settings_file_is_documented() {
         assert!(is_documented, "{}:{}: {line}", file.display(), number + 1);
     }
     assert!(options > 5, "only {options} options were seen: is this still how they are written?");
+}
+
+fn collect_tests(folder: &Path, tests: &mut BTreeSet<String>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect_tests(&path, tests);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut is_test = false;
+            for line in text.lines().map(str::trim) {
+                if let Some(name) = line.strip_prefix("fn ").filter(|_| is_test) {
+                    tests.extend(name.split('(').next().map(str::to_owned));
+                }
+                is_test = line == "#[test]" || is_test && line.starts_with("#[");
+            }
+        }
+    }
 }
 
 fn package() -> PathBuf {

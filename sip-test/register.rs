@@ -420,6 +420,22 @@ fn what_a_client_may_not_do() {
     }
 }
 
+/// Contract §5.3: the prefix is what phones say before the user that is looked up.
+#[test]
+fn a_prefix_stands_before_the_user_of_a_static_account() {
+    let account = json!({ "username": "200", "password": "secret", "extension": "200" });
+    let mut world = world(flow(json!({
+        "triggerOn": "extensions", "ref": "office",
+        "options": { "authorizationUsernamePrefix": "north-" },
+        "staticCredentials": { "item": [account] },
+    })));
+    register(&mut world, FIRST, "north-200", "secret");
+    register(&mut world, SECOND, "200", "secret");
+    check(&world, FIRST, &[PhoneEvent::Registered(200)]);
+    check(&world, SECOND, &[PhoneEvent::Registered(401)]);
+    assert_eq!(endpoints(&mut world, "200"), 1);
+}
+
 #[test]
 fn the_best_contact_is_called_first() {
     let mut client = Client::new();

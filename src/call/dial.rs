@@ -57,6 +57,8 @@ pub struct Dial {
     pub step: Option<Armed>,
     /// Who calls, and with which headers.
     pub caller: Caller,
+    /// What the flow that broke it off calls its reason.
+    pub break_reason: Option<String>,
     /// Why the last attempt ended.
     pub last_reason: &'static str,
     /// The promise that it is to keep, and the number of the attempt.

@@ -356,4 +356,15 @@ mod tests {
             assert_eq!(parse_leg(&json!(wrong)), None, "{wrong}");
         }
     }
+
+    /// Contract §3: 128 events of a leg, 64 of a dial.
+    #[test]
+    fn so_many_events_are_kept_for_a_wait_and_no_more() {
+        for (most, expected) in [(EVENTS_MAX, 128), (crate::call::dial::EVENTS_MAX, 64)] {
+            assert_eq!(most, expected);
+            let mut events = Bounded::with_max(most);
+            let kept = (0..most + 10).filter(|number| events.push(*number).is_ok()).count();
+            assert_eq!((kept, events.pop()), (most, Some(0)), "the first are kept");
+        }
+    }
 }

@@ -443,4 +443,29 @@ mod tests {
         assert!(!is("192.0.2.1", "192.0.2.2:5060"));
         assert!("nonsense".parse::<Peer>().is_err());
     }
+
+    /// Contract §5.1: allow-lists, in the order that is built in; an empty one is the standard.
+    #[test]
+    fn codecs_and_digit_methods_are_allow_lists() {
+        let audio = |options: &str| {
+            let document = format!(
+                r#"{{"name": "x", "connections": {{}}, "nodes": [{{"name": "t", "typeVersion": 1,
+                "type": "{}", "parameters": {{"triggerOn": "trunk", "ref": "line",
+                "trunkUseRegistration": false, "options": {options} }} }}]}}"#,
+                crate::call::node::TRIGGER
+            );
+            let documents = flow::read(&document, "x.json").unwrap();
+            let graph = flow::check(&documents[0], &crate::call::node::catalogue()).0.unwrap();
+            Trigger::of(&Arc::new(graph), 0, &BTreeMap::new())[0].audio()
+        };
+        assert_eq!(audio("{}"), AudioRules::default());
+        for empty in [r#"{"codecs": []}"#, r#"{"codecs": ["g729"]}"#, r#"{"dtmfMethods": []}"#] {
+            assert_eq!(audio(empty), AudioRules::default(), "{empty}");
+        }
+        let rules = audio(r#"{"codecs": ["alaw", "g722"], "dtmfMethods": ["inband"]}"#);
+        assert_eq!(rules.encodings, [Encoding::G722, Encoding::Pcma]);
+        let AudioRules { takes_events, takes_info, finds_digits, .. } = rules;
+        assert_eq!((takes_events, takes_info, finds_digits), (false, false, true));
+        assert!(!AudioRules::default().finds_digits, "off unless it is named");
+    }
 }

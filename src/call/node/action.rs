@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::call::digits::is_digit;
-use crate::call::node::is_expression;
 use crate::call::node::operation::{
     DIAL_STRATEGIES, Demand, Key, OPERATIONS, Operation, QUEUE_STRATEGIES, items,
 };
+use crate::call::node::{adopt_options, is_expression, rename_option};
 use crate::flow::{Findings, NodeType, Object, Role, nearest};
 use crate::media::TapeFormat;
 
@@ -33,6 +33,14 @@ const OLD_OPERATIONS: [(&str, &str); 3] = [
     ("call.waitCallEvent", "call.wait"),
     ("dial.waitDialEvent", "dial.wait"),
     ("media.waitMedia", "media.wait"),
+];
+
+/// Keys of older exports that are options now (contract §1.1).
+const OLD_KEYS: [(&str, &str); 4] = [
+    ("mediaLegId", "legId"),
+    ("stopMediaLegId", "legId"),
+    ("stopMediaId", "mediaId"),
+    ("extensionListOnlyFreeEndpoints", "extensionOnlyFreeEndpoints"),
 ];
 
 pub(super) struct Action;
@@ -85,6 +93,9 @@ impl NodeType for Action {
         }
         report_unknown(operation, parameters, report);
         check_strategy(name, parameters, report);
+        if name == "dial.make" {
+            check_call_mode(parameters, report);
+        }
         if name == "media.playAudio" {
             check_credential("playbackHttpAuthentication", parameters, report);
         }
@@ -99,11 +110,13 @@ fn operation(parameters: &Object) -> Option<&'static Operation> {
 }
 
 fn rename(parameters: &mut Object, report: &mut Findings) {
-    for old in OLD_OPTIONS {
-        if let Some(options) = parameters.remove(old) {
-            report.note("N-SIP-RENAMED", old, "read as `options`", "");
-            parameters.entry("options").or_insert(options);
-        }
+    adopt_options(parameters, &OLD_OPTIONS, report);
+    for (old, new) in OLD_KEYS {
+        rename_option(parameters, old, new, report);
+    }
+    if let Some(ids) = parameters.remove("waitMediaIds") {
+        report.note("N-SIP-RENAMED", "waitMediaIds", "read as `mediaIds`", "");
+        parameters.entry("mediaIds").or_insert(ids);
     }
     let name = parameters.get("operation").and_then(Value::as_str).unwrap_or_default();
     if let Some((old, new)) = OLD_OPERATIONS.iter().find(|(old, _)| *old == name) {
@@ -152,7 +165,9 @@ fn check_key(key: &Key, parameters: &Object, report: &mut Findings) {
         }
         Demand::Required | Demand::RequiredIf(..) => {}
         Demand::OneOf(words) => {
-            if !value.as_str().is_some_and(|text| words.contains(&text)) {
+            if value.is_null() {
+                wrong(format!("{} is required", key.name), "choose one of its values");
+            } else if !value.as_str().is_some_and(|text| words.contains(&text)) {
                 wrong(format!("{value} is none of {}", words.join(", ")), "choose one of these");
             }
         }
@@ -239,6 +254,21 @@ fn check_recording(parameters: &Object, report: &mut Findings) {
     };
     check("recordWavSampleRate", &TapeFormat::RATES.map(u64::from));
     check("recordWavBitDepth", &TapeFormat::BITS.map(u64::from));
+}
+
+/// Ways of dialling that this server does not have, and what does not go with those that it has.
+fn check_call_mode(parameters: &Object, report: &mut Findings) {
+    let mode = parameters.get("callMode").and_then(Value::as_str).unwrap_or_default();
+    if matches!(mode, "direct" | "websocket") {
+        let message = format!("`{mode}` calls are not performed by this server yet");
+        let remedy = "dial by a trunk, or to an extension";
+        report.error("E-SIP-UNSERVED", "callMode", &message, remedy);
+    }
+    if mode == "extension" && parameters.get("ref").is_some_and(|value| !is_empty(value)) {
+        let message =
+            "a call to extensions carries no ref: all groups of the workflow are looked at";
+        report.warning("W-FLOW-PARAMETER", "ref", message, "it has no effect here");
+    }
 }
 
 /// How targets are rung; queues know more ways than dials do (contract §15).

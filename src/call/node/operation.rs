@@ -102,6 +102,7 @@ const RESULT: Branches = Branches::Fixed(&["Result"]);
 const LEG: &[&str] = &["legId"];
 const RECORD_FORMATS: &[&str] = &["wav", "mp3", "opus", "ogg"];
 const AUTH_ACTIONS: &[&str] = &["allow", "verify_password", "not_applicable", "challenge", "deny"];
+const CALL_MODES: &[&str] = &["trunk", "extension", "direct", "websocket"];
 const DTMF_VOICE: &[&str] = &["dtmf", "voice"];
 const DIAL_OPTIONS: &[&str] = &[
     "codecs",
@@ -183,7 +184,7 @@ pub const OPERATIONS: &[Operation] = &[
     performed(
         "dial.make",
         &[
-            one_of("callMode", "", &["trunk", "extension", "direct", "websocket"]),
+            one_of("callMode", "", CALL_MODES),
             required_if("ref", "callMode", "trunk"),
             required_if("destination", "callMode", "trunk"),
             required_if("extensionNumbers", "callMode", "extension"),

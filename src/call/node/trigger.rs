@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::call::node::is_expression;
+use crate::call::node::{adopt_options, is_expression, rename_option};
 use crate::call::site::is_number;
 use crate::flow::{Findings, NodeType, Object, Role};
 
@@ -34,6 +34,14 @@ const OWN_HEADERS: [&str; 20] = [
     "Authorization",
     "Proxy-Authorization",
     "Route",
+];
+
+/// Keys of older exports that are options now (contract §1.1).
+const OLD_KEYS: [(&str, &str); 4] = [
+    ("extensionTransports", "transports"),
+    ("extensionsLocalBindPort", "localBindPort"),
+    ("extensionsLocalBindIp", "localBindIp"),
+    ("extensionsTlsBindPort", "tlsBindPort"),
 ];
 
 pub(super) struct Trigger;
@@ -69,12 +77,11 @@ impl NodeType for Trigger {
     }
 
     fn fill(&self, _version: f64, parameters: &mut Object, report: &mut Findings) {
-        for old in ["trunkOptions", "extensionsOptions", "aiToolOptions"] {
-            if let Some(options) = parameters.remove(old) {
-                report.note("N-SIP-RENAMED", old, "read as `options`", "");
-                parameters.insert("options".to_owned(), options);
-            }
+        adopt_options(parameters, &["trunkOptions", "extensionsOptions", "aiToolOptions"], report);
+        for (old, new) in OLD_KEYS {
+            rename_option(parameters, old, new, report);
         }
+        rename_registration(parameters, report);
         let defaults = [
             ("triggerOn", Value::from("trunk")),
             ("trunkConnectionMode", "fixed".into()),
@@ -116,6 +123,7 @@ impl NodeType for Trigger {
             let message = "a ref cannot be an expression: it is needed before anything runs";
             report.error("E-SIP-REF", "ref", message, "write the name itself");
         }
+        check_options(parameters, report);
         match text(parameters, "triggerOn") {
             "trunk" => check_trunk(parameters, report),
             "extensions" => check_extensions(parameters, report),
@@ -130,6 +138,61 @@ impl NodeType for Trigger {
             }
         }
     }
+}
+
+/// Options of triggers that the contract knows (§5.1 to §5.3, §5.9).
+const OPTIONS: [&str; 12] = [
+    "codecs",
+    "dtmfMethods",
+    "registrationExpires",
+    "registerHeaders",
+    "authTimeoutSeconds",
+    "realm",
+    "continueTraversalOnAuthReject",
+    "authorizationUsernamePrefix",
+    "recordResponseTimeoutSeconds",
+    "aiToolResponseTimeoutSeconds",
+    "transport",
+    "transports",
+];
+/// Those that say where to listen, which one server decides once for all of its flows.
+const LISTENERS: [&str; 4] = ["localBindPort", "tlsBindPort", "localBindIp", "advertisedIp"];
+
+fn check_options(parameters: &Object, report: &mut Findings) {
+    let options = parameters.get("options").and_then(Value::as_object);
+    for (key, value) in options.into_iter().flatten() {
+        let path = format!("options.{key}");
+        if LISTENERS.contains(&key.as_str()) {
+            let message = "where the server listens stands in ringback.toml, for all flows";
+            report.warning("W-SIP-LISTENER", &path, message, "see sip.listen and sip.advertised");
+        } else if !OPTIONS.contains(&key.as_str()) {
+            let message = format!("a trigger has no option `{key}`");
+            report.warning("W-FLOW-PARAMETER", &path, &message, "it has no effect here");
+        }
+        let served = |word: &&str| ["udp", "tcp"].contains(word);
+        let words = crate::call::node::operation::words(Some(value));
+        if key.starts_with("transport") && !words.is_empty() {
+            for word in words.iter().map(String::as_str).filter(|word| !served(word)) {
+                let message =
+                    format!("`{word}` is not served yet: phones reach this by UDP and TCP");
+                report.warning("W-SIP-LISTENER", &path, &message, "choose udp or tcp");
+            }
+        }
+    }
+}
+
+/// How older exports say that a trunk is registered at (contract §1.1).
+fn rename_registration(parameters: &mut Object, report: &mut Findings) {
+    let (old, registers) = match parameters.remove("registerOnStart") {
+        Some(value) => ("registerOnStart", value != Value::Bool(false)),
+        None => match parameters.remove("trunkRegisterMode") {
+            Some(value) => ("trunkRegisterMode", value != "none" && value != Value::Bool(false)),
+            None => return,
+        },
+    };
+    let message = "read as `trunkConnectionMode` fixed and `trunkUseRegistration`";
+    report.note("N-SIP-RENAMED", old, message, "");
+    parameters.entry("trunkUseRegistration").or_insert(registers.into());
 }
 
 fn check_trunk(parameters: &Object, report: &mut Findings) {

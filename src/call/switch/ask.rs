@@ -85,6 +85,10 @@ impl Ask {
 pub(super) enum Failed {
     /// No leg is named, nor in the item.
     LegMissing,
+    /// No leg to wait for is named, nor in the item.
+    LegsMissing,
+    /// More legs than one wait may name.
+    LegsTooMany,
     /// The named leg does not exist, or no longer.
     LegUnknown,
     /// The leg has ended.
@@ -101,6 +105,10 @@ pub(super) enum Failed {
     DialMissing,
     /// The named dial does not exist, or no longer.
     DialUnknown,
+    /// More dials than one wait may name.
+    DialsTooMany,
+    /// Another wait has the dial.
+    DialTaken,
     /// Nothing that can be dialled is named.
     DialTargets,
     /// A way of dialling that this server does not have.
@@ -129,6 +137,8 @@ pub(super) enum Failed {
     QueueLeg,
     /// The leg is in no queue.
     QueueEntry,
+    /// Figures of neither a queue nor a leg.
+    StatsTarget,
     /// A way of ringing agents that no queue has.
     StrategyUnknown,
     /// The queue does not take the leg.
@@ -171,6 +181,7 @@ impl Failed {
     const fn code(self) -> &'static str {
         match self {
             Self::LegMissing
+            | Self::LegsMissing
             | Self::LegAMissing
             | Self::LegBMissing
             | Self::DialMissing
@@ -199,6 +210,9 @@ impl Failed {
                 "not_found"
             }
             Self::LegEnded => "invalid_leg",
+            Self::LegsTooMany => "invalid_leg_wait",
+            Self::DialsTooMany | Self::DialTaken => "invalid_dial_wait",
+            Self::StatsTarget => "invalid_queue_stats_target",
             Self::DialUnknown => "invalid_dial",
             Self::DialTargets | Self::TooManyDials => "invalid_dial_targets",
             Self::QueueLeg => "invalid_queue_leg",
@@ -230,6 +244,11 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LegMissing => "legId is required: neither the options nor the item name a leg",
+            Self::LegsMissing => "legIds are required: neither the node nor the item name a leg",
+            Self::LegsTooMany => "a wait names at most 16 legs",
+            Self::DialsTooMany => "a wait names at most 16 dials",
+            Self::DialTaken => "another wait has this dial: one at a time",
+            Self::StatsTarget => "queueStatsTarget must be ref or legId",
             Self::LegUnknown => "no such leg: it ended more than five seconds ago, or never was",
             Self::LegEnded => "the leg has ended",
             Self::Unsupported => "Unsupported operation",

@@ -93,10 +93,18 @@ impl Switch {
     /// `dial.break`. A dial that is final stays as it is.
     pub(super) fn break_dial(&mut self, ask: &Ask, now: Tick) {
         let named = [ask.option("dialId"), ask.item.json.get("dialId"), context(ask, "dialId")];
-        let dial = named.into_iter().flatten().find_map(parse_dial);
-        let Some(id) = dial.filter(|id| self.dials.get(*id).is_some()) else {
+        let is_named = |value: &&Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let Some(named) = named.into_iter().flatten().find(is_named) else {
+            return self.fail(ask, Failed::DialMissing);
+        };
+        let id = parse_dial(named);
+        let Some((id, dial)) = id.and_then(|id| Some((id, self.dials.get_mut(id)?))) else {
             return self.fail(ask, Failed::DialUnknown);
         };
+        if dial.is_dialing() {
+            let reason = ask.option("dialBreakReason").and_then(Value::as_str);
+            dial.break_reason = reason.filter(|reason| !reason.is_empty()).map(str::to_owned);
+        }
         self.fail_dial(id, "broken", EndReason::Broken, now);
         self.answer(ask, 0, json!({ "dialId": dial_text(id) }), None);
     }
@@ -124,6 +132,7 @@ impl Switch {
             free: None,
             step: None,
             caller,
+            break_reason: None,
             last_reason: "no_targets",
             offer,
             promise,
@@ -509,7 +518,7 @@ pub(super) fn outgoing_to(target: &Target, caller: &Caller) -> Outgoing {
     let user = target.request_uri.split(['@', ';']).next().unwrap_or_default();
     let user = user.rsplit(':').next().unwrap_or_default().to_owned();
     // Who calls: as the flow says, or as the trunk knows us (contract §5.5).
-    let own = target.credentials.as_ref().map_or("ringback", |own| &own.username);
+    let own = target.credentials.as_ref().map_or("n8n", |own| &own.username);
     let from_user = if caller.number.is_empty() { own } else { &caller.number };
     let routes = target.routes.iter().map(|route| ("Route".to_owned(), route.clone()));
     Outgoing {

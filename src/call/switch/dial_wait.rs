@@ -10,7 +10,7 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::dial::context;
 use crate::call::switch::{AskRef, Pending, Switch, Wake};
 
-/// Dials that one wait may name.
+/// Dials that one wait may name; more are an `invalid_dial_wait`.
 const DIALS_MAX: usize = 16;
 
 /// A `dial.wait` that is going on.
@@ -148,7 +148,8 @@ impl Switch {
             self.leave_dial_wait(&wait, key, now);
             let mut payload = self.dial_payload(Some(id), leg);
             if let DialEvent::Failed(why) = event {
-                payload["reason"] = why.into();
+                let said = self.dials.get(id).and_then(|dial| dial.break_reason.clone());
+                payload["reason"] = said.map_or_else(|| why.into(), Value::from);
             }
             self.answer(&ask, ask.branch(label), payload, None);
         }
@@ -174,15 +175,22 @@ impl Switch {
 
     fn dials_of(&self, ask: &Ask) -> Result<Vec<DialRef>, Failed> {
         let listed = items(ask.parameter("dialIds")).iter().filter_map(|item| item.get("dialId"));
-        let mut named = listed.take(DIALS_MAX).collect::<Vec<_>>();
+        let mut named = listed.collect::<Vec<_>>();
         if named.is_empty() {
             named.extend(ask.item.json.get("dialId").or_else(|| context(ask, "dialId")));
         }
         if named.is_empty() {
             return Err(Failed::DialMissing);
         }
-        let known = |value: &&Value| parse_dial(value).filter(|id| self.dials.get(*id).is_some());
-        named.iter().map(|value| known(value).ok_or(Failed::DialUnknown)).collect()
+        if named.len() > DIALS_MAX {
+            return Err(Failed::DialsTooMany);
+        }
+        let known = |value: &&Value| {
+            let id = parse_dial(value).ok_or(Failed::DialUnknown)?;
+            let dial = self.dials.get(id).ok_or(Failed::DialUnknown)?;
+            if dial.waiting.is_some() { Err(Failed::DialTaken) } else { Ok(id) }
+        };
+        named.iter().map(known).collect()
     }
 
     /// Takes what a run waits for, if it still does; any other kind of wait stays.

@@ -158,8 +158,7 @@ impl Switch {
         let is_blocking =
             ask.option("mediaExecutionMode").and_then(Value::as_str) != Some("background");
         if ask.option("stopOtherMedia") == Some(&Value::Bool(true)) {
-            self.stop_players(id, now);
-            self.stop_recordings(id);
+            self.stop_media_of(id, "media_replaced", now);
         }
         let ducking = ask.option("duckingFactor").and_then(Value::as_f64).unwrap_or(1.0) as f32;
         self.players_begun += 1;
@@ -195,14 +194,13 @@ impl Switch {
         }
     }
 
-    /// Stops every playback of a leg.
-    pub(super) fn stop_players(&mut self, id: LegRef, now: Tick) {
+    /// Stops what plays and what nodes record on a leg; whoever waits is told why.
+    pub(super) fn stop_media_of(&mut self, id: LegRef, why: &'static str, now: Tick) {
         let Some(leg) = self.legs.get(id) else { return };
         for player in leg.players.clone() {
-            let command = Command::Stop { leg: media_leg(id), player };
-            self.outputs.push_back(Output::Media(command));
-            self.on_player_done(player, PlayerEnd::Stopped, now);
+            self.interrupt_player(player, why, None, now);
         }
+        self.stop_recordings(id, why);
     }
 
     /// The operation no longer waits for this leg.

@@ -69,6 +69,8 @@ struct Queue {
 struct Card {
     queue: QueueId,
     caller: Caller,
+    /// The ref of the trunk that the caller came by.
+    trunk: String,
     /// The caller's leg, while he is on the line.
     leg: Option<LegRef>,
     /// The queue's trigger in the flow that the caller's call goes on under, while he is on the
@@ -162,7 +164,8 @@ impl Switch {
         }
         let call = leg.call;
         let number = Some(shown.number.clone()).filter(|number| is_dialable(number));
-        let party = Party { number, trunk: leg.origin.trigger_ref.clone() };
+        let trunk = leg.origin.trigger_ref.clone();
+        let party = Party { number, trunk: trunk.clone() };
         let placement = match ask.option("queuePlacement").and_then(Value::as_str) {
             Some("front") => Placement::Front,
             Some(_) | None => Placement::Back,
@@ -193,6 +196,7 @@ impl Switch {
             Card {
                 queue,
                 caller: shown,
+                trunk,
                 leg: Some(id),
                 flow,
                 is_callback_enabled: false,
@@ -296,6 +300,7 @@ impl Switch {
         caller: Caller,
         now: Tick,
     ) -> Option<EntryId> {
+        let trunk = party.trunk.clone();
         let request = Request::callback(party, key);
         let entry = self.queues.dispatcher.enqueue(queue, request, now).ok()?;
         self.queues.cards.insert(
@@ -303,6 +308,7 @@ impl Switch {
             Card {
                 queue,
                 caller,
+                trunk,
                 leg: None,
                 flow: None,
                 is_callback_enabled: true,

@@ -143,8 +143,7 @@ impl Switch {
     pub(super) fn start_record(&mut self, ask: Ask, now: Tick) {
         let Some(leg) = self.leg_to_hear(&ask) else { return };
         if ask.option("stopOtherMedia") == Some(&Value::Bool(true)) {
-            self.stop_players(leg, now);
-            self.stop_recordings(leg);
+            self.stop_media_of(leg, "media_replaced", now);
         }
         let is_background =
             ask.option("mediaExecutionMode").and_then(Value::as_str) == Some("background");
@@ -243,11 +242,11 @@ impl Switch {
     }
 
     /// Ends what `media.recordAudio` records of a leg.
-    pub(super) fn stop_recordings(&mut self, id: LegRef) {
+    pub(super) fn stop_recordings(&mut self, id: LegRef, why: &'static str) {
         for recording in self.legs.get(id).map_or_else(Vec::new, |leg| leg.recordings.clone()) {
             let known = self.recordings.get(&recording);
             if known.is_some_and(|known| matches!(known.purpose, Purpose::Node { .. })) {
-                self.end_recording(recording, End::Interrupted("media_stopped", None));
+                self.end_recording(recording, End::Interrupted(why, None));
             }
         }
     }

@@ -38,8 +38,7 @@ impl Switch {
         if ask.text("stopMediaTarget") == "legId" {
             match self.leg_of(ask) {
                 Ok(leg) => {
-                    self.stop_players(leg, now);
-                    self.stop_recordings(leg);
+                    self.stop_media_of(leg, "media_stopped", now);
                     self.touch(leg, now);
                     self.answer(ask, 0, json!({ "legId": leg_text(leg) }), None);
                 }

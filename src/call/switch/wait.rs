@@ -10,7 +10,7 @@ use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::keys::Came;
 use crate::call::switch::{AskRef, Pending, Switch, Wake};
 
-/// Legs that one wait may name.
+/// Legs that one wait may name; more are an `invalid_leg_wait`.
 const LEGS_MAX: usize = 16;
 
 /// A `call.wait` that is going on.
@@ -190,9 +190,15 @@ impl Switch {
 
     fn legs_of_wait(&self, ask: &Ask) -> Result<Vec<LegRef>, Failed> {
         let listed = items(ask.parameter("legIds")).iter().filter_map(|item| item.get("legId"));
-        let listed = listed.take(LEGS_MAX).collect::<Vec<_>>();
+        let listed = listed.collect::<Vec<_>>();
         if listed.is_empty() {
-            return Ok(vec![self.leg_of(ask)?]);
+            let leg = self.leg_of(ask).map_err(|failed| {
+                if failed == Failed::LegMissing { Failed::LegsMissing } else { failed }
+            });
+            return Ok(vec![leg?]);
+        }
+        if listed.len() > LEGS_MAX {
+            return Err(Failed::LegsTooMany);
         }
         listed.into_iter().map(|value| self.known_leg(value)).collect()
     }

@@ -13,14 +13,16 @@ use crate::dispatch::{CallRef, EntryId, Mode, QueueId};
 impl Switch {
     /// `queue.getStats`.
     pub(in crate::call::switch) fn queue_stats(&mut self, ask: &Ask, now: Tick) {
-        let payload = if ask.text("queueStatsTarget") == "legId" {
-            self.leg_stats(ask, now)
-        } else {
-            let found = self.queue_ref(ask).and_then(|reference| {
-                let workflow = self.workflow_of(ask);
-                self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)
-            });
-            found.map(|queue| self.stats_of(queue, now))
+        let payload = match ask.text("queueStatsTarget").as_str() {
+            "legId" => self.leg_stats(ask, now),
+            "ref" | "" => {
+                let found = self.queue_ref(ask).and_then(|reference| {
+                    let workflow = self.workflow_of(ask);
+                    self.queues.find(workflow, &reference).ok_or(Failed::QueueUnknown)
+                });
+                found.map(|queue| self.stats_of(queue, now))
+            }
+            _ => Err(Failed::StatsTarget),
         };
         match payload {
             Ok(payload) => self.answer(ask, 0, Value::Object(payload), None),
@@ -38,8 +40,6 @@ impl Switch {
         let mut payload = Map::new();
         let Some(card) = self.queues.cards.get(&entry) else { return payload };
         let reference = self.queues.queues[card.queue.0 as usize].reference.clone();
-        let party = self.queues.dispatcher.party_of(entry);
-        let trunk = party.map(|party| party.trunk.clone()).unwrap_or_default();
         let mut context = json!({ "ref": reference });
         payload.insert("ref".to_owned(), reference.into());
         if let Some(mode) = mode {
@@ -57,7 +57,7 @@ impl Switch {
         }
         payload.insert("callerNumber".to_owned(), card.caller.number.clone().into());
         payload.insert("callerName".to_owned(), card.caller.name.clone().into());
-        payload.insert("trunkRef".to_owned(), trunk.into());
+        payload.insert("trunkRef".to_owned(), card.trunk.clone().into());
         payload.insert("sipPbx".to_owned(), context);
         let leg = card.leg.filter(|_| mode.is_none());
         with_leg(payload, leg.map(|leg| CallRef(leg.as_u64())))
