@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ringback::call::{Fact, Withdrawal, node};
+use ringback::call::{Fact, QueueSettings, Withdrawal, node};
 use ringback::flow::{self, Graph};
 use ringback::media::ear;
+use ringback::promise::Policy;
 use ringback::sim::{Answering, Phone, PhoneEvent, World};
 use ringback::sip::Cause;
 use serde_json::{Value, json};
@@ -504,6 +505,26 @@ fn a_caller_dials_an_extension_from_the_menu() {
     centre.customer_calls();
     centre.pass(1_000);
     centre.customer_presses("101#");
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.both_hear_each_other();
+    centre.close();
+}
+
+/// QC-18: callbacks turned off outside the flow. Whoever asks is told, and waits on as before.
+#[test]
+fn a_queue_without_callbacks_says_so_and_serves_on() {
+    let policy = Policy { is_offered: false, ..Policy::default() };
+    let settings = QueueSettings { policy, ..QueueSettings::default() };
+    let mut centre = Centre::set("callback_turned_off", "support", settings);
+    centre.agents_talk_to_each_other();
+    centre.customer_calls();
+    centre.customer_chooses("1");
+    let from = centre.heard(CUSTOMER);
+    centre.customer_presses("1");
+    centre.pass(7_000);
+    centre.hears(CUSTOMER, "no-callback.wav", from);
+    assert_eq!(centre.world.server().gauges().promises, 0);
+    centre.act(AGENT, Phone::hangup);
     centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
     centre.both_hear_each_other();
     centre.close();

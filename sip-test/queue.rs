@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringback::base::Tick;
+use ringback::call::QueueSettings;
 use ringback::flow::Graph;
 use ringback::media::ear;
 use ringback::sim::{Answering, Party, Phone, PhoneEvent, Server, World, standard_config};
@@ -60,6 +61,15 @@ impl Centre {
         Self::of(trace, number, flow, flow_delay, true)
     }
 
+    /// The shipped flow, and settings of this queue.
+    pub(crate) fn set(trace: &'static str, queue: &str, settings: QueueSettings) -> Self {
+        let flow = story::flow_file("queue-callback.json");
+        let mut config = standard_config(server());
+        config.queues.insert(queue.to_owned(), settings);
+        let house = Server::new(server(), config, vec![flow], story::prompts(), 1);
+        Self::around(trace, NUMBER, house, true)
+    }
+
     /// The shipped flow without sound, for stories about nothing that is heard.
     pub(crate) fn soundless(trace: &'static str) -> Self {
         let flow = story::flow_file("queue-callback.json");
@@ -78,6 +88,11 @@ impl Centre {
         let house = Server::new(server(), config, vec![flow], story::prompts(), 1);
         let house = house.with_flow_delay(flow_delay);
         let house = if has_sound { house } else { house.soundless() };
+        Self::around(trace, number, house, has_sound)
+    }
+
+    /// The phones around a server.
+    fn around(trace: &'static str, number: &str, house: Server, has_sound: bool) -> Self {
         let phone = |name, host, hums| {
             let phone = phone(name, host, hums);
             if has_sound { phone } else { phone.soundless() }

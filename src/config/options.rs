@@ -81,6 +81,7 @@ pub(super) const OPTIONS: &[Known] = &[
     known("trunk.*.codecs", Kind::Texts, "# what the flow names"),
     known("extensions.*.codecs", Kind::Texts, "# what the flow names"),
     known("extension.*.contact", Kind::Text, "# required"),
+    known("queue.*.callbacks", Kind::Flag, "true"),
     known("queue.*.attempts", Kind::Number, "3"),
     known("queue.*.pauses_s", Kind::Numbers, "# [300, 900, 3600]"),
     known("queue.*.busy_s", Kind::Numbers, "# pauses_s"),

@@ -49,6 +49,7 @@ impl Checker<'_> {
         let queue_day =
             self.within(&path("queue_day"), queue.queue_day, 1..=200_000, queue_day_max.into());
         let policy = Policy {
+            is_offered: queue.callbacks.unwrap_or(standard.policy.is_offered),
             attempts_max: attempts as u32,
             pauses,
             is_unknown_counted,

@@ -168,6 +168,8 @@ pub struct Extension {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
+    /// Whether callers may ask to be called back; true.
+    pub callbacks: Option<bool>,
     /// Attempts that count before a promise is exhausted, 1 to 20; 3.
     pub attempts: Option<u64>,
     /// Seconds after the first attempt that counts, the second, and so on, 0 to 86400 each, 1 to 20

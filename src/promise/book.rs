@@ -119,6 +119,9 @@ impl Book {
             return Err(Refused::TooMany);
         }
         let (policy, now_ms) = (self.policies.of(wanted.queue), self.wall_ms(now));
+        if !policy.is_offered {
+            return Err(Refused::NotOffered);
+        }
         self.limits.check(wanted.queue, &wanted.number, policy, now_ms)?;
         let place = wanted.place;
         let promise = self.open(wanted, now);

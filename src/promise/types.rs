@@ -99,6 +99,8 @@ impl Policies {
 /// How often and how long a promise is tried, and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Whether callbacks are promised at all; what was promised before is kept.
+    pub is_offered: bool,
     /// Attempts that count before the promise is exhausted.
     pub attempts_max: u32,
     /// How long each cause waits for the next attempt.
@@ -121,6 +123,7 @@ impl Default for Policy {
     /// Three attempts, 5, 15 and 60 minutes apart, within a day.
     fn default() -> Self {
         Self {
+            is_offered: true,
             attempts_max: 3,
             pauses: Pauses::default(),
             is_unknown_counted: true,
@@ -376,6 +379,8 @@ pub enum Refused {
     NumberLimit,
     /// The queue has made as many promises within a day as it may.
     QueueLimit,
+    /// The queue promises no callbacks.
+    NotOffered,
     /// The journal failed: nothing can be promised any more.
     JournalFailed,
 }
@@ -392,6 +397,7 @@ impl fmt::Display for Refused {
             Self::TooMany => "too many promises are open",
             Self::NumberLimit => "the number has had its callbacks for today",
             Self::QueueLimit => "the queue has promised its callbacks for today",
+            Self::NotOffered => "the queue promises no callbacks",
             Self::JournalFailed => "the journal failed, so nothing can be promised",
         })
     }

@@ -228,7 +228,9 @@ impl Failed {
                 promise::Refused::NumberLimit
                 | promise::Refused::QueueLimit
                 | promise::Refused::TooMany => "callback_limit",
-                promise::Refused::JournalFailed => "callback_unavailable",
+                promise::Refused::NotOffered | promise::Refused::JournalFailed => {
+                    "callback_unavailable"
+                }
                 promise::Refused::Unknown
                 | promise::Refused::Live
                 | promise::Refused::Attempting
