@@ -464,7 +464,7 @@ fn judge(world: &World, journal: &BTreeMap<PromiseId, Kept>, panics: u64) -> Vec
 /// Settings in which nothing takes long.
 fn settings(phones: SocketAddr) -> String {
     let mut text = format!(
-        "[trunk.outside]\npeers = ['127.0.0.1']\nserver = '{phones}'\n\
+        "[trunk.outside]\npeers = ['127.0.0.1']\nserver = '{phones}'\ncalls_per_s = 1000\n\
          [queue.service]\nattempts = 4\npauses_s = [1]\nrest_s = 4\nqueue_day = 200000\n"
     );
     for number in 101..=108 {

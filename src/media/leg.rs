@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::{Bounded, Rng, Tick};
 use crate::media::backlog::Backlog;
-use crate::media::codec::{Encoder, Recoder};
+use crate::media::codec::{self, Encoder};
 use crate::media::control::Control;
 use crate::media::dialler::{Dialled, Dialler, Job, Origin};
 use crate::media::digits::{Digits, EVENT, Event};
@@ -48,8 +48,8 @@ pub(super) struct Leg {
     outbound: Outbound,
     reception: Reception,
     keypad: Keypad,
-    /// From the bridged leg's codec to ours, once it was needed.
-    recoder: Option<Recoder>,
+    /// Whether what the peer says is decoded, and encoded anew in the ticks.
+    recodes: bool,
     /// While somebody needs the leg's sound.
     hearing: Option<Box<Hearing>>,
     /// Late packets and invented samples of the times when it was heard before.
@@ -118,7 +118,7 @@ impl Leg {
             outbound: Outbound::new(rng),
             reception: Reception::default(),
             keypad: Keypad::default(),
-            recoder: None,
+            recodes: false,
             hearing: None,
             faults_before: (0, 0),
             finds_digits: false,
@@ -221,6 +221,7 @@ impl Leg {
     pub(super) const fn attach(&mut self, peer: Option<LegId>) {
         self.peer = peer;
         self.passes_events = true;
+        self.recodes = false;
         self.relay.cut();
         self.backlog.clear();
     }
@@ -321,7 +322,8 @@ impl Leg {
         }
     }
 
-    /// Sends what the bridged leg took in: at once, or, while this leg is played to, in the ticks.
+    /// Sends what the bridged leg took in: at once, or, while this leg is played to or the sound has
+    /// to be decoded, in the ticks.
     pub(super) fn hear(&mut self, arrival: &Arrival<'_>, wire: &mut impl Wire, now: Tick) {
         let Some(line) = &self.line else { return };
         if !line.stream.sending {
@@ -331,9 +333,13 @@ impl Leg {
         match *content {
             // RFC 4733 §2.5.1: the event of a pressed key takes the place of the sound.
             Content::Sound(_) if self.dialler.is_pressing() => {}
-            // It is mixed in the ticks, out of the peer's jitter buffer.
-            Content::Sound(_) if !self.players.is_empty() => {}
-            Content::Sound(codec) => self.hear_sound(codec, header, payload, wire, now),
+            Content::Sound(codec) => {
+                self.recodes = !codec::passes(codec, line.stream.codec);
+                // Otherwise it comes in the ticks, out of the peer's jitter buffer.
+                if !self.is_told_in_ticks() {
+                    self.hear_sound(codec, header, payload, wire, now);
+                }
+            }
             // Nobody agreed on it with our peer, and a pause says the same.
             Content::Noise { .. } => {}
             Content::Event { event, is_first } => {
@@ -356,17 +362,7 @@ impl Leg {
         let Some(ours) = self.relay.sound(header, samples, &mut self.outbound, now) else { return };
         let ours = Header { payload_type: stream.payload_type, ..ours };
         let mut packet = [0; HEADER + PAYLOAD_MAX];
-        let length = if codec == stream.codec {
-            packet[HEADER..HEADER + payload.len()].copy_from_slice(payload);
-            payload.len()
-        } else {
-            let codecs = (codec, stream.codec);
-            let fitting = self.recoder.take().filter(|recoder| recoder.codecs() == codecs);
-            // Made with the first packet of a bridge, kept for the rest of it.
-            let recoder =
-                self.recoder.insert(fitting.unwrap_or_else(|| Recoder::new(codec, stream.codec)));
-            recoder.recode(payload, &mut packet[HEADER..])
-        };
+        let length = codec::pass(codec, stream.codec, payload, &mut packet[HEADER..]);
         self.forward(&mut packet[..HEADER + length], ours, samples, wire, now);
     }
 
@@ -382,7 +378,7 @@ impl Leg {
         let Some(payload_type) = stream.and_then(|stream| stream.event_payload_type) else {
             return;
         };
-        if !self.players.is_empty() || self.dialler.is_busy() {
+        if self.is_told_in_ticks() || self.dialler.is_busy() {
             // Our own frames lie between the packets of the press, so they cannot keep its
             // timestamp: it is pressed anew.
             if is_first {
@@ -491,7 +487,13 @@ impl Leg {
         }
     }
 
-    /// Sends a frame of what plays; gives back what the leg is told now, as far as it is known.
+    /// Whether the leg is sent frames of our own, and not its peer's packets.
+    const fn is_told_in_ticks(&self) -> bool {
+        self.recodes || !self.players.is_empty()
+    }
+
+    /// Sends a frame of what plays and of what the peer said, unless that passes at once; gives
+    /// back what the leg is told now, as far as it is known.
     fn tick_players(
         &mut self,
         stream: &Stream,
@@ -500,7 +502,7 @@ impl Leg {
         wire: &mut impl Wire,
         now: Tick,
     ) -> Option<[i16; FRAME]> {
-        if self.players.is_empty() {
+        if !self.is_told_in_ticks() || (self.players.is_empty() && peer.is_none()) {
             return peer;
         }
         let line = self.line.as_mut()?;

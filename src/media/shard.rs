@@ -133,7 +133,11 @@ impl Shard {
         if let (Some(arrival), Some(peer)) = (arrival, speaker.peer()) {
             speaker.count_relayed();
             let listener = at(&mut self.legs, peer).expect("a bridge ends with either leg");
+            let took_frames = listener.takes_frames();
             listener.hear(&arrival, wire, now);
+            if listener.takes_frames() != took_frames {
+                self.settle(peer);
+            }
         }
     }
 

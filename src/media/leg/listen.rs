@@ -78,7 +78,7 @@ impl Leg {
 
     /// Whether this leg needs what its peer says in frames.
     pub(in crate::media) const fn takes_frames(&self) -> bool {
-        !self.players.is_empty() || !self.recorders.is_empty()
+        self.recodes || !self.players.is_empty() || !self.recorders.is_empty()
     }
 
     /// Whether the leg's sound is decoded.

@@ -133,3 +133,57 @@ fn a_voice_and_a_silence_are_told_once() {
     world.run(2200);
     assert_eq!(world.reports[SERVER][1], Report::Watched { leg: ANN, meter: 2 });
 }
+
+/// Where a codec has a memory, loss is concealed before the sound is encoded anew: whoever hears it
+/// has one time line without a gap.
+#[test]
+fn between_a_wide_and_a_narrow_phone_loss_is_concealed() {
+    let mut world = World::new(&[(ANN, Codec::G722), (BOB, Codec::Pcmu)]);
+    world.hum(ANN, 400);
+    world.hum(BOB, 500);
+    world.tell(SERVER, Command::Bridge { a: ANN, b: BOB });
+    world.run(1000);
+    assert_eq!(world.hears(ANN, 500, 1000), [500]);
+    assert_eq!(world.hears(BOB, 500, 1000), [400]);
+    for leg in [ANN, BOB] {
+        world.check_continuity(leg);
+    }
+    // The wire of this world loses on both sides; what is left of ten seconds is still the tone.
+    world.loss_percent = 5;
+    world.run(11_000);
+    world.loss_percent = 0;
+    assert_eq!(world.hears(ANN, 1000, 11_000), [500]);
+    assert_eq!(world.hears(BOB, 1000, 11_000), [400]);
+    for leg in [ANN, BOB] {
+        world.tell(SERVER, Command::Close { leg });
+    }
+    let concealed = |report: &Report| match report {
+        Report::Closed { statistics, .. } => Some(statistics.concealed.as_millis()),
+        _ => None,
+    };
+    let concealed = world.reports[SERVER].iter().filter_map(concealed).collect::<Vec<_>>();
+    assert!(concealed.iter().all(|ms| (200..1200).contains(ms)), "{concealed:?} ms of 11 s");
+}
+
+/// A key that is pressed meanwhile is passed on as a press of our own, once.
+#[test]
+fn a_key_passes_between_a_wide_and_a_narrow_phone() {
+    let mut world = World::new(&[(ANN, Codec::G722), (BOB, Codec::Pcma)]);
+    world.hum(ANN, 400);
+    world.hum(BOB, 500);
+    world.tell(SERVER, Command::Bridge { a: ANN, b: BOB });
+    world.run(500);
+    world.tell(PHONES, digits(ANN, "7"));
+    world.run(1500);
+    assert_eq!(digits_of(&world.reports[PHONES], BOB), "7");
+    world.check_continuity(BOB);
+    // Bob's phone turns to the codec of Ann's: packets pass as they are again.
+    for side in [SERVER, PHONES] {
+        let stream = stream(side, BOB, Codec::G722);
+        world.tell(side, Command::Configure { leg: BOB, stream });
+    }
+    world.run(2500);
+    assert_eq!(world.hears(ANN, 2000, 2500), [500]);
+    assert_eq!(world.hears(BOB, 2000, 2500), [400]);
+    world.check_continuity(ANN);
+}
