@@ -35,8 +35,12 @@ fn remote(leg: u64) -> SocketAddr {
 }
 
 fn shard(codec: impl Fn(u64) -> Codec) -> Shard {
+    shard_of(LEGS, codec)
+}
+
+fn shard_of(legs: u64, codec: impl Fn(u64) -> Codec) -> Shard {
     let mut shard = Shard::new(Config::STANDARD, Rng::new(1));
-    for index in 0..LEGS {
+    for index in 0..legs {
         let (leg, codec) = (LegId(index), codec(index));
         let stream = Stream {
             remote: remote(index),
@@ -126,6 +130,29 @@ fn forward_a_packet(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn forward_a_packet_transcoded(bencher: Bencher<'_, '_>) {
     forward(bencher, |leg| [Codec::Pcmu, Codec::Pcma][leg as usize % 2]);
+}
+
+/// 20 ms of a bridged pair of which only one speaks G.722, one way: decoded, through the jitter
+/// buffer, encoded; with the ticks of both legs.
+#[divan::bench]
+fn bridge_a_frame_from_g722_to_pcmu(bencher: Bencher<'_, '_>) {
+    let mut shard = shard_of(2, |leg| [Codec::G722, Codec::Pcmu][leg as usize]);
+    shard.handle_command(Command::Bridge { a: LegId(0), b: LegId(1) }, Tick::ZERO);
+    let mut packet = [0x55; 12 + FRAME];
+    (packet[0], packet[1]) = (0x80, 9);
+    let mut sequence = 0_u32;
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(move || {
+        sequence = sequence.wrapping_add(1);
+        packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+        packet[4..8].copy_from_slice(&sequence.wrapping_mul(160).to_be_bytes());
+        let now = Tick::from_millis(u64::from(sequence) * 20);
+        shard.handle_packet(LegId(0), Channel::Rtp, remote(0), &packet, &mut Void, now);
+        for phase in 0..4 {
+            let now = Tick::from_micros(now.as_micros() + 5000 * u64::from(phase));
+            shard.tick(phase, &mut Void, now);
+        }
+        while shard.poll_report().is_some() {}
+    });
 }
 
 #[divan::bench(args = [Codec::Pcmu, Codec::Pcma, Codec::G722])]

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Other people's phones on the real server: SIPp, baresip and pjsua2, over UDP and TCP.
 
-Each registers, calls, is called, holds, is hung up and hangs up, and fails with a wrong password.
+Each registers, calls, is called, holds, is hung up and hangs up, and fails with a wrong password; what
+pjsua records of a call is compared with what it sent.
 usage: play.py BINARY WORK udp|tcp
 What every phone said and heard is kept in WORK; it is shown when a step fails.
 """
@@ -9,10 +10,12 @@ What every phone said and heard is kept in WORK; it is shown when a step fails.
 import contextlib
 import ctypes
 import json
+import math
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,6 +27,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = int(os.environ.get("SIP_TEST_PORT", "15360"))
 WORK = sys.argv[2]
 PATIENCE = 15.0
+# What pjsua hums, in hertz, and how many samples a second it records.
+TONE, RATE = 440, 8000
 
 
 class Failed(Exception):
@@ -121,7 +126,7 @@ class Server:
 class Baresip:
     """baresip, steered over its control socket; its audio is what it hears."""
 
-    def __init__(self, transport, password, name="baresip", at=10, registers=True):
+    def __init__(self, transport, password, name="baresip", at=10, registers=True, codecs=""):
         home = os.path.join(WORK, f"{name}-{transport}")
         os.makedirs(home, exist_ok=True)
         control = PORT + at + 5  # Its own neighbour is taken by TLS.
@@ -129,13 +134,15 @@ class Baresip:
             file.write(
                 f"sip_listen 127.0.0.1:{PORT + at}\nmodule_path /usr/lib/baresip/modules\n"
                 "audio_player aubridge,a\naudio_source aubridge,a\naudio_alert aubridge,b\n"
-                f"rtp_ports {PORT + 3000}-{PORT + 3100}\nmodule g711.so\nmodule aubridge.so\n"
+                f"rtp_ports {PORT + 3000}-{PORT + 3100}\nmodule g711.so\nmodule g722.so\n"
+                "module aubridge.so\n"
                 f"module ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{control}\n"
                 "module_tmp account.so\nmodule_app menu.so\n")
         with open(os.path.join(home, "accounts"), "w", encoding="utf-8") as file:
             file.write(
                 f"<sip:201@127.0.0.1:{PORT};transport={transport}>;auth_user=201;"
-                f"auth_pass={password};answermode=auto;regint=60\n")
+                f"auth_pass={password};answermode=auto;regint=60"
+                f"{';audio_codecs=' + codecs if codecs else ''}\n")
         open(os.path.join(home, "contacts"), "w", encoding="utf-8").close()
         self.log = f"{name}-{transport}.log"
         self.process = start(["baresip", "-4", "-s", "-f", home], self.log)
@@ -251,6 +258,7 @@ class Pjsua:
         config.logConfig.consoleLevel = 0
         config.logConfig.msgLogging = 1
         config.logConfig.filename = os.path.join(WORK, self.log)
+        config.medConfig.clockRate = RATE
         self.endpoint.libInit(config)
         at = pj.TransportConfig()
         at.port, at.boundAddress = PORT + 20, "127.0.0.1"
@@ -259,11 +267,12 @@ class Pjsua:
         self.endpoint.transportCreate(kind, at)
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
+        self.endpoint.codecSetPriority("G722/16000/1", 0)
         self.suffix = ";transport=tcp" if is_tcp else ""
         self.tone = pj.ToneGenerator()
         self.tone.createToneGenerator(8000, 1)
         tone = pj.ToneDesc()
-        tone.freq1, tone.freq2, tone.on_msec, tone.off_msec = 440, 0, 1000, 0
+        tone.freq1, tone.freq2, tone.on_msec, tone.off_msec = TONE, 0, 1000, 0
         tones = pj.ToneDescVector()
         tones.append(tone)
         self.tone.play(tones, True)
@@ -313,6 +322,40 @@ def talk(phone, call, who):
     phone.wait(f"{who} hears its own tone come back", lambda: audio.getRxLevel() > 0)
 
 
+def compare(phone, call):
+    """What pjsua hears for a second is recorded, and is what it sends."""
+    share = tone_in(record(phone, call.getAudioMedia(-1), "pjsua records a second"))
+    if share < 0.9:
+        raise Failed(f"{share:.2f} of the energy that pjsua recorded is the tone that it sent")
+
+
+def record(phone, audio, what):
+    """A second of what comes in."""
+    path = os.path.join(WORK, f"heard-{len(KEPT)}.wav")
+    recorder = pj.AudioMediaRecorder()
+    KEPT.append(recorder)
+    recorder.createRecorder(path)
+    audio.startTransmit(recorder)
+    # Its header is written when it is closed; the sound before.
+    octets = 44 + 2 * RATE * 3 // 2
+    phone.wait(what, lambda: os.path.getsize(path) >= octets)
+    audio.stopTransmit(recorder)
+    with open(path, "rb") as file:
+        sound = file.read()[octets - 2 * RATE : octets]
+    return struct.unpack(f"<{RATE}h", sound)
+
+
+def tone_in(samples):
+    """The part of the energy that is the tone (Goertzel)."""
+    turn = 2 * math.cos(2 * math.pi * TONE / RATE)
+    before = last = 0.0
+    for sample in samples:
+        before, last = last, sample + turn * last - before
+    power = before * before + last * last - turn * before * last
+    energy = sum(sample * sample for sample in samples)
+    return 2 * power / (len(samples) * energy) if energy else 0.0
+
+
 def hold(phone, call):
     """pjsua holds and resumes, and the answers have the right directions."""
     call.setHold(pj.CallOpParam())
@@ -345,6 +388,7 @@ def phones(transport):
     call = phone.call(account, 201)
     talk(phone, call, "pjsua")
     bare.heard("CALL_ESTABLISHED", phone.turn)
+    compare(phone, call)
     hold(phone, call)
     call.hangup(pj.CallOpParam())
     phone.wait("pjsua's call is over", call.is_over)
@@ -381,6 +425,18 @@ def phones(transport):
     call.hangup(pj.CallOpParam())
     bare.heard("CALL_CLOSED", phone.turn)
     phone.wait("pjsua's call is over", call.is_over)
+    bare.stop()
+    step(transport, "pjsua with G.711 calls baresip with G.722")
+    bare = Baresip(transport, "secret-201", "baresip-wide", codecs="G722/16000/1")
+    call = phone.call(account, 201)
+    talk(phone, call, "pjsua")
+    bare.heard("CALL_ESTABLISHED", phone.turn)
+    if "Set audio encoder: G722" not in text_of(bare.log):
+        raise Failed("baresip was to speak G.722")
+    compare(phone, call)
+    call.hangup(pj.CallOpParam())
+    phone.wait("pjsua's call is over", call.is_over)
+    bare.heard("CALL_CLOSED", phone.turn)
     phone.unregister(account)
     bare.stop()
 
