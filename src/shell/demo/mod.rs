@@ -95,7 +95,7 @@ const ACTS: [Title; 9] = [
     },
     Title {
         name: "killed",
-        what: "the process dies: two promises are there again, and kept in their order",
+        what: "the process dies: two promises are there again, kept in their order",
         roles: queue::ROLES_OF_TWO,
         server: Place::Apart,
         play: queue::killed,
