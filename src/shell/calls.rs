@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub(super) const FILE_MAX: u64 = 64 * 1024 * 1024;
 pub(super) const FILES_MAX: usize = 8;
 /// Records that may wait for the disk; one more is dropped and counted.
 pub(super) const WAITING_MAX: usize = 8192;
+/// How long records are gathered before they are written.
+const GATHERED: Duration = Duration::from_millis(50);
 /// Calls that a list names at most: so many that go on, and so many that are over.
 pub(super) const CALLS_MAX: usize = 1000;
 /// Bytes from the end of a file that are looked through for a list.
@@ -78,7 +82,8 @@ impl Recorder {
         let mut writer = Writer::new(&self.data, FILE_MAX);
         let mut is_told = false;
         while let Ok(first) = self.records.recv() {
-            // Whatever waits is written together.
+            // Whatever comes in this time is written together; nobody has to wake this thread for it.
+            thread::park_timeout(GATHERED);
             let mut lines = String::new();
             let mut count = 0_u64;
             for record in std::iter::once(first).chain(self.records.try_iter()) {
