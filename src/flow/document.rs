@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::flow::{Object, Problem, Severity};
+use crate::flow::{Object, Problem};
 
 /// Bytes a workflow file may have.
 pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -69,18 +69,7 @@ pub fn read(text: &str, file: &str) -> Result<Vec<Document>, Box<Problem>> {
 }
 
 fn problem(file: &str, code: &'static str, message: String, remedy: &str) -> Box<Problem> {
-    Box::new(Problem {
-        severity: Severity::Error,
-        code,
-        file: file.to_owned(),
-        line: None,
-        column: None,
-        workflow: None,
-        node: None,
-        parameter: None,
-        message,
-        remedy: remedy.to_owned(),
-    })
+    Box::new(Problem::error(file, code, message, remedy))
 }
 
 fn not_json(file: &str, error: &serde_json::Error) -> Box<Problem> {

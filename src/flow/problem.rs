@@ -133,6 +133,24 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl Problem {
+    /// An error in a file; its fields say where, as far as that is known.
+    pub fn error(file: &str, code: &'static str, message: String, remedy: &str) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            workflow: None,
+            node: None,
+            parameter: None,
+            message,
+            remedy: remedy.to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {

@@ -180,16 +180,5 @@ fn check_prompts(path: &Path, graph: &Graph, prompts: &Path, problems: &mut Vec<
 }
 
 fn problem(path: &Path, code: &'static str, message: String, remedy: &str) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        code,
-        file: path.display().to_string(),
-        line: None,
-        column: None,
-        workflow: None,
-        node: None,
-        parameter: None,
-        message,
-        remedy: remedy.to_owned(),
-    }
+    Problem::error(&path.display().to_string(), code, message, remedy)
 }

@@ -1,5 +1,8 @@
 //! Loop Over Items: batches of the first input, one by one, until none is left.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Work};
@@ -7,9 +10,9 @@ use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Work}
 pub(super) struct SplitInBatches;
 
 /// What a loop keeps between two visits.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::flow) struct Batches {
-    left: Vec<Item>,
+    left: VecDeque<Item>,
     processed: Vec<Item>,
     pass: u64,
     last_pass: u64,
@@ -72,10 +75,10 @@ impl NodeType for SplitInBatches {
         let version = work.version();
         let (items, key) = (work.items().to_vec(), work.scope.index);
         let is_new = resets || !work.loops.batches.contains_key(&key);
-        let loop_ = work.loops.batches.entry(key).or_default();
+        let loop_ = Arc::make_mut(work.loops.batches.entry(key).or_default());
         if is_new {
             let batches = items.len().div_ceil(size) as u64;
-            *loop_ = Batches { left: items, last_pass: batches, ..Batches::default() };
+            *loop_ = Batches { left: items.into(), last_pass: batches, ..Batches::default() };
         } else {
             loop_.pass += 1;
             loop_.processed.extend(items);

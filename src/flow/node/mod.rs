@@ -9,6 +9,7 @@ mod execute_workflow;
 mod http_body;
 mod http_page;
 mod http_request;
+mod http_response;
 mod if_else;
 mod limit;
 mod loops;
@@ -39,7 +40,8 @@ pub(super) use error_trigger::{error_payload, is_error_trigger};
 pub(super) use execute_workflow::{SubRun, is_execute_workflow, sub_trigger, without_origin};
 pub use http_page::Page;
 pub(super) use http_page::{Next, Pages, is_wanted as wants_pages};
-pub use http_request::{HTTP_REQUEST, HttpRequest, HttpResponse};
+pub use http_request::{HTTP_REQUEST, HttpRequest};
+pub use http_response::HttpResponse;
 use loops::Batches;
 pub use schedule::{SCHEDULE, next_due, schedule_payload};
 pub use webhook::{RESPOND, WEBHOOK};
@@ -184,9 +186,9 @@ pub struct Work<'a> {
 }
 
 /// What nodes keep from one visit to the next within a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Loops {
-    pub(super) batches: BTreeMap<NodeIndex, Batches>,
+    pub(super) batches: BTreeMap<NodeIndex, Arc<Batches>>,
 }
 
 impl Loops {
