@@ -501,3 +501,49 @@ fn a_schedule_starts_runs_and_requests_go_where_they_are_allowed() {
     }
     drop(served);
 }
+
+/// The second expression is stuck within single steps of the engine, which asks nobody meanwhile:
+/// other runs go on, and its own goes the way of its errors.
+#[test]
+fn a_script_that_does_not_come_back_holds_up_nobody() {
+    let set = |name: &str, value: &str| {
+        let assigned = json!([{ "name": "said", "type": "string", "value": value }]);
+        node(name, "set", 3.4, json!({ "assignments": { "assignments": assigned } }))
+    };
+    let stuck = "={{ (() => { const a = 2n ** 500000n; \
+        for (let i = 0; i < 2000; i += 1) a * a; return 'done' })() }}";
+    let mut stuck = set("Stuck", stuck);
+    stuck["onError"] = "continueErrorOutput".into();
+    let hook = |name: &str, path: &str| {
+        node(name, "webhook", 2.0, json!({ "path": path, "responseMode": "lastNode" }))
+    };
+    let mut flow = flow(
+        &[
+            hook("A", "plain"),
+            set("Plain", "={{ $json.query.q + '!' }}"),
+            hook("B", "long"),
+            set("Long", "={{ [1, 2].map(n => n * 2).join() }}"),
+            hook("C", "stuck"),
+            stuck,
+            node("Sorry", "noOp", 1.0, json!({})),
+        ],
+        &[&["A", "Plain"], &["B", "Long"], &["C", "Stuck"]],
+    );
+    let sorry = json!([{ "node": "Sorry", "type": "main", "index": 0 }]);
+    flow["connections"]["Stuck"] = json!({ "main": [[], sorry] });
+    let served = Served::start("stuck", &flow, &[]);
+    let said = |path: &str| served.ask(&format!("GET /webhook/{path}"), &[], b"").json();
+    assert_eq!(said("long")["said"], "2,4");
+    std::thread::scope(|scope| {
+        let stuck = scope.spawn(|| said("stuck"));
+        let mut answered = 0;
+        while !stuck.is_finished() {
+            assert_eq!(said("plain?q=a")["said"], "a!");
+            answered += 1;
+        }
+        assert!(answered > 10, "{answered} requests were answered meanwhile");
+        let error = stuck.join().unwrap()["error"].clone();
+        assert_eq!(error, "the script was given up: one of its steps took too long");
+    });
+    assert_eq!(said("long")["said"], "2,4");
+}

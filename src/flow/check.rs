@@ -145,12 +145,18 @@ impl Checker<'_> {
         let version = node.get("typeVersion").and_then(Value::as_f64).unwrap_or(1.0);
         let mut node = Node {
             id: node.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            webhook_id: node
+                .get("webhookId")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             name,
             kind: Arc::new(Unknown),
             version,
             parameters: Arc::new(Object::new()),
             plan: None,
             late: None,
+            is_heavy: false,
             credentials: Arc::new(credentials(node)),
             position: position(node.get("position")),
             disabled: flag("disabled"),
@@ -216,6 +222,8 @@ impl Checker<'_> {
                 node.late = Some(self.scripts.compile_late(&late, option, &mut compiled));
             }
             node.plan = self.scripts.compile(&parameters, &mut compiled);
+            let is_heavy = node.plan.as_ref().is_some_and(|plan| !plan.is_light());
+            node.is_heavy = is_heavy || !node.kind.code_keys().is_empty();
             for key in node.kind.code_keys() {
                 let code = node.parameters.get(*key).and_then(Value::as_str).unwrap_or_default();
                 if let Some((column, message)) = self.scripts.check_code(code) {
@@ -386,15 +394,9 @@ impl Checker<'_> {
     ) {
         self.problems.push(Problem {
             severity,
-            code,
-            file: self.file.to_owned(),
-            line: None,
-            column: None,
             workflow: Some(self.workflow.clone()),
             node: node.map(str::to_owned),
-            parameter: None,
-            message: message.to_owned(),
-            remedy: remedy.to_owned(),
+            ..Problem::error(self.file, code, message.to_owned(), remedy)
         });
     }
 }

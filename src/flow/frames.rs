@@ -20,14 +20,14 @@ impl Arrival {
 }
 
 /// A node that is to be visited, with what came to each input.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) node: NodeIndex,
     pub(super) arrivals: Vec<Option<Arrival>>,
 }
 
 /// The nodes of a run that are to be visited.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Frames {
     order: Order,
     stack: VecDeque<Frame>,

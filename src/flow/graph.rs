@@ -55,6 +55,8 @@ pub struct Edge {
 pub struct Node {
     /// The export's id; empty when it had none.
     pub id: String,
+    /// What `$webhookId` tells; empty for nodes without.
+    pub(super) webhook_id: String,
     /// The name that connections and expressions use; unique in its graph.
     pub name: Arc<str>,
     /// What it is.
@@ -67,6 +69,9 @@ pub struct Node {
     pub(super) plan: Option<Arc<Plan>>,
     /// What is resolved later, as [`NodeType::late`] says, if the node has it.
     pub(super) late: Option<Arc<Plan>>,
+    /// Whether one of its scripts may take long: a script of the author's own, or an expression
+    /// that is not plain.
+    pub(super) is_heavy: bool,
     /// Names of its credentials by their type; nothing of what they hold.
     pub credentials: Arc<BTreeMap<String, String>>,
     /// Canvas position x, y: the order of branches depends on it.

@@ -24,6 +24,8 @@ pub(super) struct Memory {
     nodes: Vec<History>,
     /// What nodes that loop tell of themselves: `$('node').context`.
     pub(super) contexts: BTreeMap<NodeIndex, Arc<Object>>,
+    /// What scripts have said about the execution: `$execution.customData`.
+    pub(super) custom: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,7 +36,8 @@ struct History {
 
 impl Memory {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes: vec![History::default(); nodes], contexts: BTreeMap::new() }
+        let nodes = vec![History::default(); nodes];
+        Self { nodes, contexts: BTreeMap::new(), custom: BTreeMap::new() }
     }
 
     /// How often a node has given a result: its next pass has this number.

@@ -41,4 +41,6 @@ pub use node::{
 pub use outcome::{Fault, Finished, Visited};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
 pub use run::{HANDLED_MAX, ITEMS_MAX, STEPS_MAX, WAITING_MAX};
-pub use runner::{AskId, Config, Gauges, Input, Output, PANICKED, RunId, Runner};
+pub use runner::{
+    AskId, Config, Errand, Errands, Gauges, Input, Output, PANICKED, RunId, Runner, Statics,
+};

@@ -7,20 +7,26 @@
 //!            └───────▶ Ended
 //! ```
 
+mod given;
+mod visit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::flow::expr::{Current, Scripts};
+use crate::flow::expr::{Current, Place, Scripts};
 use crate::flow::frames::{Arrival, Frame, Frames};
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
-    Branches, Fault, Finished, Graph, Item, Lineage, NodeIndex, Object, OnError, Origin, Paired,
-    Role, RunId, Visited, Work,
+    Branches, Fault, Finished, Graph, Item, NodeIndex, Object, OnError, Origin, Paired, Role,
+    RunId, Visited, Work,
 };
+use given::{divert, gives_error, link};
+pub(super) use visit::ASKS_MAX;
+use visit::Visit;
 
 /// Nodes a run may visit between two waits. A loop that never waits is caught by it.
 pub const STEPS_MAX: u32 = 10_000;
@@ -32,14 +38,23 @@ pub const WAITING_MAX: usize = 1000;
 pub const ITEMS_MAX: usize = 100_000;
 
 /// Why [`Run::advance`] came back.
+#[derive(Debug)]
 pub(super) enum Step {
-    Ask { node: NodeIndex, parameters: Arc<Object>, item: Item },
+    Ask {
+        node: NodeIndex,
+        parameters: Arc<Object>,
+        item: Item,
+    },
     Pause(Duration),
+    /// The visited node needs scripts that may take long: it is to be visited on an errand.
+    Errand,
+    /// The visit that was an errand is over.
+    Home,
     Ended(Finished),
 }
 
-/// One execution.
-#[derive(Debug)]
+/// One execution. A copy goes on errands, so that the run goes on where the copy is lost.
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     id: RunId,
     graph: Arc<Graph>,
@@ -59,7 +74,7 @@ pub(super) struct Run {
 }
 
 /// What is left of the limits until the next wait.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Budget {
     steps: u32,
     items: u32,
@@ -73,21 +88,6 @@ impl Budget {
         self.items = self.items.checked_sub(u32::try_from(items).ok()?)?;
         Some(())
     }
-}
-
-/// The node that is being visited.
-#[derive(Debug)]
-struct Visit {
-    scope: Arc<Scope>,
-    /// The item that the world is asked about next, or now.
-    next: usize,
-    tries: u32,
-    since_ms: i64,
-    outputs: Branches,
-    has_paused: bool,
-    fault: Option<Fault>,
-    /// Answers for items whose turn has not come.
-    answers: BTreeMap<usize, Result<Vec<(usize, Item)>, Fault>>,
 }
 
 impl Run {
@@ -169,6 +169,9 @@ impl Run {
                 return self.failed(Fault::new("E-FLOW-WAITING", "too many branches wait"));
             }
             let visit = self.visit.as_mut().expect("a node was entered");
+            if scripts.place() == Place::Home && visit.is_errand() {
+                return Step::Errand;
+            }
             if self.budget.spend(visit.scope.items.len()).is_none() {
                 let message = format!("{STEPS_MAX} steps without a wait: the flow spins");
                 return self.failed(Fault::new("E-FLOW-BUDGET", message));
@@ -187,9 +190,38 @@ impl Run {
                     Role::Core | Role::Trigger | Role::Note => self.perform(scripts, now_ms),
                 }
             };
+            let custom = scripts.take_custom();
+            if !custom.is_empty() {
+                Arc::make_mut(&mut self.memory).custom.extend(custom);
+            }
             if let Some(step) = stop {
                 return step;
             }
+            if scripts.place() == Place::Away && self.visit.is_none() {
+                return Step::Home;
+            }
+        }
+    }
+
+    /// The copy of this run that was on an errand will not come back: its visit has failed.
+    pub(super) fn give_up(
+        &mut self,
+        fault: Fault,
+        scripts: &mut Scripts,
+        now_ms: i64,
+    ) -> Option<Step> {
+        self.now_ms = now_ms;
+        let visit = self.visit.as_ref().expect("an errand is a visit");
+        let node = visit.scope.node();
+        let is_last_try = node.retry.is_none_or(|retry| visit.tries + 1 >= retry.tries);
+        if node.kind.role() != Role::Core || !is_last_try {
+            return self.fail(fault);
+        }
+        let (scope, loops) = (visit.scope.clone(), &mut self.loops);
+        let work = Work { scope: &scope, scripts, now_ms, loops, is_last_try };
+        match work.give_up_all(fault) {
+            Ok(outputs) => self.finish(outputs),
+            Err(fault) => self.fail(fault),
         }
     }
 
@@ -260,7 +292,10 @@ impl Run {
         now_ms: i64,
     ) -> Result<Arc<Object>, Fault> {
         let visit = self.visit.as_ref().expect("a node is visited");
-        parameters(&visit.scope, index, scripts, now_ms)
+        match visit.prepared.get(&index) {
+            Some(prepared) => prepared.clone(),
+            None => parameters(&visit.scope, index, scripts, now_ms),
+        }
     }
 
     /// The visited node, and its item that the world is asked about.
@@ -347,9 +382,17 @@ impl Run {
             graph: self.graph.clone(),
         });
         let outputs = vec![Vec::new(); node.outputs.len()];
-        let (since_ms, has_paused, fault, answers) = (self.now_ms, false, None, BTreeMap::new());
-        self.visit =
-            Some(Visit { scope, next: 0, tries: 0, since_ms, outputs, has_paused, fault, answers });
+        self.visit = Some(Visit {
+            scope,
+            next: 0,
+            tries: 0,
+            since_ms: self.now_ms,
+            outputs,
+            has_paused: false,
+            fault: None,
+            answers: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+        });
         self.steps += 1;
         true
     }
@@ -370,10 +413,16 @@ impl Run {
         if let Some(answer) = visit.answers.remove(&visit.next) {
             return self.answer(answer, now_ms);
         }
-        match parameters(&visit.scope, visit.next, scripts, now_ms) {
-            Ok(parameters) => {
-                Some(Step::Ask { node: visit.scope.index, parameters, item: item.clone() })
+        let (scope, item, next) = (visit.scope.clone(), item.clone(), visit.next);
+        if scripts.place() == Place::Away {
+            let last = next.saturating_add(visit.asked_about()).min(scope.items.len());
+            for index in next..last {
+                visit.prepared.insert(index, parameters(&scope, index, scripts, now_ms));
             }
+        }
+        let prepared = visit.prepared.get(&next).cloned();
+        match prepared.unwrap_or_else(|| parameters(&scope, next, scripts, now_ms)) {
+            Ok(parameters) => Some(Step::Ask { node: scope.index, parameters, item }),
             Err(fault) => self.fail(fault),
         }
     }
@@ -418,6 +467,7 @@ impl Run {
         let visit = self.visit.as_mut().expect("only a visited node fails");
         let node = visit.scope.graph.node(visit.scope.index);
         visit.tries += 1;
+        visit.prepared.clear();
         if let Some(retry) = node.retry.filter(|retry| visit.tries < retry.tries) {
             return Some(Step::Pause(retry.pause));
         }
@@ -520,63 +570,5 @@ impl Run {
         }
         self.last = outputs.clone();
         self.frames.push(&self.graph, &outputs, |output| Source { node: index, output, pass });
-    }
-}
-
-/// Whether a node says that it failed by what it gave: an `error` in the first item.
-fn gives_error(outputs: &Branches) -> bool {
-    let first = outputs.first().and_then(|items| items.first());
-    let error = first.and_then(|item| item.json.get("error"));
-    error.is_some_and(|error| !error.is_null() && *error != false)
-}
-
-/// Items that hold nothing but an error leave by the output for those, with what they were made
-/// from.
-fn divert(scope: &Scope, outputs: &mut Branches) {
-    let last = scope.node().outputs.len() - 1;
-    outputs.resize(outputs.len().max(last + 1), Vec::new());
-    let is_error = |item: &Item| {
-        let json = &item.json;
-        json.contains_key("error")
-            && (json.len() == 1 || (json.len() == 2 && json.contains_key("message")))
-    };
-    let mut diverted = Vec::new();
-    for items in &mut outputs[..last] {
-        diverted.extend(items.extract_if(.., |item| is_error(item)));
-    }
-    for item in &mut diverted {
-        if let [Origin { item: place, input }] = item.paired.origins()
-            && let Some(from) = scope.input(*input).get(*place)
-        {
-            let mut json = Object::clone(&from.json);
-            json.extend(Object::clone(&item.json));
-            item.json = Arc::new(json);
-        }
-    }
-    outputs[last].append(&mut diverted);
-}
-
-/// Links what a node gave to what it was made from, where that is plain or the node said so.
-fn link(scope: &Scope, outputs: &mut Branches) {
-    let inputs = &scope.items;
-    let keeps = scope.node().kind.keeps_lineage();
-    let is_one_to_one = outputs.len() == 1 && outputs[0].len() == inputs.len();
-    for items in outputs {
-        for (place, item) in items.iter_mut().enumerate() {
-            if item.paired == Paired::Unknown && scope.inputs.is_empty() {
-                match inputs.len() {
-                    1 => item.paired = Paired::with(0),
-                    _ if is_one_to_one => item.paired = Paired::with(place),
-                    _ => {}
-                }
-            }
-            let lineage =
-                |origin: &Origin| scope.input(origin.input).get(origin.item)?.lineage.clone();
-            let parents: Vec<Arc<Lineage>> = match keeps {
-                true => item.lineage.take().into_iter().collect(),
-                false => item.paired.origins().iter().filter_map(lineage).collect(),
-            };
-            item.descend(scope.index, parents);
-        }
     }
 }

@@ -19,12 +19,14 @@ use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
 use crate::shell::history::History;
 use crate::shell::outbound::{self, Policy};
+use crate::shell::scripts::Scripts;
 use crate::shell::signalling::Input;
 use crate::shell::statics::{Held, StaticData};
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{OWN, Webhooks};
 
-/// How long one expression may take; what takes longer fails its own run and nobody else's.
+/// How long one expression may take; what takes longer fails its own run and nobody else's. A
+/// Code node may take a hundred times as long.
 const SCRIPT_MAX: Duration = Duration::from_millis(50);
 /// How long it sleeps when the file of what workflows keep has not been written yet.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -280,7 +282,10 @@ impl Worker {
         // A runner is built where it is used: script engines do not move between threads.
         let rng = Rng::new(self.rng.next_u64());
         let runner = Runner::new(self.config, rng).with_workflows(self.workflows.iter());
-        let runner = runner.with_variables(std::mem::take(&mut self.variables));
+        let variables = std::mem::take(&mut self.variables);
+        let worker = self.requests.answers.clone();
+        let mut scripts = Scripts::new(worker, self.clock, SCRIPT_MAX, variables.clone());
+        let runner = runner.with_variables(variables).with_errands();
         let runner = runner.with_statics(std::mem::take(&mut self.kept)).traced();
         let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
         let mut runner = runner.with_deadline(Rc::new(deadline));
@@ -289,11 +294,15 @@ impl Worker {
             let wait = runner.poll_timeout().map_or(IDLE, |due| self.clock.until(due));
             let wait = wait.min(schedules.wait(self.clock.wall_ms()));
             let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
+            let wait = scripts.wait().map_or(wait, |look| wait.min(look));
             match inputs.recv_timeout(wait) {
                 Ok(input) => {
                     if let flow::Input::Workflows(graphs) = &input {
                         schedules = schedules.exchanged(graphs, self.clock.wall_ms());
                         self.requests.webhooks.listen(graphs);
+                    }
+                    if matches!(input, flow::Input::Return { .. }) {
+                        scripts.returned();
                     }
                     self.feed(&mut runner, input);
                 }
@@ -307,14 +316,29 @@ impl Worker {
             while let Some(start) = schedules.take_due(wall_ms, &self.requests.webhooks) {
                 self.feed(&mut runner, start);
             }
-            while let Some(output) = runner.poll_output() {
-                note(&self.history, &output, self.clock.wall_ms());
-                if let Some(answer) = self.serve(output) {
-                    self.feed(&mut runner, answer);
-                }
+            for lost in scripts.look(&mut self.rng, || runner.statics()) {
+                self.feed(&mut runner, lost);
             }
+            self.drain(&mut runner, &mut scripts);
             self.history.count(runner.gauges());
             self.statics.keep(runner.take_statics());
+        }
+    }
+
+    /// Does everything that runs want now.
+    fn drain(&mut self, runner: &mut Runner, scripts: &mut Scripts) {
+        loop {
+            let answer = if let Some(output) = runner.poll_output() {
+                note(&self.history, &output, self.clock.wall_ms());
+                self.serve(output)
+            } else if let Some(errand) = runner.poll_errand() {
+                scripts.start(errand, &mut self.rng, || runner.statics())
+            } else {
+                return;
+            };
+            if let Some(answer) = answer {
+                self.feed(runner, answer);
+            }
         }
     }
 

@@ -29,6 +29,7 @@ mod recordings;
 mod reload;
 mod run;
 mod runs;
+mod scripts;
 mod server;
 mod signalling;
 mod sim;

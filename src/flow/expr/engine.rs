@@ -38,6 +38,9 @@ pub trait Deadline {
 
     /// Whether it has taken too long.
     fn is_past(&self) -> bool;
+
+    /// The evaluation is over.
+    fn rest(&self) {}
 }
 
 /// Everything that is evaluated for one item of one node.
@@ -58,6 +61,8 @@ pub(super) struct Desk {
     pub(super) statics: Rc<RefCell<Statics>>,
     /// `$pageCount`, `$response` and `$request`, where there are any.
     pub(super) facts: RefCell<Option<serde_json::Map<String, Value>>>,
+    /// What `$execution.customData` was told and the run does not know yet.
+    pub(super) custom: RefCell<BTreeMap<String, String>>,
 }
 
 /// What workflows keep from run to run, as JSON: by the workflow and by `global` or `node:NAME`.
@@ -137,8 +142,8 @@ impl Engine {
         )>(&runtime)?;
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
-        let facts = RefCell::default();
-        let desk = Rc::new(Desk { current, fault, rng, variables, statics, facts });
+        let (facts, custom) = (RefCell::default(), RefCell::default());
+        let desk = Rc::new(Desk { current, fault, rng, variables, statics, facts, custom });
         let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
@@ -198,14 +203,20 @@ impl Engine {
         let compiled = self.context.with(|ctx| match ctx.eval::<Function<'_>, _>(source) {
             Ok(function) => Ok(Persistent::save(&ctx, function)),
             Err(_) => Err(syntax_error(&ctx)),
-        })?;
-        self.scripts.insert(code.clone(), compiled);
+        });
+        self.meter.rest();
+        self.scripts.insert(code.clone(), compiled?);
         Ok(())
     }
 
     /// What scripts know beyond the run, from now on.
     pub(super) fn set_facts(&self, facts: Option<serde_json::Map<String, Value>>) {
         *self.desk.facts.borrow_mut() = facts;
+    }
+
+    /// What `$execution.customData` was told since the last time.
+    pub(super) fn take_custom(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.desk.custom.borrow_mut())
     }
 
     /// What the last value that was no text was to JavaScript.
@@ -373,6 +384,7 @@ impl Engine {
     fn conclude(&self, outcome: rquickjs::Result<Outcome>) -> Outcome {
         *self.desk.current.borrow_mut() = None;
         *self.desk.fault.borrow_mut() = None;
+        self.meter.rest();
         match outcome {
             _ if self.meter.is_over.get() => Outcome::Broken(limit("it took too long")),
             Ok(outcome) => outcome,
@@ -409,6 +421,12 @@ impl Meter {
         self.is_over.set(false);
         if let Some(deadline) = &self.deadline {
             deadline.arm(times);
+        }
+    }
+
+    fn rest(&self) {
+        if let Some(deadline) = &self.deadline {
+            deadline.rest();
         }
     }
 

@@ -20,6 +20,11 @@ const STATICS_MAX: usize = 256 * 1024;
 /// Bytes of a JMESPath query, and characters in it that may go deeper: reading one recurses.
 const QUERY_MAX: usize = 4096;
 const QUERY_DEPTH_MAX: usize = 128;
+/// What scripts may say about an execution, as in n8n: entries, one more is not kept; characters
+/// of a key and of a value, the rest is cut off.
+const CUSTOM_MAX: usize = 10;
+const CUSTOM_KEY_MAX: usize = 50;
+const CUSTOM_VALUE_MAX: usize = 512;
 
 type Js<'js> = rquickjs::Result<rquickjs::Value<'js>>;
 
@@ -240,6 +245,7 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
     };
     host.set("variable", Function::new(ctx.clone(), variable)?)?;
     add_statics(ctx, host, desk)?;
+    add_custom(ctx, host, desk)?;
     let of = desk.clone();
     let fact = move |ctx: Ctx<'js>, name: String| -> Js<'js> {
         match of.facts.borrow().as_ref().and_then(|facts| facts.get(&name)) {
@@ -255,6 +261,7 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
             let value = match key.as_str() {
                 "version" => Value::from(node.version),
                 "id" => node.id.as_str().into(),
+                "webhook" if !node.webhook_id.is_empty() => node.webhook_id.as_str().into(),
                 _ => Value::Null,
             };
             to_js(&ctx, &value)
@@ -279,6 +286,33 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         })
     };
     host.set("paired", Function::new(ctx.clone(), paired)?)
+}
+
+fn add_custom<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let custom = move |ctx: Ctx<'js>| -> Js<'js> {
+        of.with(&ctx, |current| {
+            let mut all = current.scope.memory.custom.clone();
+            all.extend(of.custom.borrow().clone());
+            let fields = all.into_iter().map(|(key, value)| (key, value.into()));
+            object_to_js(&ctx, &fields.collect())
+        })
+    };
+    host.set("custom", Function::new(ctx.clone(), custom)?)?;
+    let of = desk.clone();
+    let set = move |ctx: Ctx<'js>, key: String, value: String| -> rquickjs::Result<()> {
+        of.with(&ctx, |current| {
+            let cut = |text: String, most: usize| text.chars().take(most).collect::<String>();
+            let (known, key) = (&current.scope.memory.custom, cut(key, CUSTOM_KEY_MAX));
+            let mut new = of.custom.borrow_mut();
+            let count = known.len() + new.keys().filter(|key| !known.contains_key(*key)).count();
+            if count < CUSTOM_MAX || known.contains_key(&key) || new.contains_key(&key) {
+                new.insert(key, cut(value, CUSTOM_VALUE_MAX));
+            }
+            Ok(())
+        })
+    };
+    host.set("setCustom", Function::new(ctx.clone(), set)?)
 }
 
 fn add_statics<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {

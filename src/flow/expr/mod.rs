@@ -13,6 +13,7 @@ mod path;
 mod scan;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,8 +29,20 @@ use path::{Found, Path};
 use crate::base::Rng;
 use crate::flow::{Evaluated, Fault, Object};
 
+/// Where the scripts of a run are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All of them here.
+    Here,
+    /// The light ones here; a visit that needs others is an errand.
+    Home,
+    /// On an errand: one visit, and then home again.
+    Away,
+}
+
 /// The scripts of one runner, and the engine for those that need one.
 pub(super) struct Scripts {
+    place: Place,
     engine: Option<Engine>,
     deadline: Option<Rc<dyn Deadline>>,
     rng: Rng,
@@ -70,6 +83,24 @@ pub(super) struct Script {
     /// null otherwise.
     reaches: bool,
     path: Option<Path>,
+    /// Whether it takes no longer than its words are long.
+    is_light: bool,
+}
+
+impl Plan {
+    /// Whether every script in it is light.
+    pub(super) fn is_light(&self) -> bool {
+        match self {
+            Self::Constant(_) => true,
+            Self::List(plans) => plans.iter().all(Self::is_light),
+            Self::Object(plans) => plans.iter().all(|(_, plan)| plan.is_light()),
+            Self::Typed(script) => script.is_light,
+            Self::Text(chunks) => chunks.iter().all(|chunk| match chunk {
+                Chunk::Text(_) => true,
+                Chunk::Script(script) => script.is_light,
+            }),
+        }
+    }
 }
 
 /// Why an expression is refused at import.
@@ -93,8 +124,23 @@ pub(super) struct Compiled {
 impl Scripts {
     /// No scripts yet; the engine is built when the first one needs it.
     pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
-        let (variables, statics) = (Rc::default(), Rc::default());
-        Self { engine: None, deadline, rng, variables, statics }
+        let (variables, statics, place) = (Rc::default(), Rc::default(), Place::Here);
+        Self { place, engine: None, deadline, rng, variables, statics }
+    }
+
+    /// Where they are evaluated.
+    pub(super) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Where they are evaluated from now on.
+    pub(super) const fn set_place(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    /// What scripts have said about their execution since the last time.
+    pub(super) fn take_custom(&self) -> BTreeMap<String, String> {
+        self.engine.as_ref().map(Engine::take_custom).unwrap_or_default()
     }
 
     /// The same with a deadline for each evaluation.
@@ -269,7 +315,8 @@ impl Scripts {
         let literal = |text: &str| Value::from(text).to_string();
         let (pattern, flags, text) = (literal(pattern), literal(flags), literal(text));
         let code = format!("new RegExp({pattern}, {flags}).test({text})").into();
-        let script = Script { code, unknown: Arc::new([]), reaches: true, path: None };
+        let (unknown, path) = (Arc::new([]), None);
+        let script = Script { code, unknown, reaches: true, path, is_light: true };
         Ok(self.run(&script, false, current)? == Some(Value::Bool(true)))
     }
 
@@ -363,7 +410,8 @@ impl Scripts {
             if path.is_none() { extend::rewrite(code, &words) } else { code.to_owned() };
         let unknown = words.names.iter().filter(|name| !is_known(name)).cloned().collect();
         let reaches = words.reaches;
-        let script = Script { code: rewritten.into(), unknown, reaches, path };
+        let is_light = path.is_some() || words.is_light(code);
+        let script = Script { code: rewritten.into(), unknown, reaches, path, is_light };
         if script.path.is_none()
             && let Some(engine) = self.engine()
             && let Err(error) = engine.compile(&script.code, &script.unknown)

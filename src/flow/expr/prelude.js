@@ -228,8 +228,7 @@
   };
   kit.isEmpty = isEmpty;
   const flat = (values) => (values.length === 1 && Array.isArray(values[0]) ? values[0] : values);
-  const memory = { customData: {} };
-  const text = (key, value) => { memory.customData[String(key)] = String(value); };
+  const text = (key, value) => host.setCustom(String(key), String(value));
   const node = (key) => host.node(key);
   const globals = {
     $: (name) => new NodeView(name),
@@ -274,9 +273,9 @@
       get resumeUrl() { return fail('$execution.resumeUrl: no node of this server waits for a call'); },
       get resumeFormUrl() { return fail('$execution.resumeFormUrl: no node of this server waits for a form'); },
       customData: {
-        get: (key) => memory.customData[key],
+        get: (key) => host.custom()[key],
         set: (key, value) => (typeof key === 'object' ? Object.keys(key).forEach((one) => text(one, key[one])) : text(key, value)),
-        getAll: () => ({ ...memory.customData }),
+        getAll: () => host.custom(),
         setAll: (all) => Object.keys(all).forEach((key) => text(key, all[key])),
       },
     },

@@ -29,6 +29,53 @@ pub(super) struct Token {
     pub(super) to: usize,
 }
 
+/// Words of a script that cannot keep a thread for long between two questions whether to go on.
+const LIGHT_TOKENS_MAX: usize = 200;
+
+impl Words {
+    /// Whether the script can only do what its few words say, each once, to what it is given:
+    /// nothing loops, nothing is called back, and no value grows by itself. Single steps of any
+    /// other may take seconds within the engine, which asks nobody then.
+    pub(super) fn is_light(&self, code: &str) -> bool {
+        const HEAVY: [&str; 19] = [
+            "function",
+            "class",
+            "for",
+            "while",
+            "do",
+            "repeat",
+            "padStart",
+            "padEnd",
+            "fill",
+            "Array",
+            "ArrayBuffer",
+            "DataView",
+            "BigInt",
+            "BigInt64Array",
+            "BigUint64Array",
+            "String",
+            "numberList",
+            "zip",
+            "$evaluateExpression",
+        ];
+        let bytes = code.as_bytes();
+        let is_light = |token: &Token| match token.kind {
+            Kind::Name => !HEAVY.contains(&&code[token.from..token.to]),
+            // A whole number without an end to it.
+            Kind::Literal => !(bytes[token.from].is_ascii_digit() && bytes[token.to - 1] == b'n'),
+            Kind::Operator => {
+                let (before, after) = (token.from.checked_sub(1), bytes.get(token.to));
+                let before = before.map_or(b' ', |at| bytes[at]);
+                // An assignment or an arrow, and no comparison.
+                bytes[token.from] != b'='
+                    || (after == Some(&b'=') || b"=!<>".contains(&before)) && after != Some(&b'>')
+            }
+            Kind::Open | Kind::Close | Kind::Dot | Kind::OptionalDot => true,
+        };
+        self.tokens.len() <= LIGHT_TOKENS_MAX && self.tokens.iter().all(is_light)
+    }
+}
+
 impl Token {
     /// Whether it reads a property, or may call something.
     fn reaches(&self, code: &str) -> bool {

@@ -212,6 +212,37 @@ fn nothing_leads_out_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn what_may_take_long_is_told_by_its_words() {
+    let is_light = |code: &str| {
+        let mut scripts = scripts();
+        scripts.script(code, "", &mut Compiled::default()).unwrap().unwrap().is_light
+    };
+    for light in [
+        "$json.a",
+        "$json.a + 'x' + 12.5",
+        "$json.a >= 3 && $json.b !== 'n' ? $now.toISO() : $('call').first().json.a",
+        "$json.a.toTitleCase().replace(/a+n/, '-') == 1 || a <= 0x1f",
+        "`${$json.a}n`",
+    ] {
+        assert!(is_light(light), "{light}");
+    }
+    for heavy in [
+        "$json.list.map(x => x)",
+        "(function () { return 1 })()",
+        "2n ** 5n",
+        "0xffn",
+        "BigInt('9')",
+        "'x'.repeat(9)",
+        "new DataView($json.a)",
+        "($json.a = $json.a + $json.a)",
+        "($json.a += $json.a)",
+        &"+1".repeat(101),
+    ] {
+        assert!(!is_light(heavy), "{heavy}");
+    }
+}
+
+#[test]
 fn chance_is_seeded() {
     let draw = || resolve(&mut scripts(), "{{ Math.random() }}", payload());
     assert_eq!(draw(), draw());

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use crate::base::Tick;
 use crate::flow::node::{self, Next, Pages};
+use crate::flow::run::ASKS_MAX;
 use crate::flow::runner::{AskId, Output, RunId, Runner};
 use crate::flow::{Fault, Item, Object, Page, Role};
-
-/// Items of one node that are asked about at the same time; the next ones wait for these.
-const ASKS_MAX: usize = 16;
 
 impl Runner {
     /// A run has come to an item that the world is to be asked about; a node that may asks about

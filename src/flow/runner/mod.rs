@@ -4,6 +4,7 @@
 //! run that it started, and gets the asks of all that belong to it under that id.
 
 mod asks;
+mod errand;
 mod inner;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,12 +12,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Armed, Rng, Tick, Timers, caught};
-use crate::flow::expr::Scripts;
+use crate::flow::expr::{Place, Scripts};
 use crate::flow::node::{self, Pages};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
     Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Visited,
 };
+pub use errand::{Errand, Errands, Statics};
 
 /// The id of a run; whoever starts it chooses it, and never uses it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +41,7 @@ pub struct Config {
 }
 
 /// What happens to runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Input {
     /// A trigger gave items: a run begins.
     Start {
@@ -71,6 +73,18 @@ pub enum Input {
         /// The page.
         page: Box<Page>,
     },
+    /// A visit was made elsewhere.
+    Return {
+        /// What came of it.
+        errand: Box<Errand>,
+    },
+    /// A visit that was to be made elsewhere will not be: it has failed.
+    Lost {
+        /// The run that waits for it.
+        run: RunId,
+        /// Why.
+        fault: Fault,
+    },
     /// The run is to end.
     Cancel {
         /// The run.
@@ -85,9 +99,11 @@ impl Input {
     /// The run that it is about, if it is about one.
     pub const fn run(&self) -> Option<RunId> {
         match self {
+            Self::Return { errand } => Some(errand.run()),
             Self::Start { run, .. }
             | Self::Answer { run, .. }
             | Self::Page { run, .. }
+            | Self::Lost { run, .. }
             | Self::Cancel { run } => Some(*run),
             Self::Workflows(_) => None,
         }
@@ -180,6 +196,7 @@ pub struct Runner {
     runs: BTreeMap<RunId, Running>,
     timers: Timers<Wake>,
     outputs: VecDeque<Output>,
+    errands: VecDeque<Errand>,
     asks: u64,
     gauges: Gauges,
     mode: Mode,
@@ -211,6 +228,8 @@ enum Wake {
 #[derive(Debug)]
 struct Running {
     run: Run,
+    /// Whether a copy of it is on an errand.
+    is_away: bool,
     /// What the world has been asked, and for which item.
     asks: BTreeMap<AskId, usize>,
     /// The pages of what is asked for.
@@ -257,6 +276,7 @@ impl Runner {
             runs,
             timers,
             outputs,
+            errands: VecDeque::new(),
             asks: 0,
             gauges,
             mode: Mode::Production,
@@ -309,15 +329,23 @@ impl Runner {
         self
     }
 
-    /// What workflows keep from run to run: by workflow and by `global` or `node:NAME`, as JSON.
+    /// The same, and visits whose scripts may take long are errands for others: see
+    /// [`Self::poll_errand`].
     #[must_use]
-    pub fn with_statics(self, held: BTreeMap<String, BTreeMap<String, String>>) -> Self {
+    pub fn with_errands(mut self) -> Self {
+        self.scripts.set_place(Place::Home);
+        self
+    }
+
+    /// The same with what workflows have kept from run to run.
+    #[must_use]
+    pub fn with_statics(self, held: Statics) -> Self {
         self.scripts.statics().borrow_mut().held = held;
         self
     }
 
     /// What workflows keep now, if that has changed since it was last taken.
-    pub fn take_statics(&self) -> Option<BTreeMap<String, BTreeMap<String, String>>> {
+    pub fn take_statics(&self) -> Option<Statics> {
         let mut statics = self.scripts.statics().borrow_mut();
         std::mem::take(&mut statics.has_changed).then(|| statics.held.clone())
     }
@@ -354,6 +382,8 @@ impl Runner {
             }
             Input::Answer { run, ask, answer } => self.on_answer(run, ask, answer, now),
             Input::Page { run, ask, page } => self.on_page(run, ask, *page, now),
+            Input::Return { errand } => self.on_return(*errand, now),
+            Input::Lost { run, fault } => self.on_lost(run, fault, now),
             Input::Cancel { run } => self.end(run, Finished::Cancelled, now),
             Input::Workflows(graphs) => self.set_workflows(graphs.iter()),
         }
@@ -436,6 +466,7 @@ impl Runner {
         let workflows = above.map_or(&self.workflows, |parent| &parent.workflows).clone();
         let running = Running {
             run,
+            is_away: false,
             asks: BTreeMap::new(),
             pages: None,
             pause: None,
@@ -483,6 +514,8 @@ impl Runner {
                 }
                 running.pause = Some(self.timers.arm(now + pause, Wake::Resume(id)));
             }
+            Step::Errand => self.lend(id, now),
+            Step::Home => self.drive(id, now),
             Step::Ended(outcome) => self.end(id, outcome, now),
         }
     }
