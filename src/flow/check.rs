@@ -196,7 +196,7 @@ impl Checker<'_> {
         }
         let given: Vec<String> = parameters.keys().cloned().collect();
         known.fill(version, &mut parameters, &mut report);
-        drop_hidden(known.as_ref(), &given, &mut parameters, &mut report);
+        drop_hidden(known.shown_while(version), &given, &mut parameters, &mut report);
         report_unknown_keys(known.as_ref(), &parameters, &mut report);
         known.check(version, &parameters, &mut report);
         node.outputs = known.outputs(version, &parameters);
@@ -422,13 +422,8 @@ impl NodeType for Unknown {
 }
 
 /// Takes out what the editor does not show, so that an expression left behind there is no matter.
-fn drop_hidden(
-    kind: &dyn NodeType,
-    given: &[String],
-    parameters: &mut Object,
-    report: &mut Findings,
-) {
-    for Shown { key, by, standard, values } in kind.shown_while() {
+fn drop_hidden(rules: &[Shown], given: &[String], parameters: &mut Object, report: &mut Findings) {
+    for Shown { key, by, standard, values } in rules {
         let value = match parameters.get(*by) {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
@@ -438,7 +433,10 @@ fn drop_hidden(
         let is_shown = value.starts_with('=') || values.contains(&value.as_str());
         let is_removed = !is_shown && parameters.shift_remove(*key).is_some();
         if is_removed && given.iter().any(|given| given == key) {
-            let message = format!("the parameter has no effect while `{by}` is `{value}`");
+            let message = match by.is_empty() {
+                true => "the parameter has no effect in this version of the node".to_owned(),
+                false => format!("the parameter has no effect while `{by}` is `{value}`"),
+            };
             report.note("N-FLOW-HIDDEN", key, &message, "");
         }
     }

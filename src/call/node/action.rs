@@ -61,7 +61,10 @@ impl NodeType for Action {
     fn fill(&self, _version: f64, parameters: &mut Object, report: &mut Findings) {
         rename(parameters, report);
         match operation(parameters) {
-            Some(operation) => operation.fill(parameters),
+            Some(operation) => {
+                operation.fill(parameters);
+                drop_hidden(operation, parameters, report);
+            }
             None => {
                 parameters.entry("options").or_insert_with(|| Value::Object(Object::new()));
             }
@@ -136,6 +139,31 @@ fn rename(parameters: &mut Object, report: &mut Findings) {
     }
     if !interrupts.is_empty() {
         parameters.entry("interruptOn").or_insert(Value::Array(interrupts));
+    }
+}
+
+/// Takes out what the editor does not show: what belongs to another operation, or to another kind
+/// of this one. An expression that was left behind there is no matter.
+fn drop_hidden(operation: &Operation, parameters: &mut Object, report: &mut Findings) {
+    let is_own = |name: &str| operation.keys.iter().any(|key| key.name == name);
+    let is_others =
+        |name: &str| OPERATIONS.iter().flat_map(|other| other.keys).any(|key| key.name == name);
+    let hidden = |name: &str, parameters: &Object| {
+        if !is_own(name) && !COMMON.contains(&name) && is_others(name) {
+            return Some(format!("`operation` is `{}`", operation.name));
+        }
+        let own = operation.keys.iter().find(|key| key.name == name)?;
+        let Demand::RequiredIf(other, wanted) = own.demand else { return None };
+        let value = parameters.get(other)?.as_str().filter(|value| !value.starts_with('='))?;
+        (value != wanted).then(|| format!("`{other}` is `{value}`"))
+    };
+    let names: Vec<String> = parameters.keys().cloned().collect();
+    for name in names {
+        if let Some(why) = hidden(&name, parameters) {
+            parameters.shift_remove(&name);
+            let message = format!("the parameter has no effect while {why}");
+            report.note("N-FLOW-HIDDEN", &name, &message, "");
+        }
     }
 }
 
@@ -314,5 +342,59 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(object) => object.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn hides(parameters: Value, expected: &[&str]) {
+        let mut parameters = parameters.as_object().cloned().unwrap_or_default();
+        let mut report = Findings::default();
+        Action.fill(1.0, &mut parameters, &mut report);
+        let noted = report.iter().filter(|finding| finding.code == "N-FLOW-HIDDEN");
+        let noted: Vec<&str> = noted.map(|finding| finding.parameter.as_str()).collect();
+        assert_eq!(noted, expected);
+        assert!(expected.iter().all(|key| !parameters.contains_key(*key)), "{parameters:?}");
+    }
+
+    #[test]
+    fn what_another_operation_or_kind_needs_is_dropped() {
+        let bad = "={{ $('gone').item.json.a }}";
+        hides(
+            json!({ "operation": "media.playAudio", "sourceType": "file", "filePath": "a.wav",
+                "playbackHttpUrl": bad, "destination": bad, "own": 1 }),
+            &["playbackHttpUrl", "destination"],
+        );
+        hides(
+            json!({ "operation": "dial.make", "callMode": "extension", "extensionNumbers": "1",
+                "ref": "main", "destination": bad }),
+            &["ref", "destination"],
+        );
+        hides(
+            json!({ "operation": "media.playTone", "tone": "busy", "customTone": bad }),
+            &["customTone"],
+        );
+        // What an expression comes to, nobody knows yet.
+        let open =
+            json!({ "operation": "media.playAudio", "sourceType": bad, "filePath": "a.wav" });
+        hides(open, &[]);
+        hides(json!({ "operation": "call.answer", "timeoutSeconds": 3 }), &["timeoutSeconds"]);
+    }
+
+    #[test]
+    fn kinds_of_calls_that_are_not_made_are_refused() {
+        for (mode, is_refused) in [("direct", true), ("websocket", true), ("extension", false)] {
+            let parameters = json!({ "operation": "dial.make", "callMode": mode,
+                "extensionNumbers": "1" });
+            let mut report = Findings::default();
+            Action.check(1.0, parameters.as_object().unwrap(), &mut report);
+            let is_said = report.iter().any(|finding| finding.code == "E-SIP-UNSERVED");
+            assert_eq!(is_said, is_refused, "{mode}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::call::node::{adopt_options, is_expression, rename_option};
 use crate::call::site::is_number;
-use crate::flow::{Findings, NodeType, Object, Role};
+use crate::flow::{Findings, NodeType, Object, Role, Shown};
 
 /// The type's name in exports.
 pub const TRIGGER: &str = "n8n-nodes-sip-pbx.sipPbxTrigger";
@@ -94,6 +94,38 @@ impl NodeType for Trigger {
         for (key, value) in defaults {
             parameters.entry(key).or_insert(value);
         }
+    }
+
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            on("trunkConnectionMode", &["trunk"]),
+            on("enableCallRecording", &["trunk"]),
+            on("trunkUseRegistration", &["trunk"]),
+            on("extensionsEnableCallRecording", &["extensions"]),
+            on("staticCredentials", &["extensions"]),
+            on("trunkStaticUsername", &["trunk"]),
+            on("trunkStaticPassword", &["trunk"]),
+            on("authMode", &["trunk", "extensions"]),
+            on("queueExtensions", &["queue"]),
+            by("trunkUseRegistration", "trunkConnectionMode", "fixed", &["fixed"]),
+            by("trunkStaticUsername", "trunkConnectionMode", "fixed", &["dynamic"]),
+            by("trunkStaticPassword", "trunkConnectionMode", "fixed", &["dynamic"]),
+            by("trunkStaticUsername", "authMode", "static", &["static"]),
+            by("trunkStaticPassword", "authMode", "static", &["static"]),
+            by("staticCredentials", "authMode", "static", &["static"]),
+        ];
+        const fn on(key: &'static str, events: &'static [&'static str]) -> Shown {
+            by(key, "triggerOn", "trunk", events)
+        }
+        const fn by(
+            key: &'static str,
+            by: &'static str,
+            standard: &'static str,
+            values: &'static [&'static str],
+        ) -> Shown {
+            Shown { key, by, standard, values }
+        }
+        RULES
     }
 
     fn outputs(&self, _version: f64, parameters: &Object) -> Vec<String> {

@@ -197,9 +197,7 @@ impl Engine {
             self.scripts.clear();
         }
         self.meter.arm(1);
-        // A name that means nothing is undefined instead of an error: it becomes a parameter that
-        // nobody passes. The script stands on lines of its own, so that errors count from it.
-        let source = format!("(function ({}) {{ return (\n{code}\n); }})", unknown.join(", "));
+        let source = source(code, unknown);
         let compiled = self.context.with(|ctx| match ctx.eval::<Function<'_>, _>(source) {
             Ok(function) => Ok(Persistent::save(&ctx, function)),
             Err(_) => Err(syntax_error(&ctx)),
@@ -453,6 +451,13 @@ fn call<'js>(
     script.restore(ctx)?.call_arg(Args::new(ctx.clone(), 0))
 }
 
+/// A script as a function. A name that means nothing is undefined instead of an error: it becomes
+/// a parameter that nobody passes. The script stands on lines of its own, so that errors count
+/// from it.
+pub(super) fn source(code: &str, unknown: &[String]) -> String {
+    format!("(function ({}) {{ return (\n{code}\n); }})", unknown.join(", "))
+}
+
 /// The script of a Code node as a function. It stands on lines of its own, so that errors count
 /// from it.
 fn code_source(code: &str) -> String {
@@ -476,7 +481,8 @@ fn limit(what: &str) -> Fault {
     Fault::new("E-FLOW-SCRIPT-LIMIT", format!("the expression was stopped: {what}"))
 }
 
-fn syntax_error(ctx: &Ctx<'_>) -> SyntaxError {
+/// The error that was thrown last, as one of syntax.
+pub(super) fn syntax_error(ctx: &Ctx<'_>) -> SyntaxError {
     let exception = ctx.catch();
     let exception = exception.as_exception();
     let message = exception.and_then(Exception::message).unwrap_or_default();

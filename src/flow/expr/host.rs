@@ -8,7 +8,8 @@ use rquickjs::{Array, Ctx, Error, Exception, Object};
 use serde_json::Value;
 
 use crate::flow::expr::bytes;
-use crate::flow::expr::engine::{Current, Desk, Outcome};
+use crate::flow::expr::engine::{Current, Desk, Outcome, source, syntax_error};
+use crate::flow::expr::plan::{Piece, Script, split};
 use crate::flow::{Fault, Item, Mode, zone};
 
 /// Which of several items is asked for.
@@ -36,6 +37,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, desk: &Rc<Desk>) -> rquickjs::Result<O
     add_run(ctx, &host, desk)?;
     add_tools(ctx, &host, desk)?;
     add_facts(ctx, &host, desk)?;
+    add_expressions(ctx, &host, desk)?;
     Ok(host)
 }
 
@@ -174,7 +176,7 @@ fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs
 }
 
 /// The larger parts of what scripts see.
-fn source(part: &str) -> Option<&'static str> {
+fn part(part: &str) -> Option<&'static str> {
     Some(match part {
         "extensions" => include_str!("extensions.js"),
         "code" => include_str!("code.js"),
@@ -185,8 +187,8 @@ fn source(part: &str) -> Option<&'static str> {
 }
 
 fn add_tools<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
-    let load = |ctx: Ctx<'js>, part: String| -> Js<'js> {
-        ctx.eval(source(&part).expect("the prelude asks for parts that are there"))
+    let load = |ctx: Ctx<'js>, name: String| -> Js<'js> {
+        ctx.eval(part(&name).expect("the prelude asks for parts that are there"))
     };
     host.set("load", Function::new(ctx.clone(), load)?)?;
     host.set(
@@ -286,6 +288,51 @@ fn add_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquick
         })
     };
     host.set("paired", Function::new(ctx.clone(), paired)?)
+}
+
+/// Expressions that scripts make: the pieces of one, and the item that it is about.
+fn add_expressions<'js>(
+    ctx: &Ctx<'js>,
+    host: &Object<'js>,
+    desk: &Rc<Desk>,
+) -> rquickjs::Result<()> {
+    let of = desk.clone();
+    let pieces = move |ctx: Ctx<'js>, text: String| -> Js<'js> {
+        let list = Array::new(ctx.clone())?;
+        for (place, (_, piece)) in split(&text).into_iter().enumerate() {
+            let code = match piece {
+                Piece::Text(text) => {
+                    list.set(place, text)?;
+                    continue;
+                }
+                Piece::Code(code) => code,
+            };
+            let invalid =
+                |why: String| Fault::new("E-FLOW-EXPRESSION", format!("invalid syntax: {why}"));
+            let script = Script::read(code, &mut |_| {}).map_err(|(_, why)| invalid(why));
+            let script = of.or_fault(&ctx, script)?;
+            let call: rquickjs::Result<Function<'js>> =
+                ctx.eval(source(&script.code, &script.unknown));
+            let call = call.map_err(|_| invalid(syntax_error(&ctx).message));
+            let piece = Object::new(ctx.clone())?;
+            piece.set("call", of.or_fault(&ctx, call)?)?;
+            piece.set("reaches", script.reaches)?;
+            list.set(place, piece)?;
+        }
+        Ok(list.into_value())
+    };
+    host.set("pieces", Function::new(ctx.clone(), pieces)?)?;
+    let of = desk.clone();
+    let at = move |ctx: Ctx<'js>, item: usize| -> rquickjs::Result<f64> {
+        let count = of.with(&ctx, |current| Ok(current.scope.items.len()))?;
+        if item >= count {
+            let message = format!("there is no item {item}: there are {count}");
+            return of.or_fault(&ctx, Err(Fault::new("E-FLOW-EXPRESSION", message)));
+        }
+        let mut current = of.current.borrow_mut();
+        Ok(current.as_mut().map_or(0, |current| std::mem::replace(&mut current.item, item)) as f64)
+    };
+    host.set("at", Function::new(ctx.clone(), at)?)
 }
 
 fn add_custom<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {

@@ -10,6 +10,7 @@ mod engine;
 mod extend;
 mod host;
 mod path;
+mod plan;
 mod scan;
 
 use std::cell::RefCell;
@@ -24,7 +25,9 @@ pub use bytes::encode as base64;
 pub use engine::Deadline;
 pub(super) use engine::{Current, Statics};
 use engine::{Engine, Outcome};
-use path::{Found, Path};
+use path::Found;
+pub(super) use plan::Plan;
+use plan::{Chunk, Piece, Script, split};
 
 use crate::base::Rng;
 use crate::flow::{Evaluated, Fault, Object};
@@ -49,58 +52,6 @@ pub(super) struct Scripts {
     variables: Rc<Object>,
     /// Outlives engines that are thrown away.
     statics: Rc<RefCell<Statics>>,
-}
-
-/// A parameter value, ready to be resolved.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Plan {
-    /// Holds no expression.
-    Constant(Value),
-    /// Holds one somewhere.
-    List(Vec<Self>),
-    /// Holds one somewhere.
-    Object(Vec<(String, Self)>),
-    /// One script and nothing around it: the value keeps its type.
-    Typed(Script),
-    /// Scripts in text.
-    Text(Vec<Chunk>),
-}
-
-/// A piece of a text with scripts in it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Chunk {
-    Text(String),
-    Script(Script),
-}
-
-/// One script, compiled or a plain path.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Script {
-    code: Arc<str>,
-    /// Names that mean nothing: undefined instead of an error.
-    unknown: Arc<[String]>,
-    /// Whether a property is read or something called: only then an error makes it undefined, and
-    /// null otherwise.
-    reaches: bool,
-    path: Option<Path>,
-    /// Whether it takes no longer than its words are long.
-    is_light: bool,
-}
-
-impl Plan {
-    /// Whether every script in it is light.
-    pub(super) fn is_light(&self) -> bool {
-        match self {
-            Self::Constant(_) => true,
-            Self::List(plans) => plans.iter().all(Self::is_light),
-            Self::Object(plans) => plans.iter().all(|(_, plan)| plan.is_light()),
-            Self::Typed(script) => script.is_light,
-            Self::Text(chunks) => chunks.iter().all(|chunk| match chunk {
-                Chunk::Text(_) => true,
-                Chunk::Script(script) => script.is_light,
-            }),
-        }
-    }
 }
 
 /// Why an expression is refused at import.
@@ -396,22 +347,9 @@ impl Scripts {
         if code.trim().is_empty() {
             return Ok(None);
         }
-        let words = scan::scan(code)
-            .map_err(|refused| (code[..refused.offset()].chars().count(), refused.message()))?;
-        let references = words.references.iter();
-        compiled.references.extend(references.map(|name| (parameter.to_owned(), name.clone())));
-        // Only the first statement counts.
-        let end = words.end.unwrap_or(code.len());
-        let mut words = words;
-        words.tokens.retain(|token| token.to <= end);
-        let code = &code[..end];
-        let path = Path::parse(code);
-        let rewritten =
-            if path.is_none() { extend::rewrite(code, &words) } else { code.to_owned() };
-        let unknown = words.names.iter().filter(|name| !is_known(name)).cloned().collect();
-        let reaches = words.reaches;
-        let is_light = path.is_some() || words.is_light(code);
-        let script = Script { code: rewritten.into(), unknown, reaches, path, is_light };
+        let script = Script::read(code, &mut |name| {
+            compiled.references.push((parameter.to_owned(), name));
+        })?;
         if script.path.is_none()
             && let Some(engine) = self.engine()
             && let Err(error) = engine.compile(&script.code, &script.unknown)
@@ -556,65 +494,6 @@ impl std::fmt::Debug for Scripts {
 
 fn no_memory() -> Fault {
     Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory for the script engine")
-}
-
-enum Piece<'a> {
-    Text(String),
-    Code(&'a str),
-}
-
-/// Splits an expression into text and code, each with its byte offset. The first `}}` closes,
-/// wherever it stands; `\{{` is text; a `}}` that is missing at the end is not missed.
-fn split(text: &str) -> Vec<(usize, Piece<'_>)> {
-    let mut pieces = Vec::new();
-    let mut plain = String::new();
-    let mut at = 0;
-    while let Some(open) = text[at..].find("{{").map(|open| at + open) {
-        if let Some(before) = text[at..open].strip_suffix('\\') {
-            plain.push_str(before);
-            plain.push_str("{{");
-            at = open + 2;
-            continue;
-        }
-        plain.push_str(&text[at..open]);
-        if !plain.is_empty() {
-            pieces.push((at, Piece::Text(std::mem::take(&mut plain))));
-        }
-        let code = &text[open + 2..];
-        let end = code.find("}}");
-        pieces.push((open + 2, Piece::Code(&code[..end.unwrap_or(code.len())])));
-        at = end.map_or(text.len(), |end| open + 2 + end + 2);
-    }
-    plain.push_str(&text[at..]);
-    if !plain.is_empty() {
-        pieces.push((at, Piece::Text(plain)));
-    }
-    pieces
-}
-
-/// Words of the language and names that scripts see; everything else is undefined.
-fn is_known(name: &str) -> bool {
-    const WORDS: &str = " Array ArrayBuffer BigInt BigInt64Array BigUint64Array Boolean DataView \
-        Date Error EvalError Float32Array Float64Array Infinity Int16Array Int32Array Int8Array \
-        JSON Map Math NaN Number Object RangeError ReferenceError RegExp Set String Symbol \
-        SyntaxError TypeError URIError Uint16Array Uint32Array Uint8Array Uint8ClampedArray \
-        WeakMap WeakSet decodeURI decodeURIComponent encodeURI encodeURIComponent isFinite isNaN \
-        parseFloat parseInt undefined arguments async await break case catch class const continue \
-        debugger default delete do else enum eval export extends false finally for function get if \
-        implements in instanceof interface let new null of package private protected public \
-        return set static super switch this throw true try typeof var void while with yield \
-        $ $binary $data $env $execution $executionId $ext $extOptional $fromAI $getPairedItem $if \
-        $ifEmpty $input $item $itemIndex $items $jmesPath $jmespath $json $max $min $mode $node \
-        $nodeId $nodeVersion $not $now $pageCount $parameter $position $prevNode $rawParameter $request $response $runIndex \
-        $secrets $self $thisItem $thisItemIndex $thisRunIndex $today $vars $webhookId $workflow \
-        $average average max min not numberList zip DateTime Duration Interval Intl document \
-        global window Window globalThis self alert prompt confirm uneval setTimeout setInterval \
-        setImmediate clearImmediate clearTimeout clearInterval queueMicrotask Function require \
-        module Buffer fetch XMLHttpRequest Promise Generator GeneratorFunction AsyncFunction \
-        AsyncGenerator AsyncGeneratorFunction WebAssembly Reflect Proxy escape unescape process ";
-    let rest = WORDS.split(' ');
-    name.starts_with(|first: char| first.is_ascii_digit())
-        || rest.into_iter().any(|word| word == name)
 }
 
 #[cfg(test)]

@@ -291,6 +291,26 @@
     $fromAI: () => fail('$fromAI() works only for tools of an AI agent'),
     $getPairedItem: (name, source, item) => host.ancestor(name, item?.item ?? item ?? host.index()),
     $self: {},
+    $evaluateExpression: (expression, index) => {
+      const before = host.at(index ?? host.index());
+      tools.begin();
+      try {
+        const pieces = host.pieces(String(expression));
+        const values = pieces.map((piece) => {
+          if (typeof piece === 'string') return piece;
+          try {
+            return piece.call();
+          } catch (error) {
+            if (error?.name === 'ExpressionError') throw error;
+            return piece.reaches ? undefined : null;
+          }
+        });
+        return pieces.length === 1 ? values[0] : values.map(tools.text).join('');
+      } finally {
+        host.at(before);
+        tools.begin();
+      }
+    },
   };
   globals.$jmesPath = globals.$jmespath;
   for (const key of ownKeys(globals)) hide(world, key, globals[key]);
@@ -311,6 +331,7 @@
   lazy('$mode', () => (host.mode() === 'test' ? 'manual' : 'trigger'));
   for (const key of ['pageCount', 'response', 'request']) lazy(`$${key}`, () => host.fact(key));
   lazy('$executionId', () => host.run());
+  lazy('$resumeWebhookUrl', () => globals.$execution.resumeUrl);
   lazy('$now', () => luxon().DateTime.now());
   lazy('$today', () => luxon().DateTime.now().startOf('day'));
   lazy('Intl', () => intl());

@@ -17,7 +17,7 @@ impl NodeType for Aggregate {
         &[1.0]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown(
                 "fieldsToAggregate",
@@ -31,6 +31,9 @@ impl NodeType for Aggregate {
                 "aggregateIndividualFields",
                 &["aggregateAllItemData"],
             ),
+            shown("include", "aggregate", "aggregateIndividualFields", &["aggregateAllItemData"]),
+            shown("fieldsToExclude", "include", "allFields", &["allFieldsExcept"]),
+            shown("fieldsToInclude", "include", "allFields", &["specifiedFields"]),
         ];
         RULES
     }

@@ -20,7 +20,7 @@ impl NodeType for Code {
         &[1.0, 2.0]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] =
             &[shown("pythonCode", "language", "javaScript", &["python", "pythonNative"])];
         RULES

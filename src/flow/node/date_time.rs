@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Work};
+use crate::flow::node::shown;
+use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
 
 pub(super) struct DateTime;
 
@@ -23,6 +24,39 @@ impl NodeType for DateTime {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0]
+    }
+
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        const FIRST: &[Shown] = &[
+            shown("toFormat", "action", "format", &["format"]),
+            shown("custom", "action", "format", &["format"]),
+            shown("operation", "action", "format", &["calculate"]),
+            shown("duration", "action", "format", &["calculate"]),
+            shown("timeUnit", "action", "format", &["calculate"]),
+        ];
+        const SECOND: &[Shown] = &[
+            of("includeTime", &["getCurrentDate"]),
+            of("magnitude", &["addToDate", "subtractFromDate"]),
+            of("timeUnit", &["addToDate", "subtractFromDate"]),
+            of("duration", &["addToDate", "subtractFromDate"]),
+            of("date", &["formatDate", "roundDate", "extractDate"]),
+            of("format", &["formatDate"]),
+            of("customFormat", &["formatDate"]),
+            shown("customFormat", "format", "MM/dd/yyyy", &["custom"]),
+            of("mode", &["roundDate"]),
+            of("toNearest", &["roundDate"]),
+            shown("toNearest", "mode", "roundDown", &["roundDown"]),
+            of("to", &["roundDate"]),
+            shown("to", "mode", "roundDown", &["roundUp"]),
+            of("startDate", &["getTimeBetweenDates"]),
+            of("endDate", &["getTimeBetweenDates"]),
+            of("units", &["getTimeBetweenDates"]),
+            of("part", &["extractDate"]),
+        ];
+        const fn of(key: &'static str, operations: &'static [&'static str]) -> Shown {
+            shown(key, "operation", "getCurrentDate", operations)
+        }
+        if version < 2.0 { FIRST } else { SECOND }
     }
 
     fn role(&self) -> Role {

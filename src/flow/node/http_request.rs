@@ -30,7 +30,7 @@ impl NodeType for HttpRequestNode {
         &[3.0, 4.0, 4.1, 4.2, 4.3, 4.4]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown("specifyQuery", "sendQuery", "false", &["true"]),
             shown("queryParameters", "sendQuery", "false", &["true"]),

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::flow::node::condition::{filter_holds, old_holds, option, unknown_operation};
-use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Work};
+use crate::flow::node::never;
+use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
 
 pub(super) struct If;
 
@@ -19,6 +20,17 @@ impl NodeType for If {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0, 2.1, 2.2, 2.3]
+    }
+
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        const FIRST: &[Shown] = &[never("looseTypeValidation"), never("options")];
+        const SECOND: &[Shown] = &[never("combineOperation"), never("looseTypeValidation")];
+        const LATER: &[Shown] = &[never("combineOperation")];
+        match version {
+            _ if version < 2.0 => FIRST,
+            _ if version < 2.1 => SECOND,
+            _ => LATER,
+        }
     }
 
     fn role(&self) -> Role {
@@ -57,6 +69,10 @@ impl NodeType for Filter {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0, 2.1, 2.2, 2.3]
+    }
+
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        If.shown_while(version)
     }
 
     fn role(&self) -> Role {

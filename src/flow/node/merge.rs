@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::flow::node::condition::{equal, plain};
-use crate::flow::node::path;
-use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Origin, Paired, Role, Work};
+use crate::flow::node::{never, path, shown};
+use crate::flow::{
+    Branches, Fault, Findings, Item, NodeType, Object, Origin, Paired, Role, Shown, Work,
+};
 
 /// Inputs at most.
 const INPUTS_MAX: u64 = 10;
@@ -20,6 +22,62 @@ impl NodeType for Merge {
 
     fn versions(&self) -> &'static [f64] {
         &[1.0, 2.0, 2.1, 3.0, 3.1, 3.2]
+    }
+
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        const FIRST: &[Shown] = &[
+            shown("join", "mode", "append", &["mergeByIndex"]),
+            shown("propertyName1", "mode", "append", KEYED),
+            shown("propertyName2", "mode", "append", KEYED),
+            shown("overwrite", "mode", "append", &["mergeByKey"]),
+            shown("output", "mode", "append", &["passThrough"]),
+        ];
+        const KEYED: &[&str] = &["mergeByKey", "keepKeyMatches", "removeKeyMatches"];
+        const SECOND: &[Shown] = &[
+            shown("combinationMode", "mode", "append", COMBINE),
+            shown("mergeByFields", "mode", "append", COMBINE),
+            shown("mergeByFields", "combinationMode", "mergeByFields", &["mergeByFields"]),
+            shown("joinMode", "mode", "append", COMBINE),
+            shown("joinMode", "combinationMode", "mergeByFields", &["mergeByFields"]),
+            shown("outputDataFrom", "mode", "append", COMBINE),
+            shown("outputDataFrom", "combinationMode", "mergeByFields", &["mergeByFields"]),
+            shown("outputDataFrom", "joinMode", "keepMatches", KEEP),
+            shown("chooseBranchMode", "mode", "append", CHOOSE),
+            shown("output", "mode", "append", CHOOSE),
+            never("numberInputs"),
+        ];
+        const THIRD: &[Shown] = &[
+            shown("combineBy", "mode", "append", COMBINE),
+            shown("query", "mode", "append", &["combineBySql"]),
+            // Where nothing is combined, every input counts.
+            shown("numberInputs", "combineBy", "combineByPosition", &["combineByPosition"]),
+            shown("advanced", "mode", "append", COMBINE),
+            shown("advanced", "combineBy", "combineByFields", FIELDS),
+            shown("fieldsToMatchString", "mode", "append", COMBINE),
+            shown("fieldsToMatchString", "combineBy", "combineByFields", FIELDS),
+            shown("fieldsToMatchString", "advanced", "false", &["false"]),
+            shown("mergeByFields", "mode", "append", COMBINE),
+            shown("mergeByFields", "combineBy", "combineByFields", FIELDS),
+            shown("mergeByFields", "advanced", "false", &["true"]),
+            shown("joinMode", "mode", "append", COMBINE),
+            shown("joinMode", "combineBy", "combineByFields", FIELDS),
+            shown("outputDataFrom", "mode", "append", COMBINE),
+            shown("outputDataFrom", "combineBy", "combineByFields", FIELDS),
+            shown("outputDataFrom", "joinMode", "keepMatches", KEEP),
+            shown("chooseBranchMode", "mode", "append", CHOOSE),
+            shown("output", "mode", "append", CHOOSE),
+            shown("useDataOfInput", "mode", "append", CHOOSE),
+            shown("useDataOfInput", "output", "specifiedInput", &["specifiedInput"]),
+        ];
+        const COMBINE: &[&str] = &["combine"];
+        const CHOOSE: &[&str] = &["chooseBranch"];
+        const FIELDS: &[&str] = &["combineByFields"];
+        const KEEP: &[&str] = &["keepMatches", "keepNonMatches"];
+        match version {
+            _ if version < 2.0 => FIRST,
+            _ if version < 3.0 => SECOND,
+            _ => THIRD,
+        }
     }
 
     fn role(&self) -> Role {

@@ -106,7 +106,8 @@ pub trait NodeType: Send + Sync {
 
     /// Which parameters have a meaning only while another has a certain value. What is hidden is
     /// no part of the flow: the editor does not show it, and nothing is to come of it.
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        let _ = version;
         &[]
     }
 
@@ -161,7 +162,7 @@ pub struct Shown {
     pub by: &'static str,
     /// What the other one is when the export leaves it out.
     pub standard: &'static str,
-    /// Its values, as text.
+    /// Its values, as text; none: the parameter is one of other versions.
     pub values: &'static [&'static str],
 }
 
@@ -173,6 +174,11 @@ const fn shown(
     values: &'static [&'static str],
 ) -> Shown {
     Shown { key, by, standard, values }
+}
+
+/// A parameter that a version does not have.
+const fn never(key: &'static str) -> Shown {
+    Shown { key, by: "", standard: "", values: &[] }
 }
 
 /// What a core node is performed with.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::flow::node::condition::plain;
 use crate::flow::node::path;
-use crate::flow::node::shown;
+use crate::flow::node::{never, shown};
 use crate::flow::{Branches, Fault, Findings, Item, NodeType, Object, Role, Shown, Work, repair};
 
 pub(super) struct Set;
@@ -18,13 +18,40 @@ impl NodeType for Set {
         &[1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
-        const RULES: &[Shown] = &[
+    fn shown_while(&self, version: f64) -> &'static [Shown] {
+        const FIRST: &[Shown] = &[
+            never("mode"),
+            never("jsonOutput"),
+            never("assignments"),
+            never("fields"),
+            never("include"),
+            never("includeOtherFields"),
+        ];
+        const THIRD: &[Shown] = &[
+            never("values"),
+            never("keepOnlySet"),
+            never("assignments"),
+            never("includeOtherFields"),
+            shown("jsonOutput", "mode", "manual", &["raw"]),
+            shown("fields", "mode", "manual", &["manual"]),
+            shown("includeFields", "include", "all", &["selected"]),
+            shown("excludeFields", "include", "all", &["except"]),
+        ];
+        const LATER: &[Shown] = &[
+            never("values"),
+            never("keepOnlySet"),
+            never("fields"),
             shown("jsonOutput", "mode", "manual", &["raw"]),
             shown("assignments", "mode", "manual", &["manual"]),
-            shown("fields", "mode", "manual", &["manual"]),
+            shown("include", "includeOtherFields", "false", &["true"]),
+            shown("includeFields", "include", "all", &["selected"]),
+            shown("excludeFields", "include", "all", &["except"]),
         ];
-        RULES
+        match version {
+            _ if version < 3.0 => FIRST,
+            _ if version < 3.3 => THIRD,
+            _ => LATER,
+        }
     }
 
     fn role(&self) -> Role {

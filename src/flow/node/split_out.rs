@@ -17,7 +17,7 @@ impl NodeType for SplitOut {
         &[1.0]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] =
             &[shown("fieldsToInclude", "include", "noOtherFields", &["selectedOtherFields"])];
         RULES

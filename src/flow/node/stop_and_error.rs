@@ -16,7 +16,7 @@ impl NodeType for StopAndError {
         &[1.0]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown("errorObject", "errorType", "errorMessage", &["errorObject"]),
             shown("errorMessage", "errorType", "errorMessage", &["errorMessage"]),

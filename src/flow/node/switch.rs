@@ -23,9 +23,13 @@ impl NodeType for Switch {
         &[1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown("rules", "mode", "rules", &["rules"]),
+            shown("dataType", "mode", "rules", &["rules"]),
+            shown("value1", "mode", "rules", &["rules"]),
+            shown("fallbackOutput", "mode", "rules", &["rules"]),
+            shown("outputsAmount", "mode", "rules", &["expression"]),
             shown("numberOutputs", "mode", "rules", &["expression"]),
             shown("output", "mode", "rules", &["expression"]),
         ];

@@ -232,3 +232,168 @@ fn who_is_cancelled_withdraws_all_that_was_asked() {
     let withdrawn = |line: &&String| line.as_str() == "withdrawn";
     assert_eq!(world.into_log().iter().filter(withdrawn).count(), 3);
 }
+
+/// Parameters that the editor hides are no part of the flow, whatever stands in them.
+#[test]
+fn what_the_editor_hides_is_dropped_with_a_note() {
+    let bad = "={{ $('gone').item.json.a }}";
+    let cases: [(&str, f64, Value, &[&str], &[&str]); 24] = [
+        ("merge", 1.0, json!({"mode": "mergeByKey"}), &["propertyName1"], &["join", "output"]),
+        (
+            "merge",
+            2.1,
+            json!({"mode": "append"}),
+            &[],
+            &["combinationMode", "mergeByFields", "joinMode", "output"],
+        ),
+        (
+            "merge",
+            2.0,
+            json!({"mode": "combine", "combinationMode": "multiplex"}),
+            &[],
+            &["mergeByFields", "joinMode"],
+        ),
+        (
+            "merge",
+            3.2,
+            json!({"mode": "append"}),
+            &[],
+            &[
+                "combineBy",
+                "query",
+                "fieldsToMatchString",
+                "mergeByFields",
+                "joinMode",
+                "outputDataFrom",
+                "useDataOfInput",
+            ],
+        ),
+        (
+            "merge",
+            3.0,
+            json!({"mode": "combine"}),
+            &["fieldsToMatchString", "joinMode"],
+            &["mergeByFields", "numberInputs", "output", "query"],
+        ),
+        (
+            "merge",
+            3.0,
+            json!({"mode": "combine", "advanced": true}),
+            &["mergeByFields"],
+            &["fieldsToMatchString"],
+        ),
+        (
+            "merge",
+            3.0,
+            json!({"mode": "combine", "combineBy": "combineByPosition"}),
+            &["numberInputs"],
+            &["joinMode", "fieldsToMatchString"],
+        ),
+        (
+            "merge",
+            3.0,
+            json!({"mode": "chooseBranch", "output": "empty"}),
+            &[],
+            &["useDataOfInput", "combineBy"],
+        ),
+        ("if", 1.0, json!({}), &["combineOperation"], &["looseTypeValidation"]),
+        ("if", 2.0, json!({}), &["options"], &["looseTypeValidation", "combineOperation"]),
+        ("filter", 2.2, json!({}), &["looseTypeValidation"], &["combineOperation"]),
+        (
+            "dateTime",
+            1.0,
+            json!({"action": "calculate"}),
+            &["operation", "duration"],
+            &["toFormat", "custom"],
+        ),
+        (
+            "dateTime",
+            2.0,
+            json!({}),
+            &["includeTime"],
+            &["magnitude", "date", "format", "units", "part"],
+        ),
+        (
+            "dateTime",
+            2.0,
+            json!({"operation": "addToDate"}),
+            &["magnitude", "duration"],
+            &["date", "startDate"],
+        ),
+        (
+            "dateTime",
+            2.0,
+            json!({"operation": "formatDate", "format": "yyyy"}),
+            &["date"],
+            &["customFormat"],
+        ),
+        (
+            "dateTime",
+            2.0,
+            json!({"operation": "roundDate", "mode": "roundUp"}),
+            &["to"],
+            &["toNearest"],
+        ),
+        ("set", 2.0, json!({}), &["values"], &["assignments", "jsonOutput"]),
+        (
+            "set",
+            3.2,
+            json!({"include": "selected"}),
+            &["fields", "includeFields"],
+            &["assignments", "excludeFields", "values"],
+        ),
+        (
+            "set",
+            3.4,
+            json!({"mode": "raw"}),
+            &["jsonOutput"],
+            &["assignments", "include", "includeFields"],
+        ),
+        ("switch", 3.2, json!({"mode": "expression"}), &["output"], &["rules", "value1"]),
+        (
+            "aggregate",
+            1.0,
+            json!({"aggregate": "aggregateAllItemData"}),
+            &["destinationFieldName"],
+            &["fieldsToAggregate", "fieldsToInclude"],
+        ),
+        (
+            "webhook",
+            2.0,
+            json!({"path": "a"}),
+            &["responseCode"],
+            &["responseData", "responseBinaryPropertyName"],
+        ),
+        ("wait", 1.1, json!({"resume": "specificTime"}), &["dateTime"], &["amount", "unit"]),
+        ("splitOut", 1.0, json!({"fieldToSplitOut": "a"}), &["include"], &["fieldsToInclude"]),
+    ];
+    for (kind, version, parameters, kept, hidden) in cases {
+        let mut given = parameters.as_object().unwrap().clone();
+        given.extend(hidden.iter().map(|key| ((*key).to_owned(), bad.into())));
+        for key in kept {
+            given.entry(*key).or_insert("1".into());
+        }
+        let node = json!({"typeVersion": version, "parameters": given});
+        let kind = format!("n8n-nodes-base.{kind}");
+        let document =
+            crate::flow::tests::document(&[("node", &kind, 0, node)], &[("start", 0, "node")]);
+        let mut document = document;
+        if kind.ends_with("webhook") {
+            document.body["connections"] = json!({"node": {"main": []}});
+        }
+        let (graph, problems) = crate::flow::check(&document, &crate::flow::tests::catalogue());
+        let noted = problems.iter().filter(|problem| problem.code == "N-FLOW-HIDDEN");
+        let mut noted: Vec<&str> =
+            noted.filter_map(|problem| problem.parameter.as_deref()).collect();
+        noted.sort_unstable();
+        let mut expected = hidden.to_vec();
+        expected.sort_unstable();
+        assert_eq!(noted, expected, "{kind} {version} {parameters}: {problems:#?}");
+        let has = |problem: &str| problems.iter().any(|found| found.code == problem);
+        assert!(!has("E-FLOW-REFERENCE"), "{kind} {version} {parameters}: {problems:#?}");
+        let Some(graph) = graph else { continue };
+        let left = &graph.node(graph.find("node").unwrap()).parameters;
+        assert!(kept.iter().all(|key| left.contains_key(*key)), "{kind} {version}: {left:?}");
+        assert!(hidden.iter().all(|key| !left.contains_key(*key)), "{kind} {version}: {left:?}");
+    }
+}

@@ -22,7 +22,7 @@ impl NodeType for Wait {
         &[1.0, 1.1]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown("dateTime", "resume", "timeInterval", &["specificTime"]),
             shown("amount", "resume", "timeInterval", &["timeInterval"]),

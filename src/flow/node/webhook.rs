@@ -21,6 +21,21 @@ impl NodeType for Webhook {
         &[1.0, 1.1, 2.0, 2.1]
     }
 
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
+        const RULES: &[Shown] = &[
+            shown("responseData", "responseMode", "onReceived", &["lastNode"]),
+            shown("responseBinaryPropertyName", "responseMode", "onReceived", &["lastNode"]),
+            shown(
+                "responseBinaryPropertyName",
+                "responseData",
+                "firstEntryJson",
+                &["firstEntryBinary"],
+            ),
+            shown("responseCode", "responseMode", "onReceived", &["onReceived", "lastNode"]),
+        ];
+        RULES
+    }
+
     fn role(&self) -> Role {
         Role::Trigger
     }
@@ -74,7 +89,7 @@ impl NodeType for RespondToWebhook {
         &[1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
     }
 
-    fn shown_while(&self) -> &'static [Shown] {
+    fn shown_while(&self, _version: f64) -> &'static [Shown] {
         const RULES: &[Shown] = &[
             shown("responseBody", "respondWith", "firstIncomingItem", &["json", "text"]),
             shown("redirectURL", "respondWith", "firstIncomingItem", &["redirect"]),
