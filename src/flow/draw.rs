@@ -17,6 +17,8 @@ const MARGIN: f64 = 48.0;
 const SCALE: f64 = 1.25;
 /// Outputs for which a box grows.
 const OUTPUTS_MAX: usize = 64;
+/// About how wide a character of a label is.
+const LABEL_CHAR: f64 = 6.0;
 /// Characters of a name that fit into a box.
 const NAME_CHARS: usize = 24;
 
@@ -172,13 +174,18 @@ fn draw_edges(svg: &mut String, document: &Document, shapes: &[Shape<'_>]) {
         let Some(from) = find(source) else { continue };
         let outputs = by_type["main"].as_array().map_or(&[][..], Vec::as_slice);
         let count = outputs.len().max(from.outputs.len()).max(1);
+        let lead = lead(from);
         for (output, edges) in outputs.iter().enumerate() {
             let (x, y) = (from.x + from.size.0, port(from, output, count));
             let mut is_labelled = false;
             for edge in edges.as_array().into_iter().flatten() {
                 let Some(to) = edge["node"].as_str().and_then(find) else { continue };
                 let (to_x, to_y) = (to.x, to.y + to.size.1 / 2.0);
-                draw_edge(svg, (x, y), (to_x, to_y), from, to);
+                // Beneath its label an edge is straight, as far as there is room.
+                let room = if to_x > x { (to_x - x) * 0.6 } else { lead };
+                let _ = write!(svg, "<path class=\"edge\" d=\"M{x:.0} {y:.0}");
+                let begin = (x + lead.min(room), y);
+                draw_edge(svg, begin, (to_x, to_y), from, to);
                 is_labelled = true;
             }
             let label = from.outputs.get(output).filter(|label| is_labelled && *label != "main");
@@ -195,6 +202,13 @@ fn draw_edges(svg: &mut String, document: &Document, shapes: &[Shape<'_>]) {
     }
 }
 
+/// How far the labels of a node's outputs reach.
+fn lead(shape: &Shape<'_>) -> f64 {
+    let labels = shape.outputs.iter().filter(|label| *label != "main");
+    let longest = labels.map(|label| clip(label).chars().count()).max();
+    longest.map_or(0.0, |chars| 10.0 + LABEL_CHAR * chars as f64)
+}
+
 fn port(shape: &Shape<'_>, output: usize, count: usize) -> f64 {
     shape.y + shape.size.1 * (output as f64 + 1.0) / (count as f64 + 1.0)
 }
@@ -207,10 +221,10 @@ fn draw_edge(
     target: &Shape<'_>,
 ) {
     let ((x, y), (to_x, to_y)) = (from, to);
-    let reach = ((to_x - x).abs() / 2.0).clamp(30.0, 120.0);
+    let reach = ((to_x - x).abs() / 2.0).clamp(12.0, 120.0);
     let path = if to_x >= x + 10.0 {
         format!(
-            "M{x:.0} {y:.0} C{:.0} {y:.0} {:.0} {to_y:.0} {to_x:.0} {to_y:.0}",
+            " L{x:.0} {y:.0} C{:.0} {y:.0} {:.0} {to_y:.0} {to_x:.0} {to_y:.0}",
             x + reach,
             to_x - reach
         )
@@ -218,7 +232,7 @@ fn draw_edge(
         // A way back runs below both boxes.
         let low = (source.y + source.size.1).max(target.y + target.size.1) + 28.0;
         format!(
-            "M{x:.0} {y:.0} C{:.0} {y:.0} {:.0} {low:.0} {x:.0} {low:.0} L{to_x:.0} {low:.0} \
+            " L{x:.0} {y:.0} C{:.0} {y:.0} {:.0} {low:.0} {x:.0} {low:.0} L{to_x:.0} {low:.0} \
              C{:.0} {low:.0} {:.0} {to_y:.0} {to_x:.0} {to_y:.0}",
             x + 40.0,
             x + 40.0,
@@ -226,10 +240,7 @@ fn draw_edge(
             to_x - 40.0
         )
     };
-    let _ = writeln!(
-        svg,
-        "<path class=\"edge\" d=\"{path}\"/><path class=\"tip\" d=\"M{to_x:.0} {to_y:.0} l-8 -4 v8 z\"/>"
-    );
+    let _ = writeln!(svg, "{path}\"/><path class=\"tip\" d=\"M{to_x:.0} {to_y:.0} l-8 -4 v8 z\"/>");
 }
 
 fn clip(text: &str) -> String {

@@ -233,144 +233,91 @@ fn who_is_cancelled_withdraws_all_that_was_asked() {
     assert_eq!(world.into_log().iter().filter(withdrawn).count(), 3);
 }
 
+/// Type, version, parameters; what stays of further ones, and what is hidden.
+const HIDDEN: [(&str, f64, &str, &str, &str); 24] = [
+    ("merge", 1.0, r#"{"mode": "mergeByKey"}"#, "propertyName1", "join output"),
+    ("merge", 2.1, r#"{"mode": "append"}"#, "", "combinationMode mergeByFields joinMode output"),
+    (
+        "merge",
+        2.0,
+        r#"{"mode": "combine", "combinationMode": "multiplex"}"#,
+        "",
+        "mergeByFields joinMode",
+    ),
+    (
+        "merge",
+        3.2,
+        r#"{"mode": "append"}"#,
+        "",
+        "combineBy query fieldsToMatchString mergeByFields joinMode outputDataFrom useDataOfInput",
+    ),
+    (
+        "merge",
+        3.0,
+        r#"{"mode": "combine"}"#,
+        "fieldsToMatchString joinMode",
+        "mergeByFields numberInputs output query",
+    ),
+    (
+        "merge",
+        3.0,
+        r#"{"mode": "combine", "advanced": true}"#,
+        "mergeByFields",
+        "fieldsToMatchString",
+    ),
+    (
+        "merge",
+        3.0,
+        r#"{"mode": "combine", "combineBy": "combineByPosition"}"#,
+        "numberInputs",
+        "joinMode fieldsToMatchString",
+    ),
+    (
+        "merge",
+        3.0,
+        r#"{"mode": "chooseBranch", "output": "empty"}"#,
+        "",
+        "useDataOfInput combineBy",
+    ),
+    ("if", 1.0, r#"{}"#, "combineOperation", "looseTypeValidation"),
+    ("if", 2.0, r#"{}"#, "options", "looseTypeValidation combineOperation"),
+    ("filter", 2.2, r#"{}"#, "looseTypeValidation", "combineOperation"),
+    ("dateTime", 1.0, r#"{"action": "calculate"}"#, "operation duration", "toFormat custom"),
+    ("dateTime", 2.0, r#"{}"#, "includeTime", "magnitude date format units part"),
+    ("dateTime", 2.0, r#"{"operation": "addToDate"}"#, "magnitude duration", "date startDate"),
+    ("dateTime", 2.0, r#"{"operation": "formatDate", "format": "yyyy"}"#, "date", "customFormat"),
+    ("dateTime", 2.0, r#"{"operation": "roundDate", "mode": "roundUp"}"#, "to", "toNearest"),
+    ("set", 2.0, r#"{}"#, "values", "assignments jsonOutput"),
+    (
+        "set",
+        3.2,
+        r#"{"include": "selected"}"#,
+        "fields includeFields",
+        "assignments excludeFields values",
+    ),
+    ("set", 3.4, r#"{"mode": "raw"}"#, "jsonOutput", "assignments include includeFields"),
+    ("switch", 3.2, r#"{"mode": "expression"}"#, "output", "rules value1"),
+    (
+        "aggregate",
+        1.0,
+        r#"{"aggregate": "aggregateAllItemData"}"#,
+        "destinationFieldName",
+        "fieldsToAggregate fieldsToInclude",
+    ),
+    ("webhook", 2.0, r#"{"path": "a"}"#, "responseCode", "responseData responseBinaryPropertyName"),
+    ("wait", 1.1, r#"{"resume": "specificTime"}"#, "dateTime", "amount unit"),
+    ("splitOut", 1.0, r#"{"fieldToSplitOut": "a"}"#, "include", "fieldsToInclude"),
+];
+
 /// Parameters that the editor hides are no part of the flow, whatever stands in them.
 #[test]
 fn what_the_editor_hides_is_dropped_with_a_note() {
     let bad = "={{ $('gone').item.json.a }}";
-    let cases: [(&str, f64, Value, &[&str], &[&str]); 24] = [
-        ("merge", 1.0, json!({"mode": "mergeByKey"}), &["propertyName1"], &["join", "output"]),
-        (
-            "merge",
-            2.1,
-            json!({"mode": "append"}),
-            &[],
-            &["combinationMode", "mergeByFields", "joinMode", "output"],
-        ),
-        (
-            "merge",
-            2.0,
-            json!({"mode": "combine", "combinationMode": "multiplex"}),
-            &[],
-            &["mergeByFields", "joinMode"],
-        ),
-        (
-            "merge",
-            3.2,
-            json!({"mode": "append"}),
-            &[],
-            &[
-                "combineBy",
-                "query",
-                "fieldsToMatchString",
-                "mergeByFields",
-                "joinMode",
-                "outputDataFrom",
-                "useDataOfInput",
-            ],
-        ),
-        (
-            "merge",
-            3.0,
-            json!({"mode": "combine"}),
-            &["fieldsToMatchString", "joinMode"],
-            &["mergeByFields", "numberInputs", "output", "query"],
-        ),
-        (
-            "merge",
-            3.0,
-            json!({"mode": "combine", "advanced": true}),
-            &["mergeByFields"],
-            &["fieldsToMatchString"],
-        ),
-        (
-            "merge",
-            3.0,
-            json!({"mode": "combine", "combineBy": "combineByPosition"}),
-            &["numberInputs"],
-            &["joinMode", "fieldsToMatchString"],
-        ),
-        (
-            "merge",
-            3.0,
-            json!({"mode": "chooseBranch", "output": "empty"}),
-            &[],
-            &["useDataOfInput", "combineBy"],
-        ),
-        ("if", 1.0, json!({}), &["combineOperation"], &["looseTypeValidation"]),
-        ("if", 2.0, json!({}), &["options"], &["looseTypeValidation", "combineOperation"]),
-        ("filter", 2.2, json!({}), &["looseTypeValidation"], &["combineOperation"]),
-        (
-            "dateTime",
-            1.0,
-            json!({"action": "calculate"}),
-            &["operation", "duration"],
-            &["toFormat", "custom"],
-        ),
-        (
-            "dateTime",
-            2.0,
-            json!({}),
-            &["includeTime"],
-            &["magnitude", "date", "format", "units", "part"],
-        ),
-        (
-            "dateTime",
-            2.0,
-            json!({"operation": "addToDate"}),
-            &["magnitude", "duration"],
-            &["date", "startDate"],
-        ),
-        (
-            "dateTime",
-            2.0,
-            json!({"operation": "formatDate", "format": "yyyy"}),
-            &["date"],
-            &["customFormat"],
-        ),
-        (
-            "dateTime",
-            2.0,
-            json!({"operation": "roundDate", "mode": "roundUp"}),
-            &["to"],
-            &["toNearest"],
-        ),
-        ("set", 2.0, json!({}), &["values"], &["assignments", "jsonOutput"]),
-        (
-            "set",
-            3.2,
-            json!({"include": "selected"}),
-            &["fields", "includeFields"],
-            &["assignments", "excludeFields", "values"],
-        ),
-        (
-            "set",
-            3.4,
-            json!({"mode": "raw"}),
-            &["jsonOutput"],
-            &["assignments", "include", "includeFields"],
-        ),
-        ("switch", 3.2, json!({"mode": "expression"}), &["output"], &["rules", "value1"]),
-        (
-            "aggregate",
-            1.0,
-            json!({"aggregate": "aggregateAllItemData"}),
-            &["destinationFieldName"],
-            &["fieldsToAggregate", "fieldsToInclude"],
-        ),
-        (
-            "webhook",
-            2.0,
-            json!({"path": "a"}),
-            &["responseCode"],
-            &["responseData", "responseBinaryPropertyName"],
-        ),
-        ("wait", 1.1, json!({"resume": "specificTime"}), &["dateTime"], &["amount", "unit"]),
-        ("splitOut", 1.0, json!({"fieldToSplitOut": "a"}), &["include"], &["fieldsToInclude"]),
-    ];
-    for (kind, version, parameters, kept, hidden) in cases {
-        let mut given = parameters.as_object().unwrap().clone();
+    for (kind, version, parameters, kept, hidden) in HIDDEN {
+        let [kept, hidden] = [kept, hidden].map(|keys| keys.split_whitespace().collect::<Vec<_>>());
+        let mut given: crate::flow::Object = serde_json::from_str(parameters).unwrap();
         given.extend(hidden.iter().map(|key| ((*key).to_owned(), bad.into())));
-        for key in kept {
+        for key in &kept {
             given.entry(*key).or_insert("1".into());
         }
         let node = json!({"typeVersion": version, "parameters": given});
@@ -386,7 +333,7 @@ fn what_the_editor_hides_is_dropped_with_a_note() {
         let mut noted: Vec<&str> =
             noted.filter_map(|problem| problem.parameter.as_deref()).collect();
         noted.sort_unstable();
-        let mut expected = hidden.to_vec();
+        let mut expected = hidden.clone();
         expected.sort_unstable();
         assert_eq!(noted, expected, "{kind} {version} {parameters}: {problems:#?}");
         let has = |problem: &str| problems.iter().any(|found| found.code == problem);
