@@ -20,6 +20,7 @@ mod house;
 mod keys;
 mod lifecycle;
 mod links;
+mod own_runs;
 mod payloads;
 mod phones;
 mod queue;

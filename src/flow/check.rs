@@ -61,11 +61,13 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         }
     };
     let (id, pinned) = (text("id"), pinned.collect());
-    let name = workflow;
+    let name: Arc<str> = workflow.into();
+    let owner = if id.is_empty() { name.clone() } else { id.as_str().into() };
     let graph = Graph {
         file: document.file.clone(),
         id,
         name,
+        owner,
         order,
         timezone,
         timeout,

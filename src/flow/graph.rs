@@ -121,7 +121,8 @@ impl fmt::Debug for Node {
 pub struct Graph {
     pub(super) file: String,
     pub(super) id: String,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
+    pub(super) owner: Arc<str>,
     pub(super) order: Order,
     pub(super) timezone: Option<String>,
     pub(super) timeout: Option<Duration>,
@@ -150,9 +151,14 @@ impl Graph {
         &self.name
     }
 
+    /// The same, to be kept.
+    pub(super) const fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Under which name it keeps things from run to run: its id, or its name when it has none.
-    pub(super) fn owner(&self) -> &str {
-        if self.id.is_empty() { &self.name } else { &self.id }
+    pub(super) const fn owner(&self) -> &Arc<str> {
+        &self.owner
     }
 
     /// In which order branches are taken.

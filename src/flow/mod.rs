@@ -36,7 +36,7 @@ pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{
     Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, RESPOND, Role,
-    SCHEDULE, Shown, WEBHOOK, Work, next_due, schedule_payload,
+    Schedules, Shown, WEBHOOK, Work,
 };
 pub use outcome::{Fault, Finished, Visited};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::base::{Rng, Tick};
 use crate::flow::{
-    self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, NodeIndex, Object, Output, Page, RESPOND,
-    RunId, Runner, SCHEDULE,
+    self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, Object, Output, Page, RESPOND, RunId,
+    Runner, Schedules,
 };
 use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
@@ -117,55 +117,6 @@ pub(super) struct Requests {
     credentials: Credentials,
     open: Arc<AtomicUsize>,
     webhooks: Arc<Webhooks>,
-}
-
-/// The schedule triggers, each with the moment that it is due next.
-struct Schedules {
-    due: Vec<(Arc<Graph>, NodeIndex, Option<i64>)>,
-}
-
-impl Schedules {
-    /// Every enabled schedule trigger of these flows.
-    fn new(graphs: &[Arc<Graph>], now_ms: i64) -> Self {
-        let triggers = graphs.iter().flat_map(|graph| {
-            let own = graph.triggers().filter(|(_, node)| node.kind.name() == SCHEDULE);
-            own.map(move |(index, node)| {
-                let next = flow::next_due(&node.parameters, graph.timezone(), now_ms);
-                (graph.clone(), index, next)
-            })
-        });
-        Self { due: triggers.collect() }
-    }
-
-    /// The same of other flows; a trigger that has not changed keeps its moment.
-    fn exchanged(&self, graphs: &[Arc<Graph>], now_ms: i64) -> Self {
-        let mut exchanged = Self::new(graphs, now_ms);
-        for (graph, index, due) in &mut exchanged.due {
-            let node = graph.node(*index);
-            let same = self.due.iter().find(|(old, index, _)| {
-                let (name, parameters) = (&old.node(*index).name, &old.node(*index).parameters);
-                (old.name(), name, parameters) == (graph.name(), &node.name, &node.parameters)
-            });
-            *due = same.map_or(*due, |(.., kept)| *kept);
-        }
-        exchanged
-    }
-
-    fn wait(&self, now_ms: i64) -> Duration {
-        let next = self.due.iter().filter_map(|(_, _, due)| *due).min();
-        let left = next.map_or(i64::MAX, |due| due.saturating_sub(now_ms).max(0));
-        Duration::from_millis(left.unsigned_abs()).min(IDLE)
-    }
-
-    /// The run of a trigger that is due.
-    fn take_due(&mut self, now_ms: i64, runs: &Webhooks) -> Option<flow::Input> {
-        let is_due = |due: &Option<i64>| due.is_some_and(|due| due <= now_ms);
-        let (graph, trigger, due) = self.due.iter_mut().find(|(_, _, due)| is_due(due))?;
-        *due = flow::next_due(&graph.node(*trigger).parameters, graph.timezone(), now_ms);
-        let item = flow::Item::new(flow::schedule_payload(graph.timezone(), now_ms));
-        let (run, graph, trigger) = (runs.new_run(), graph.clone(), *trigger);
-        Some(flow::Input::Start { run, graph, trigger, outputs: vec![vec![item]] })
-    }
 }
 
 impl Requests {
@@ -289,10 +240,10 @@ impl Worker {
         let runner = runner.with_statics(std::mem::take(&mut self.kept)).traced();
         let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
         let mut runner = runner.with_deadline(Rc::new(deadline));
-        let mut schedules = Schedules::new(&self.workflows, self.clock.wall_ms());
+        let mut schedules = Schedules::new(self.workflows.iter(), self.clock.wall_ms());
         loop {
             let wait = runner.poll_timeout().map_or(IDLE, |due| self.clock.until(due));
-            let wait = wait.min(schedules.wait(self.clock.wall_ms()));
+            let wait = wait.min(self.until(schedules.next()));
             let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
             let wait = scripts.wait().map_or(wait, |look| wait.min(look));
             match inputs.recv_timeout(wait) {
@@ -313,7 +264,8 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let wall_ms = self.clock.wall_ms();
-            while let Some(start) = schedules.take_due(wall_ms, &self.requests.webhooks) {
+            let new_run = || self.requests.webhooks.new_run();
+            while let Some(start) = schedules.take_due(wall_ms, new_run) {
                 self.feed(&mut runner, start);
             }
             for lost in scripts.look(&mut self.rng, || runner.statics()) {
@@ -323,6 +275,12 @@ impl Worker {
             self.history.count(runner.gauges());
             self.statics.keep(runner.take_statics());
         }
+    }
+
+    /// How long until a moment, in milliseconds since the epoch.
+    fn until(&self, due: Option<i64>) -> Duration {
+        let left = due.map_or(i64::MAX, |due| due.saturating_sub(self.clock.wall_ms()).max(0));
+        Duration::from_millis(left.unsigned_abs()).min(IDLE)
     }
 
     /// Does everything that runs want now.

@@ -7,6 +7,7 @@
 mod bugs;
 mod exchange;
 mod link;
+mod own_runs;
 mod phone;
 mod server;
 mod silence;

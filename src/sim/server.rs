@@ -11,9 +11,10 @@ use crate::call::{
     Blocked, Config, Fact, Gauges, NotReloaded, Origin, Output, QueueSettings, Reloaded, Switch,
     Withdrawal,
 };
-use crate::flow::{self, Graph, Runner};
+use crate::flow::{self, Graph, Item, Runner};
 use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
 use crate::promise::{Journal, Record, Secret};
+use crate::sim::own_runs::OwnRuns;
 use crate::sim::silence::{Silence, Sound};
 use crate::sim::tapes::Tapes;
 use crate::sim::{Packet, Payload};
@@ -36,6 +37,7 @@ pub struct Server {
     address: SocketAddr,
     switch: Switch,
     runner: Runner,
+    own_runs: OwnRuns,
     audio: Audio,
     clips: BTreeMap<String, Arc<Clip>>,
     /// Legs by RTP port; the port above is their RTCP.
@@ -110,6 +112,7 @@ impl Server {
     ) -> Self {
         let mut rng = Rng::new(seed);
         let mut switch = Switch::new(config, Rng::new(rng.next_u64()));
+        let own_runs = OwnRuns::new(&flows);
         for graph in flows {
             switch.add_workflow(graph);
         }
@@ -123,6 +126,7 @@ impl Server {
             address,
             switch,
             runner,
+            own_runs,
             audio: Audio::Heard(Box::new(Shard::new(media::Config::STANDARD, rng))),
             clips,
             by_port: HashMap::new(),
@@ -395,6 +399,9 @@ impl Server {
         if self.runner.poll_timeout().is_some_and(|due| due <= now) {
             self.runner.handle_timeout(now);
         }
+        while let Some(start) = self.own_runs.take_due(now) {
+            self.runner.handle_input(start, now);
+        }
         if self.switch.poll_timeout().is_some_and(|due| due <= now) {
             self.switch.guarded(now, |switch| switch.handle_timeout(now));
         }
@@ -409,8 +416,18 @@ impl Server {
         };
         let flows = self.to_flows.front().map(|(due, _)| *due);
         let disk = self.to_disk.front().map(|(due, _)| *due);
-        let due = [audio, flows, disk, self.runner.poll_timeout(), self.switch.poll_timeout()];
+        let (runs, calls) = (self.runner.poll_timeout(), self.switch.poll_timeout());
+        let due = [audio, flows, disk, self.own_runs.due(), runs, calls];
         due.into_iter().flatten().min()
+    }
+
+    /// Starts a run by a trigger that no call starts, such as a webhook, with the next step; false
+    /// when no flow has one of this name.
+    pub fn start_run(&mut self, trigger: &str, item: Item, now: Tick) -> bool {
+        let start = self.own_runs.start(trigger, item);
+        let is_found = start.is_some();
+        self.to_flows.extend(start.map(|start| (now, start)));
+        is_found
     }
 
     /// The next packet to send.

@@ -28,6 +28,8 @@ pub struct AskRef {
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) key: AskRef,
+    /// The name of its workflow.
+    pub(super) workflow: Arc<str>,
     pub(super) node: Arc<str>,
     pub(super) parameters: Arc<Map<String, Value>>,
     /// Names of the node's credentials by their type.

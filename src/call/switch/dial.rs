@@ -508,8 +508,11 @@ impl Switch {
         Caller { max_forwards, ..caller(ask) }
     }
 
+    /// The workflow of a run, be it one that no call started.
     pub(super) fn workflow_of(&self, ask: &Ask) -> usize {
-        self.runs.get(&ask.key.run).map_or(0, |run| run.workflow)
+        let of_call = self.runs.get(&ask.key.run).map(|run| run.workflow);
+        let own = || self.workflows.iter().position(|name| *name == ask.workflow);
+        of_call.or_else(own).unwrap_or(0)
     }
 }
 

@@ -382,9 +382,11 @@ impl Switch {
     /// A flow worker speaks.
     pub fn handle_flow(&mut self, output: flow::Output, now: Tick) {
         match output {
-            flow::Output::Ask { run, ask, name, parameters, credentials, item, .. } => {
+            flow::Output::Ask {
+                run, ask, workflow, name, parameters, credentials, item, ..
+            } => {
                 let key = AskRef { run, ask };
-                let ask = Ask { key, node: name, parameters, credentials, item };
+                let ask = Ask { key, workflow, node: name, parameters, credentials, item };
                 self.suspect = Suspect::Run(run, self.leg_of(&ask).ok());
                 self.perform(ask, now);
             }

@@ -365,14 +365,15 @@ fn add_custom<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquic
 fn add_statics<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
     let of = desk.clone();
     let owner = move |ctx: Ctx<'js>| -> rquickjs::Result<String> {
-        of.with(&ctx, |current| Ok(current.scope.graph.owner().to_owned()))
+        of.with(&ctx, |current| Ok(current.scope.graph.owner().to_string()))
     };
     host.set("owner", Function::new(ctx.clone(), owner)?)?;
     let of = desk.clone();
     let kept = move |ctx: Ctx<'js>, key: String| -> rquickjs::Result<Option<String>> {
         of.with(&ctx, |current| {
             let statics = of.statics.borrow();
-            let held = statics.held.get(current.scope.graph.owner()).and_then(|own| own.get(&key));
+            let held =
+                statics.held.get(&**current.scope.graph.owner()).and_then(|own| own.get(&key));
             let exported = || current.scope.graph.statics.get(&key).map(Value::to_string);
             Ok(held.cloned().or_else(exported))
         })
@@ -391,7 +392,7 @@ fn add_statics<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rqui
             let mut statics = of.statics.borrow_mut();
             statics
                 .held
-                .entry(current.scope.graph.owner().to_owned())
+                .entry(current.scope.graph.owner().to_string())
                 .or_default()
                 .insert(key, text);
             statics.has_changed = true;

@@ -43,7 +43,7 @@ pub(super) use http_page::{Next, Pages, is_wanted as wants_pages};
 pub use http_request::{HTTP_REQUEST, HttpRequest};
 pub use http_response::HttpResponse;
 use loops::Batches;
-pub use schedule::{SCHEDULE, next_due, schedule_payload};
+pub use schedule::Schedules;
 pub use webhook::{RESPOND, WEBHOOK};
 
 /// The items that a node gives, by output.

@@ -1,16 +1,17 @@
 //! Schedule Trigger: starts runs at times that its rules name, by the clock of its workflow's zone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use crate::flow::{Findings, NodeType, Object, Role, zone};
+use crate::flow::{Findings, Graph, Input, Item, NodeIndex, NodeType, Object, Role, RunId, zone};
 
 /// The type's name in exports.
-pub const SCHEDULE: &str = "n8n-nodes-base.scheduleTrigger";
+const SCHEDULE: &str = "n8n-nodes-base.scheduleTrigger";
 
 /// How far ahead the next time is looked for.
 const DAYS_MAX: usize = 366 * 5;
@@ -45,8 +46,58 @@ impl NodeType for ScheduleTrigger {
     }
 }
 
+/// The schedule triggers of some workflows, each with the moment that it is due next, in
+/// milliseconds since the epoch.
+#[derive(Debug)]
+pub struct Schedules {
+    due: Vec<(Arc<Graph>, NodeIndex, Option<i64>)>,
+}
+
+impl Schedules {
+    /// Every enabled schedule trigger of these workflows.
+    pub fn new<'a>(graphs: impl Iterator<Item = &'a Arc<Graph>>, now_ms: i64) -> Self {
+        let triggers = graphs.flat_map(|graph| {
+            let own = graph.triggers().filter(|(_, node)| node.kind.name() == SCHEDULE);
+            own.map(move |(index, node)| {
+                (graph.clone(), index, next_due(&node.parameters, graph.timezone(), now_ms))
+            })
+        });
+        Self { due: triggers.collect() }
+    }
+
+    /// The same of other workflows; a trigger that has not changed keeps its moment.
+    #[must_use]
+    pub fn exchanged(&self, graphs: &[Arc<Graph>], now_ms: i64) -> Self {
+        let mut exchanged = Self::new(graphs.iter(), now_ms);
+        for (graph, index, due) in &mut exchanged.due {
+            let node = graph.node(*index);
+            let same = self.due.iter().find(|(old, index, _)| {
+                let (name, parameters) = (&old.node(*index).name, &old.node(*index).parameters);
+                (old.name(), name, parameters) == (graph.name(), &node.name, &node.parameters)
+            });
+            *due = same.map_or(*due, |(.., kept)| *kept);
+        }
+        exchanged
+    }
+
+    /// When the next of them is due.
+    pub fn next(&self) -> Option<i64> {
+        self.due.iter().filter_map(|(_, _, due)| *due).min()
+    }
+
+    /// The run of one that is due. Who comes late starts one run, whatever was missed.
+    pub fn take_due(&mut self, now_ms: i64, new_run: impl FnOnce() -> RunId) -> Option<Input> {
+        let is_due = |due: &Option<i64>| due.is_some_and(|due| due <= now_ms);
+        let (graph, trigger, due) = self.due.iter_mut().find(|(_, _, due)| is_due(due))?;
+        *due = next_due(&graph.node(*trigger).parameters, graph.timezone(), now_ms);
+        let item = Item::new(payload(graph.timezone(), now_ms));
+        let (run, graph, trigger) = (new_run(), graph.clone(), *trigger);
+        Some(Input::Start { run, graph, trigger, outputs: vec![vec![item]] })
+    }
+}
+
 /// When a schedule trigger is due next after a moment, both in milliseconds since the epoch.
-pub fn next_due(parameters: &Object, zone: Option<&str>, after_ms: i64) -> Option<i64> {
+fn next_due(parameters: &Object, zone: Option<&str>, after_ms: i64) -> Option<i64> {
     let zone = zone::find(zone.unwrap_or("UTC")).unwrap_or(TimeZone::UTC);
     let after = Timestamp::from_millisecond(after_ms).ok()?;
     let rules = rules(parameters).into_iter();
@@ -55,7 +106,7 @@ pub fn next_due(parameters: &Object, zone: Option<&str>, after_ms: i64) -> Optio
 }
 
 /// What a schedule trigger gives at a moment.
-pub fn schedule_payload(zone_name: Option<&str>, now_ms: i64) -> Object {
+fn payload(zone_name: Option<&str>, now_ms: i64) -> Object {
     let name = zone_name.unwrap_or("UTC");
     let zone = zone::find(name).unwrap_or(TimeZone::UTC);
     let now = Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(zone);

@@ -117,12 +117,14 @@ impl Runner {
 
     fn put(&mut self, id: RunId, ask: AskId, index: usize, parameters: Arc<Object>) {
         let running = self.runs.get(&id).expect("only a live run asks");
+        let root = self.runs.get(&running.root).unwrap_or(running);
         let Some((node, item)) = running.run.asked(index) else { return };
         let asking = running.run.graph().node(node);
         let is_service = asking.kind.role() == Role::Service;
         self.outputs.push_back(Output::Ask {
             run: running.root,
             ask,
+            workflow: root.run.graph().shared_name().clone(),
             node,
             name: asking.name.clone(),
             kind: asking.kind.name(),

@@ -97,7 +97,7 @@ impl Runner {
         let Errand { id, run, outcome, kept, .. } = errand;
         if let Some(kept) = kept {
             let mut statics = self.scripts.statics().borrow_mut();
-            statics.held.insert(run.graph().owner().to_owned(), kept);
+            statics.held.insert(run.graph().owner().to_string(), kept);
             statics.has_changed = true;
         }
         let running = self.runs.get_mut(&id).filter(|running| running.is_away);

@@ -122,6 +122,8 @@ pub enum Output {
         run: RunId,
         /// To be named in the answer.
         ask: AskId,
+        /// The name of the workflow that the run is of.
+        workflow: Arc<str>,
         /// The node.
         node: NodeIndex,
         /// The node's name.
