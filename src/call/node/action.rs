@@ -292,11 +292,6 @@ fn check_call_mode(parameters: &Object, report: &mut Findings) {
         let remedy = "dial by a trunk, or to an extension";
         report.error("E-SIP-UNSERVED", "callMode", &message, remedy);
     }
-    if mode == "extension" && parameters.get("ref").is_some_and(|value| !is_empty(value)) {
-        let message =
-            "a call to extensions carries no ref: all groups of the workflow are looked at";
-        report.warning("W-FLOW-PARAMETER", "ref", message, "it has no effect here");
-    }
 }
 
 /// How targets are rung; queues know more ways than dials do (contract §15).
