@@ -101,7 +101,6 @@ impl NodeType for Trigger {
             on("trunkConnectionMode", &["trunk"]),
             on("enableCallRecording", &["trunk"]),
             on("trunkUseRegistration", &["trunk"]),
-            on("extensionsEnableCallRecording", &["extensions"]),
             on("staticCredentials", &["extensions"]),
             on("trunkStaticUsername", &["trunk"]),
             on("trunkStaticPassword", &["trunk"]),
