@@ -547,3 +547,48 @@ fn a_script_that_does_not_come_back_holds_up_nobody() {
     });
     assert_eq!(said("long")["said"], "2,4");
 }
+
+/// A run tells where it is reached, waits there for one call, and goes on with it; or without one,
+/// when its time is over.
+#[test]
+fn a_run_waits_for_a_call() {
+    let tell = json!({ "respondWith": "text", "responseBody": "={{ $execution.resumeUrl }}" });
+    let wait = json!({ "resume": "webhook", "httpMethod": "POST", "responseMode": "lastNode",
+        "options": { "webhookSuffix": "yes" } });
+    let short = json!({ "resume": "webhook", "limitWaitTime": true, "resumeAmount": 0.2, "resumeUnit": "seconds" });
+    let hook = |name: &str, path: &str, mode: &str| {
+        node(name, "webhook", 2.0, json!({ "path": path, "responseMode": mode }))
+    };
+    let said = json!([{ "name": "said", "type": "string", "value": "={{ $json.body.a }} after {{ $('A').item.json.query.q }}" }]);
+    let served = Served::start(
+        "waits",
+        &flow(
+            &[
+                hook("A", "long", "responseNode"),
+                node("Tell", "respondToWebhook", 1.1, tell),
+                node("Wait", "wait", 1.1, wait),
+                node("Said", "set", 3.4, json!({ "assignments": { "assignments": said } })),
+                hook("B", "short", "lastNode"),
+                node("Short", "wait", 1.1, short),
+                node("Over", "noOp", 1.0, json!({})),
+            ],
+            &[&["A", "Tell", "Wait", "Said"], &["B", "Short", "Over"]],
+        ),
+        &[],
+    );
+    let url = served.ask("GET /webhook/long?q=x", &[], b"").text().to_owned();
+    let path = url.strip_prefix(&format!("http://{}", served.http)).expect(&url).to_owned();
+    let kind = "Content-Type: application/json";
+    let call = |line: &str| served.ask(line, &[kind], b"{\"a\": 7}");
+    // Another method, without the suffix, and a name that was guessed.
+    assert_eq!(call(&format!("GET {path}/yes")).status, 404);
+    assert_eq!(call(&format!("POST {path}")).status, 404);
+    let (run, _) = path.rsplit_once('-').unwrap();
+    assert_eq!(call(&format!("POST {run}-00000000000000000000000000000000/yes")).status, 404);
+    let answer = call(&format!("POST {path}/yes"));
+    assert_eq!((answer.status, answer.json()["said"].as_str()), (200, Some("7 after x")));
+    assert_eq!(call(&format!("POST {path}/yes")).status, 404);
+    // Nobody calls: what came in goes on.
+    let over = served.ask("GET /webhook/short?q=y", &[], b"").json();
+    assert_eq!(over["query"]["q"], "y");
+}

@@ -20,6 +20,7 @@ mod node;
 mod outcome;
 mod problem;
 mod repair;
+mod resume;
 mod run;
 mod runner;
 mod zone;
@@ -35,11 +36,12 @@ pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{
-    Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, RESPOND, Role,
-    Schedules, Shown, WEBHOOK, Work,
+    Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, Pause, RESPOND,
+    Role, Schedules, Shown, WAIT, WEBHOOK, Work,
 };
 pub use outcome::{Fault, Finished, Visited};
 pub use problem::{Finding, Findings, Problem, Severity, nearest};
+pub use resume::Resume;
 pub use run::{HANDLED_MAX, ITEMS_MAX, STEPS_MAX, WAITING_MAX};
 pub use runner::{
     AskId, Config, Errand, Errands, Gauges, Input, Output, PANICKED, RunId, Runner, Statics,

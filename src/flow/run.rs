@@ -21,8 +21,8 @@ use crate::flow::frames::{Arrival, Frame, Frames};
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
-    Branches, Fault, Finished, Graph, Item, NodeIndex, Object, OnError, Origin, Paired, Role,
-    RunId, Visited, Work,
+    Branches, Fault, Finished, Graph, Item, NodeIndex, Object, OnError, Origin, Paired, Pause,
+    Role, RunId, Visited, Work,
 };
 use given::{divert, gives_error, link};
 pub(super) use visit::ASKS_MAX;
@@ -46,6 +46,11 @@ pub(super) enum Step {
         item: Item,
     },
     Pause(Duration),
+    /// The visited node waits for a call, at most so long.
+    Await {
+        parameters: Arc<Object>,
+        most: Option<Duration>,
+    },
     /// The visited node needs scripts that may take long: it is to be visited on an errand.
     Errand,
     /// The visit that was an errand is over.
@@ -430,14 +435,30 @@ impl Run {
     /// A node that waits: its items go on when the time has come.
     fn pause(&mut self, scripts: &mut Scripts, now_ms: i64) -> Option<Step> {
         let visit = self.visit.as_mut().expect("a node is visited");
-        if std::mem::replace(&mut visit.has_paused, true) {
-            let outputs = vec![visit.scope.items.to_vec()];
+        if visit.has_paused {
+            let mut outputs = std::mem::take(&mut visit.outputs);
+            // Where nobody has called, the time is over.
+            if outputs.iter().all(Vec::is_empty) {
+                outputs = vec![visit.scope.items.to_vec()];
+            }
             return self.finish(outputs);
         }
         let kind = visit.scope.node().kind.clone();
         let (scope, loops) = (visit.scope.clone(), &mut self.loops);
-        match kind.pause(&mut Work { scope: &scope, scripts, now_ms, loops, is_last_try: true }) {
-            Ok(pause) => Some(Step::Pause(pause)),
+        let pause =
+            kind.pause(&mut Work { scope: &scope, scripts, now_ms, loops, is_last_try: true });
+        let step = pause.and_then(|pause| match pause {
+            Pause::For(pause) => Ok(Step::Pause(pause)),
+            Pause::Call(most) => {
+                let parameters = parameters(&scope, 0, scripts, now_ms)?;
+                Ok(Step::Await { parameters, most })
+            }
+        });
+        match step {
+            Ok(step) => {
+                visit.has_paused = true;
+                Some(step)
+            }
             Err(fault) => self.fail(fault),
         }
     }

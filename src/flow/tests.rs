@@ -294,6 +294,29 @@ fn a_cancelled_run_takes_its_ask_back_and_leaves_nothing() {
 }
 
 #[test]
+fn a_wait_for_a_call_is_over_with_the_call_or_with_its_time() {
+    let wait = json!({ "typeVersion": 1.1, "parameters": { "resume": "webhook",
+        "limitWaitTime": true, "resumeAmount": 2, "resumeUnit": "minutes" } });
+    let nodes = [("wait", "n8n-nodes-base.wait", 0, wait), ("next", PHONE, 0, json!({}))];
+    let graph = graph(&nodes, &[("start", 0, "wait"), ("wait", 0, "next")]);
+    let items = || vec![item(json!({"n": 1})), item(json!({"n": 2}))];
+    let mut called = World::start(&graph, items());
+    called.answer(0, json!({"body": 3}));
+    called.check(&[r#"wait {"n":1}"#, r#"next {"body":3}"#]);
+    assert_eq!(called.runner.gauges().timers, 0);
+
+    let mut over = World::start(&graph, items());
+    over.wait();
+    assert_eq!(over.now, Tick::ZERO + Duration::from_secs(120));
+    over.check(&[r#"wait {"n":1}"#, "withdrawn", r#"next {"n":1}"#]);
+
+    let mut ended = World::start(&graph, items());
+    ended.input(Input::Cancel { run: RUN });
+    ended.check(&[r#"wait {"n":1}"#, "withdrawn", "cancelled"]);
+    assert_eq!(ended.runner.gauges().timers, 0);
+}
+
+#[test]
 fn a_leg_is_found_again_after_an_hour_of_hold_music() {
     let nodes = [
         ("internal", PHONE, 0, json!({})),

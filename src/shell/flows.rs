@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::base::{Rng, Tick};
 use crate::flow::{
     self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, Object, Output, Page, RESPOND, RunId,
-    Runner, Schedules,
+    Runner, Schedules, WAIT,
 };
 use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
@@ -218,6 +218,8 @@ pub(super) struct Worker {
     pub(super) rng: Rng,
     pub(super) workflows: Vec<Arc<Graph>>,
     pub(super) variables: Object,
+    /// Where runs are reached that wait for a call.
+    pub(super) resume: flow::Resume,
     /// What workflows keep from run to run.
     pub(super) kept: Held,
     pub(super) outputs: Sender<Input>,
@@ -235,8 +237,10 @@ impl Worker {
         let runner = Runner::new(self.config, rng).with_workflows(self.workflows.iter());
         let variables = std::mem::take(&mut self.variables);
         let worker = self.requests.answers.clone();
-        let mut scripts = Scripts::new(worker, self.clock, SCRIPT_MAX, variables.clone());
+        let mut scripts =
+            Scripts::new(worker, self.clock, SCRIPT_MAX, variables.clone(), self.resume.clone());
         let runner = runner.with_variables(variables).with_errands();
+        let runner = runner.with_resume(self.resume.clone());
         let runner = runner.with_statics(std::mem::take(&mut self.kept)).traced();
         let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
         let mut runner = runner.with_deadline(Rc::new(deadline));
@@ -325,6 +329,9 @@ impl Worker {
                     answer: said.map(|()| vec![(0, item)]),
                 });
             }
+            Output::Ask { run, ask, kind: WAIT, parameters, credentials, .. } => {
+                self.requests.webhooks.wait(run, ask, parameters, &credentials);
+            }
             Output::Finished { run, outcome, last, .. } if run.0 >= OWN => {
                 if let flow::Finished::Failed { node, fault } = &outcome {
                     let node = node.as_deref().unwrap_or("?");
@@ -340,6 +347,15 @@ impl Worker {
             }
             Output::Paused { .. } => {}
             output @ (Output::Ask { .. } | Output::Withdraw { .. } | Output::Finished { .. }) => {
+                match &output {
+                    Output::Withdraw { run, .. } => {
+                        self.requests.webhooks.wait_no_longer(*run);
+                    }
+                    Output::Finished { run, outcome, last, .. } => {
+                        self.requests.webhooks.finish(*run, outcome, last);
+                    }
+                    Output::Ask { .. } | Output::Visited { .. } | Output::Paused { .. } => {}
+                }
                 self.outputs.send(Input::Flow(output));
             }
         }

@@ -96,6 +96,7 @@ async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/webhook/{*path}", any(webhook))
+        .route("/webhook-waiting/{*path}", any(webhook))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(shared)
         .merge(admin.router())
@@ -134,7 +135,8 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     }
 }
 
-/// A request that starts a run; it is answered at once, or when the run says so.
+/// A request that starts a run, or that a run waits for; it is answered at once, or when the run
+/// says so.
 async fn webhook(
     State(shared): State<Shared>,
     Path(path): Path<String>,
@@ -149,8 +151,9 @@ async fn webhook(
     let request = Request {
         method: head.method.to_string(),
         query: pairs(head.uri.query().unwrap_or_default()),
-        url: format!("http://{}/webhook/{path}", host.unwrap_or_default()),
+        url: format!("http://{}{}", host.unwrap_or_default(), head.uri.path()),
         path,
+        is_resumption: head.uri.path().starts_with("/webhook-waiting/"),
         headers: named.collect(),
         peer: peer.ip(),
     };

@@ -48,6 +48,7 @@ struct Surroundings {
     clock: Clock,
     limit: Duration,
     variables: Object,
+    resume: flow::Resume,
     strays: Arc<AtomicUsize>,
 }
 
@@ -93,9 +94,11 @@ impl Scripts {
         clock: Clock,
         limit: Duration,
         variables: Object,
+        resume: flow::Resume,
     ) -> Self {
         let strays = Arc::default();
-        let surroundings = Surroundings { answers: worker, clock, limit, variables, strays };
+        let surroundings =
+            Surroundings { answers: worker, clock, limit, variables, resume, strays };
         Self { lanes: Default::default(), surroundings, open: 0 }
     }
 
@@ -201,9 +204,9 @@ impl Lane {
 
 /// Makes errands until the queue is closed, or this thread was given up.
 fn serve(queue: &Queue, watch: &Arc<Watch>, around: Surroundings, rng: Rng, kept: Statics) {
-    let Surroundings { answers, clock, limit, variables, strays } = around;
+    let Surroundings { answers, clock, limit, variables, resume, strays } = around;
     let deadline = Watched { clock, limit, until: Cell::new(Tick::ZERO), watch: watch.clone() };
-    let mut errands = Errands::new(rng, Rc::new(deadline), variables, kept);
+    let mut errands = Errands::new(rng, Rc::new(deadline), variables, kept, Some(resume));
     while let Some(errand) = queue.next() {
         watch.until_ms.store(0, Ordering::SeqCst);
         watch.run.store(errand.run().0, Ordering::SeqCst);

@@ -163,7 +163,8 @@ impl Server {
         let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
         let to_flows = Arc::new(to_flows);
         let credentials = Credentials::open(&settings.data).map_err(StartError::Credentials)?;
-        let webhooks = Arc::new(Webhooks::new(&workflows, &to_flows, credentials.clone()));
+        let secret: String = system_secret().map(|byte| format!("{byte:02x}")).concat();
+        let webhooks = Webhooks::new(&workflows, &to_flows, credentials.clone(), &secret);
         let allowed = settings.outbound_allow.clone();
         let requests = Requests::new(&to_flows, allowed, credentials.clone(), webhooks.clone());
         let history = Arc::new(History::default());
@@ -199,6 +200,7 @@ impl Server {
             rng,
             workflows,
             variables: credentials.variables(),
+            resume: flow::Resume::new(format!("http://{}", http.address()), secret),
             kept,
             outputs: to_signalling.clone(),
             clock,

@@ -41,6 +41,8 @@ const UDP: u64 = 1;
 const TCP: u64 = 2;
 /// Connections are numbered from here on.
 const FIRST_CONNECTION: u64 = 16;
+/// How often a port is chosen that both transports are to have.
+const PORT_TRIES: u32 = 16;
 
 /// What other threads tell the signalling thread.
 #[derive(Debug)]
@@ -188,12 +190,11 @@ impl Signalling {
         store: Store,
         clock: Clock,
     ) -> io::Result<Self> {
-        let udp = UdpSocket::bind(address)?;
+        let (udp, streams) = bind_both(address)?;
         udp.set_nonblocking(true)?;
         // A burst of calls waits in the kernel rather than being lost and sent again.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, 4 * 1024 * 1024);
         let local = udp.local_addr()?;
-        let streams = Streams::listen(local, FIRST_CONNECTION)?;
         let poller = Poller::new()?;
         poller.add(&inbox, INBOX)?;
         poller.add(&udp, UDP)?;
@@ -491,4 +492,25 @@ fn masked(number: &str) -> String {
     }
     let tail = number.chars().skip(count - 2).collect::<String>();
     format!("{}{tail}", "*".repeat(count - 2))
+}
+
+/// UDP and TCP on one port. Where the system chooses it for UDP, it may be taken for TCP: then it
+/// chooses again.
+fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, Streams)> {
+    let bind = || {
+        let udp = UdpSocket::bind(address)?;
+        let streams = Streams::listen(udp.local_addr()?, FIRST_CONNECTION)?;
+        Ok((udp, streams))
+    };
+    let is_taken = |bound: &io::Result<_>| {
+        bound.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    let mut bound = bind();
+    for _ in 1..tries {
+        if is_taken(&bound) {
+            bound = bind();
+        }
+    }
+    bound
 }

@@ -3,7 +3,7 @@
 use sha2::Digest as _;
 
 /// The hash of a text in hexadecimal digits, or its base64; `None` for a kind that is unknown.
-pub(super) fn hash(kind: &str, text: &str) -> Option<String> {
+pub(in crate::flow) fn hash(kind: &str, text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     Some(match kind {
         "md5" => hex(&md5::Md5::digest(bytes)),

@@ -15,9 +15,9 @@ use rquickjs::{Context, Ctx, Error, Exception, Persistent, Runtime, Type};
 use serde_json::Value;
 
 use crate::base::Rng;
-use crate::flow::Fault;
 use crate::flow::expr::host;
 use crate::flow::memory::Scope;
+use crate::flow::{Fault, Resume};
 
 /// Bytes that scripts may hold.
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
@@ -59,6 +59,8 @@ pub(super) struct Desk {
     pub(super) variables: Rc<serde_json::Map<String, Value>>,
     /// What workflows keep from run to run.
     pub(super) statics: Rc<RefCell<Statics>>,
+    /// Where runs are reached that wait for a call.
+    pub(super) resume: Option<Rc<Resume>>,
     /// `$pageCount`, `$response` and `$request`, where there are any.
     pub(super) facts: RefCell<Option<serde_json::Map<String, Value>>>,
     /// What `$execution.customData` was told and the run does not know yet.
@@ -125,6 +127,7 @@ impl Engine {
         deadline: Option<Rc<dyn Deadline>>,
         variables: Rc<serde_json::Map<String, Value>>,
         statics: Rc<RefCell<Statics>>,
+        resume: Option<Rc<Resume>>,
     ) -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
         runtime.set_memory_limit(MEMORY_MAX);
@@ -143,7 +146,7 @@ impl Engine {
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
         let (facts, custom) = (RefCell::default(), RefCell::default());
-        let desk = Rc::new(Desk { current, fault, rng, variables, statics, facts, custom });
+        let desk = Rc::new(Desk { current, fault, rng, variables, statics, resume, facts, custom });
         let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;

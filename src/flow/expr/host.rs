@@ -150,6 +150,11 @@ fn add_run<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs
     host.set("mode", text(mode)?)?;
     host.set("run", text(|current| current.scope.run.0.to_string())?)?;
     let of = desk.clone();
+    let resume = move |ctx: Ctx<'js>| -> rquickjs::Result<Option<String>> {
+        of.with(&ctx, |current| Ok(of.resume.as_ref().map(|it| it.url(current.scope.run))))
+    };
+    host.set("resume", Function::new(ctx.clone(), resume)?)?;
+    let of = desk.clone();
     let workflow = move |ctx: Ctx<'js>, which: i32| -> rquickjs::Result<String> {
         of.with(&ctx, |current| {
             let graph = &current.scope.graph;

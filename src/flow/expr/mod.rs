@@ -22,6 +22,7 @@ use serde_json::Value;
 
 pub use bytes::decode as unbase64;
 pub use bytes::encode as base64;
+pub(super) use bytes::hash;
 pub use engine::Deadline;
 pub(super) use engine::{Current, Statics};
 use engine::{Engine, Outcome};
@@ -30,7 +31,7 @@ pub(super) use plan::Plan;
 use plan::{Chunk, Piece, Script, split};
 
 use crate::base::Rng;
-use crate::flow::{Evaluated, Fault, Object};
+use crate::flow::{Evaluated, Fault, Object, Resume};
 
 /// Where the scripts of a run are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub(super) struct Scripts {
     deadline: Option<Rc<dyn Deadline>>,
     rng: Rng,
     variables: Rc<Object>,
+    resume: Option<Rc<Resume>>,
     /// Outlives engines that are thrown away.
     statics: Rc<RefCell<Statics>>,
 }
@@ -76,7 +78,7 @@ impl Scripts {
     /// No scripts yet; the engine is built when the first one needs it.
     pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
         let (variables, statics, place) = (Rc::default(), Rc::default(), Place::Here);
-        Self { place, engine: None, deadline, rng, variables, statics }
+        Self { place, engine: None, deadline, rng, variables, resume: None, statics }
     }
 
     /// Where they are evaluated.
@@ -104,6 +106,12 @@ impl Scripts {
     pub(super) fn set_variables(&mut self, variables: Object) {
         self.engine = None;
         self.variables = Rc::new(variables);
+    }
+
+    /// Where runs that wait for a call are reached.
+    pub(super) fn set_resume(&mut self, resume: Option<Resume>) {
+        self.engine = None;
+        self.resume = resume.map(Rc::new);
     }
 
     /// What workflows keep from run to run.
@@ -480,7 +488,8 @@ impl Scripts {
         if self.engine.is_none() {
             let rng = Rng::new(self.rng.next_u64());
             let (variables, statics) = (self.variables.clone(), self.statics.clone());
-            self.engine = Engine::new(rng, self.deadline.clone(), variables, statics).ok();
+            let (deadline, resume) = (self.deadline.clone(), self.resume.clone());
+            self.engine = Engine::new(rng, deadline, variables, statics, resume).ok();
         }
         self.engine.as_mut()
     }

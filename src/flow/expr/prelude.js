@@ -270,7 +270,7 @@
     $execution: {
       get id() { return host.run(); },
       get mode() { return host.mode(); },
-      get resumeUrl() { return fail('$execution.resumeUrl: no node of this server waits for a call'); },
+      get resumeUrl() { return host.resume() ?? fail('$execution.resumeUrl: there is no server that waits for a call'); },
       get resumeFormUrl() { return fail('$execution.resumeFormUrl: no node of this server waits for a form'); },
       customData: {
         get: (key) => host.custom()[key],

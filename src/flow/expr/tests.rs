@@ -238,7 +238,7 @@ fn every_name_is_there() {
     let failing = [
         ("$env.HOME", "access to env vars denied"),
         ("$fromAI('a')", "$fromAI() works only for tools of an AI agent"),
-        ("$resumeWebhookUrl", "$execution.resumeUrl: no node of this server waits for a call"),
+        ("$resumeWebhookUrl", "$execution.resumeUrl: there is no server that waits for a call"),
         (
             "$execution.resumeFormUrl",
             "$execution.resumeFormUrl: no node of this server waits for a form",

@@ -44,6 +44,7 @@ pub use http_request::{HTTP_REQUEST, HttpRequest};
 pub use http_response::HttpResponse;
 use loops::Batches;
 pub use schedule::Schedules;
+pub use wait::WAIT;
 pub use webhook::{RESPOND, WEBHOOK};
 
 /// The items that a node gives, by output.
@@ -60,7 +61,7 @@ pub enum Role {
     World,
     /// Performed by other parts of the server, item after item, by an ask and its answer.
     Service,
-    /// Hands its items on after a while that [`NodeType::pause`] tells.
+    /// Hands its items on after what [`NodeType::pause`] tells.
     Pause,
     /// A remark on the canvas; nothing is performed.
     Note,
@@ -146,11 +147,20 @@ pub trait NodeType: Send + Sync {
         Ok(vec![work.items().to_vec()])
     }
 
-    /// How long a [`Role::Pause`] node waits.
-    fn pause(&self, work: &mut Work<'_>) -> Result<Duration, Fault> {
+    /// What a [`Role::Pause`] node waits for.
+    fn pause(&self, work: &mut Work<'_>) -> Result<Pause, Fault> {
         let _ = work;
-        Ok(Duration::ZERO)
+        Ok(Pause::For(Duration::ZERO))
     }
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Some time.
+    For(Duration),
+    /// A call from outside, which the world is asked for; at most so long, if there is a limit.
+    Call(Option<Duration>),
 }
 
 /// A parameter that is shown only while another one has one of these values.

@@ -50,18 +50,7 @@ impl NodeType for Webhook {
         if text("path").trim_matches('/').is_empty() {
             report.error("E-FLOW-REQUIRED", "path", "there is no path", "write one");
         }
-        const AUTHENTICATIONS: [&str; 5] = ["", "none", "basicAuth", "headerAuth", "jwtAuth"];
-        if !AUTHENTICATIONS.contains(&text("authentication")) {
-            let message = format!("the authentication `{}` is unknown", text("authentication"));
-            let remedy = "choose none, basicAuth, headerAuth or jwtAuth";
-            report.error("E-FLOW-OPTION", "authentication", &message, remedy);
-        }
-        if !["onReceived", "lastNode", "responseNode"].contains(&text("responseMode")) {
-            let message =
-                format!("requests are not answered in the mode `{}`", text("responseMode"));
-            let remedy = "choose onReceived, lastNode or responseNode";
-            report.error("E-FLOW-UNSERVED", "responseMode", &message, remedy);
-        }
+        check_webhook(parameters, "authentication", report);
         if parameters.get("options").is_some_and(|options| options["ignoreBots"] == true) {
             let message = "this option has no effect here: bots are served like everybody";
             report.warning("W-FLOW-PARAMETER", "options.ignoreBots", message, "");
@@ -75,6 +64,22 @@ impl NodeType for Webhook {
             }
             Some(_) | None => vec!["main".to_owned()],
         }
+    }
+}
+
+/// What is wrong with how a request is let in and answered.
+pub(super) fn check_webhook(parameters: &Object, authentication: &str, report: &mut Findings) {
+    let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default();
+    const AUTHENTICATIONS: [&str; 5] = ["", "none", "basicAuth", "headerAuth", "jwtAuth"];
+    if !AUTHENTICATIONS.contains(&text(authentication)) {
+        let message = format!("the authentication `{}` is unknown", text(authentication));
+        let remedy = "choose none, basicAuth, headerAuth or jwtAuth";
+        report.error("E-FLOW-OPTION", authentication, &message, remedy);
+    }
+    if !["onReceived", "lastNode", "responseNode"].contains(&text("responseMode")) {
+        let message = format!("requests are not answered in the mode `{}`", text("responseMode"));
+        let remedy = "choose onReceived, lastNode or responseNode";
+        report.error("E-FLOW-UNSERVED", "responseMode", &message, remedy);
     }
 }
 

@@ -1,11 +1,12 @@
 //! What runs ask the world, and what becomes of its answers: one by one, several at once, page by page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::Tick;
 use crate::flow::node::{self, Next, Pages};
 use crate::flow::run::ASKS_MAX;
-use crate::flow::runner::{AskId, Output, RunId, Runner};
+use crate::flow::runner::{AskId, Output, RunId, Runner, Wake};
 use crate::flow::{Fault, Item, Object, Page, Role};
 
 impl Runner {
@@ -65,6 +66,8 @@ impl Runner {
             self.gauges.late += 1;
             return;
         };
+        // A call has come in time.
+        self.timers.clear_slot(&mut running.pause);
         if !running.asks.is_empty() {
             return running.run.keep_answer(index, answer);
         }
@@ -75,6 +78,37 @@ impl Runner {
         match running.run.answer(answer, now_ms) {
             Some(step) => self.on_step(id, step, now),
             None => self.drive(id, now),
+        }
+    }
+
+    /// A node waits for a call from outside: the world is asked for one.
+    pub(super) fn on_await(
+        &mut self,
+        id: RunId,
+        parameters: Arc<Object>,
+        most: Option<Duration>,
+        now: Tick,
+    ) {
+        let now_ms = self.wall_ms(now);
+        let running = self.runs.get_mut(&id).expect("only a live run waits");
+        if running.root != id {
+            let message = "a workflow that another one executes cannot wait for a call";
+            let fault = Fault::new("E-FLOW-WAIT", message);
+            return match running.run.answer(Err(fault), now_ms) {
+                Some(step) => self.on_step(id, step, now),
+                None => self.drive(id, now),
+            };
+        }
+        running.pause = most.map(|most| self.timers.arm(now + most, Wake::Resume(id)));
+        self.ask(id, 0, parameters);
+    }
+
+    /// Nobody waits for what a run has asked any longer.
+    pub(super) fn withdraw(&mut self, id: RunId) {
+        let Some(running) = self.runs.get_mut(&id) else { return };
+        for ask in std::mem::take(&mut running.asks).into_keys() {
+            self.inner_asks.remove(&ask);
+            self.outputs.push_back(Output::Withdraw { run: running.root, ask });
         }
     }
 

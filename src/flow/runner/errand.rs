@@ -14,7 +14,7 @@ use crate::base::{Rng, Tick, caught};
 use crate::flow::expr::{Place, Scripts};
 use crate::flow::run::{Run, Step};
 use crate::flow::runner::Runner;
-use crate::flow::{Deadline, Fault, Object, RunId};
+use crate::flow::{Deadline, Fault, Object, Resume, RunId};
 
 /// What workflows keep from run to run: by workflow and by `global` or `node:NAME`, as JSON.
 pub type Statics = BTreeMap<String, BTreeMap<String, String>>;
@@ -50,11 +50,19 @@ pub struct Errands {
 }
 
 impl Errands {
-    /// With what the runner's own scripts have: `$vars`, what workflows keep, and a deadline.
-    pub fn new(rng: Rng, deadline: Rc<dyn Deadline>, variables: Object, kept: Statics) -> Self {
+    /// With what the runner's own scripts have: a deadline, `$vars`, what workflows keep, and where
+    /// runs are reached that wait.
+    pub fn new(
+        rng: Rng,
+        deadline: Rc<dyn Deadline>,
+        variables: Object,
+        kept: Statics,
+        resume: Option<Resume>,
+    ) -> Self {
         let mut scripts = Scripts::new(rng, Some(deadline));
         scripts.set_place(Place::Away);
         scripts.set_variables(variables);
+        scripts.set_resume(resume);
         scripts.statics().borrow_mut().held = kept;
         Self { scripts }
     }
@@ -161,7 +169,7 @@ mod tests {
     }
 
     fn errands() -> Errands {
-        Errands::new(Rng::new(2), Rc::new(Never), Object::new(), Statics::new())
+        Errands::new(Rng::new(2), Rc::new(Never), Object::new(), Statics::new(), None)
     }
 
     fn start(runner: &mut Runner, run: u64, graph: &Arc<Graph>) {

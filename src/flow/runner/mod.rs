@@ -16,7 +16,8 @@ use crate::flow::expr::{Place, Scripts};
 use crate::flow::node::{self, Pages};
 use crate::flow::run::{Run, Step};
 use crate::flow::{
-    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Visited,
+    Branches, Deadline, Fault, Finished, Graph, Item, Mode, NodeIndex, Object, Page, Resume,
+    Visited,
 };
 pub use errand::{Errand, Errands, Statics};
 
@@ -339,6 +340,13 @@ impl Runner {
         self
     }
 
+    /// The same, and runs may wait for calls from outside, which reach them there.
+    #[must_use]
+    pub fn with_resume(mut self, resume: Resume) -> Self {
+        self.scripts.set_resume(Some(resume));
+        self
+    }
+
     /// The same with what workflows have kept from run to run.
     #[must_use]
     pub fn with_statics(self, held: Statics) -> Self {
@@ -400,6 +408,7 @@ impl Runner {
                     let running = self.runs.get_mut(&id).expect("an ended run has no timers");
                     running.pause = None;
                     running.run.resume();
+                    self.withdraw(id);
                     self.drive(id, now);
                 }
                 Wake::Expire(id) => {
@@ -516,6 +525,7 @@ impl Runner {
                 }
                 running.pause = Some(self.timers.arm(now + pause, Wake::Resume(id)));
             }
+            Step::Await { parameters, most } => self.on_await(id, parameters, most, now),
             Step::Errand => self.lend(id, now),
             Step::Home => self.drive(id, now),
             Step::Ended(outcome) => self.end(id, outcome, now),

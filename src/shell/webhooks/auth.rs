@@ -1,13 +1,14 @@
 //! Who may start a run by a webhook: basic, header and JWT authentication, by the credential that
 //! the flow's author named.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use crate::flow::{self, Fault, Node, Object};
+use crate::flow::{self, Fault, Object};
 use crate::shell::credentials::Credentials;
 use crate::shell::webhooks::Reply;
 
@@ -26,10 +27,13 @@ pub(super) enum Auth {
 }
 
 impl Auth {
-    /// What the author of a webhook demands.
-    pub(super) fn read(node: &Node, credentials: &Credentials) -> Self {
-        let wanted = node.parameters.get("authentication").and_then(Value::as_str);
-        let held = |kind: &str| match node.credentials.get(kind) {
+    /// What the author of a webhook demands, with the credentials that the node names.
+    pub(super) fn read(
+        wanted: Option<&str>,
+        named: &BTreeMap<String, String>,
+        credentials: &Credentials,
+    ) -> Self {
+        let held = |kind: &str| match named.get(kind) {
             Some(name) => credentials.find(name),
             None => {
                 let message = format!("the node has no credential of the type `{kind}`");

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::flow::{
-    self, Branches, Fault, Finished, Graph, Item, NodeIndex, Object, RunId, WEBHOOK,
+    self, AskId, Branches, Fault, Finished, Graph, Item, NodeIndex, Object, Resume, RunId, WEBHOOK,
 };
 use crate::shell::credentials::Credentials;
 use auth::Auth;
@@ -37,6 +37,8 @@ const WAITING_MAX: usize = 1000;
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
+    /// Whether it is for a run that waits, and starts none.
+    pub(super) is_resumption: bool,
     pub(super) query: Map<String, Value>,
     pub(super) headers: Map<String, Value>,
     pub(super) url: String,
@@ -46,9 +48,18 @@ pub(super) struct Request {
 struct Hook {
     path: String,
     methods: Vec<String>,
-    graph: Arc<Graph>,
-    trigger: NodeIndex,
+    parameters: Arc<Object>,
+    version: f64,
     auth: Auth,
+    purpose: Purpose,
+}
+
+/// What a request does.
+enum Purpose {
+    /// It starts a run.
+    Start(Arc<Graph>, NodeIndex),
+    /// It is what a run waits for.
+    Resume(RunId, AskId),
 }
 
 /// The webhook that a request is for, which let it in.
@@ -62,7 +73,7 @@ pub(super) struct Admitted {
 
 /// A request that waits for its run.
 struct Waiting {
-    hook: (Arc<Graph>, NodeIndex),
+    hook: Arc<Hook>,
     answer: oneshot::Sender<Reply>,
 }
 
@@ -73,7 +84,11 @@ pub(super) struct Webhooks {
     worker: Weak<SyncSender<flow::Input>>,
     runs: AtomicU64,
     waiting: Mutex<BTreeMap<RunId, Waiting>>,
+    /// Runs that wait for a request.
+    resumes: Mutex<BTreeMap<RunId, Arc<Hook>>>,
     credentials: Credentials,
+    /// What the names of waiting runs are made with.
+    secret: String,
 }
 
 impl Webhooks {
@@ -82,12 +97,14 @@ impl Webhooks {
         graphs: &[Arc<Graph>],
         worker: &Arc<SyncSender<flow::Input>>,
         credentials: Credentials,
-    ) -> Self {
-        let (runs, waiting) = (AtomicU64::new(OWN), Mutex::default());
+        secret: &str,
+    ) -> Arc<Self> {
+        let (runs, waiting, resumes) = (AtomicU64::new(OWN), Mutex::default(), Mutex::default());
         let (hooks, worker) = (RwLock::default(), Arc::downgrade(worker));
-        let webhooks = Self { hooks, worker, runs, waiting, credentials };
+        let webhooks =
+            Self { hooks, worker, runs, waiting, resumes, credentials, secret: secret.to_owned() };
         webhooks.listen(graphs);
-        webhooks
+        Arc::new(webhooks)
     }
 
     /// From now on the enabled webhooks of these flows are listened to, and no others.
@@ -100,8 +117,42 @@ impl Webhooks {
         *self.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks;
     }
 
-    fn hooks(&self) -> Vec<Arc<Hook>> {
-        self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Who may be meant by a request.
+    fn heard(&self, request: &Request) -> Vec<Arc<Hook>> {
+        if !request.is_resumption {
+            return self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        let token = request.path.trim_matches('/').split('/').next().unwrap_or_default();
+        let run = token.split('-').next().and_then(|run| run.parse().ok()).map(RunId);
+        let is_it = |run: &RunId| Resume::token(&self.secret, *run) == token;
+        let resumes = self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
+        run.filter(is_it).and_then(|run| resumes.get(&run)).cloned().into_iter().collect()
+    }
+
+    /// A node of a run waits for a request.
+    pub(super) fn wait(
+        &self,
+        run: RunId,
+        ask: AskId,
+        parameters: Arc<Object>,
+        named: &BTreeMap<String, String>,
+    ) {
+        let wanted = parameters.get("incomingAuthentication").and_then(Value::as_str);
+        let auth = Auth::read(wanted, named, &self.credentials);
+        let suffix = parameters.get("options").map_or(&Value::Null, |all| &all["webhookSuffix"]);
+        let path = match suffix.as_str().unwrap_or_default().trim_matches('/') {
+            "" => Resume::token(&self.secret, run),
+            suffix => format!("{}/{suffix}", Resume::token(&self.secret, run)),
+        };
+        let (methods, purpose) = (methods(&parameters), Purpose::Resume(run, ask));
+        let hook = Hook { path, methods, parameters, version: 1.0, auth, purpose };
+        let mut resumes = self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
+        resumes.insert(run, Arc::new(hook));
+    }
+
+    /// A run waits for no request any longer; whether it did.
+    pub(super) fn wait_no_longer(&self, run: RunId) -> bool {
+        self.resumes.lock().unwrap_or_else(PoisonError::into_inner).remove(&run).is_some()
     }
 
     /// The id of a run that no call started.
@@ -114,7 +165,7 @@ impl Webhooks {
     pub(super) fn admit(&self, request: &Request) -> Result<Admitted, Reply> {
         let known = |status, message: &str| Reply::json(status, &json!({ "message": message }));
         // A path without parameters is meant before one that has some.
-        let hooks = self.hooks();
+        let hooks = self.heard(request);
         let found = |with_params: bool| {
             hooks.iter().filter(|hook| hook.path.contains(':') == with_params).find_map(|hook| {
                 let output = hook.methods.iter().position(|method| *method == request.method)?;
@@ -135,7 +186,7 @@ impl Webhooks {
     /// What a browser of another site is told about the webhooks of a path: it asks before it
     /// sends, and hides an answer that does not say that it may be seen (the Fetch standard, CORS).
     pub(super) fn cross_origin(&self, request: &Request) -> Vec<(String, String)> {
-        let mut hooks = self.hooks();
+        let mut hooks = self.heard(request);
         hooks.retain(|hook| matched(&hook.path, &request.path).is_some());
         let header = |name: &str| request.headers.get(name).and_then(Value::as_str);
         let (Some(origin), Some(hook)) = (header("origin"), hooks.first()) else {
@@ -160,7 +211,8 @@ impl Webhooks {
         told
     }
 
-    /// Starts the run of a request: an answer, or where the answer will come from.
+    /// Starts the run of a request, or lets the run go on that waits for it: an answer, or where the
+    /// answer will come from.
     pub(super) fn start(
         &self,
         admitted: Admitted,
@@ -169,8 +221,10 @@ impl Webhooks {
     ) -> Result<Reply, oneshot::Receiver<Reply>> {
         let known = |status, message: &str| Ok(Reply::json(status, &json!({ "message": message })));
         let Admitted { hook, output, params, payload } = admitted;
-        let node = hook.graph.node(hook.trigger);
-        let run = self.new_run();
+        let run = match &hook.purpose {
+            Purpose::Start(..) => self.new_run(),
+            Purpose::Resume(run, _) => *run,
+        };
         let fields = [
             ("headers", Value::Object(request.headers)),
             ("params", Value::Object(params)),
@@ -182,9 +236,8 @@ impl Webhooks {
         let fields = fields.into_iter().chain(payload.map(|payload| ("jwtPayload", payload)));
         let json: Object = fields.map(|(key, value)| (key.to_owned(), value)).collect();
         let binary = (!content.binary.is_empty()).then(|| Arc::new(content.binary));
-        let mut outputs: Branches = vec![Vec::new(); hook.methods.len().max(1)];
-        outputs[output].push(Item { binary, ..Item::new(json) });
-        let mode = node.parameters.get("responseMode").and_then(Value::as_str);
+        let item = Item { binary, ..Item::new(json) };
+        let mode = hook.parameters.get("responseMode").and_then(Value::as_str);
         let mut answer = None;
         if mode.is_some_and(|mode| mode != "onReceived") {
             let (sender, receiver) = oneshot::channel();
@@ -196,20 +249,35 @@ impl Webhooks {
             if waiting.len() >= WAITING_MAX {
                 return known(503, "too many requests wait for their runs");
             }
-            let hook = (hook.graph.clone(), hook.trigger);
-            waiting.insert(run, Waiting { hook, answer: sender });
+            waiting.insert(run, Waiting { hook: hook.clone(), answer: sender });
             answer = Some(receiver);
         }
-        let (graph, trigger) = (hook.graph.clone(), hook.trigger);
-        let start = flow::Input::Start { run, graph, trigger, outputs };
-        let is_sent = self.worker.upgrade().is_some_and(|worker| worker.try_send(start).is_ok());
+        let input = match &hook.purpose {
+            Purpose::Start(graph, trigger) => {
+                let mut outputs: Branches = vec![Vec::new(); hook.methods.len().max(1)];
+                outputs[output].push(item);
+                flow::Input::Start { run, graph: graph.clone(), trigger: *trigger, outputs }
+            }
+            Purpose::Resume(run, ask) => {
+                if !self.wait_no_longer(*run) {
+                    self.take(*run);
+                    return known(409, "the run waits no longer");
+                }
+                flow::Input::Answer { run: *run, ask: *ask, answer: Ok(vec![(0, item)]) }
+            }
+        };
+        let is_sent = self.worker.upgrade().is_some_and(|worker| worker.try_send(input).is_ok());
         match answer {
             _ if !is_sent => {
                 self.take(run);
+                if let Purpose::Resume(..) = &hook.purpose {
+                    let mut resumes = self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
+                    resumes.insert(run, hook.clone());
+                }
                 known(503, "the server is busy")
             }
             Some(receiver) => Err(receiver),
-            None => Ok(reply::received(&node.parameters, node.version)),
+            None => Ok(reply::received(&hook.parameters, hook.version)),
         }
     }
 
@@ -243,9 +311,8 @@ impl Webhooks {
 
     /// A run is over: whoever waits for its end is told.
     pub(super) fn finish(&self, run: RunId, outcome: &Finished, last: &Branches) {
-        let Some(Waiting { hook: (graph, trigger), answer }) = self.take(run) else { return };
-        let node = graph.node(trigger);
-        let _ = answer.send(reply::ended(&node.parameters, node.version, outcome, last));
+        let Some(Waiting { hook, answer }) = self.take(run) else { return };
+        let _ = answer.send(reply::ended(&hook.parameters, hook.version, outcome, last));
     }
 }
 
@@ -260,25 +327,21 @@ impl Admitted {
 impl Hook {
     fn new(graph: &Arc<Graph>, trigger: NodeIndex, credentials: &Credentials) -> Self {
         let node = graph.node(trigger);
-        let methods = match node.parameters.get("httpMethod") {
-            Some(Value::Array(methods)) => {
-                methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-            }
-            Some(method) => vec![method.as_str().unwrap_or("GET").to_owned()],
-            None => vec!["GET".to_owned()],
-        };
         let path = node.parameters.get("path").and_then(Value::as_str).unwrap_or_default();
         let path = path.trim_matches('/').to_owned();
-        let auth = Auth::read(node, credentials);
+        let wanted = node.parameters.get("authentication").and_then(Value::as_str);
+        let auth = Auth::read(wanted, &node.credentials, credentials);
         if let Some(fault) = auth.fault() {
             let node = &*node.name;
             tracing::error!(node, path, %fault, "a webhook cannot be reached: its authentication");
         }
-        Self { path, methods, graph: graph.clone(), trigger, auth }
+        let (parameters, version) = (node.parameters.clone(), node.version);
+        let (methods, purpose) = (methods(&parameters), Purpose::Start(graph.clone(), trigger));
+        Self { path, methods, parameters, version, auth, purpose }
     }
 
     fn options(&self) -> &Value {
-        self.graph.node(self.trigger).parameters.get("options").unwrap_or(&Value::Null)
+        self.parameters.get("options").unwrap_or(&Value::Null)
     }
 
     fn option(&self, key: &str) -> &Value {
@@ -288,7 +351,17 @@ impl Hook {
 
 impl std::fmt::Debug for Webhooks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} webhooks", self.hooks().len())
+        f.write_str("Webhooks")
+    }
+}
+
+fn methods(parameters: &Object) -> Vec<String> {
+    match parameters.get("httpMethod") {
+        Some(Value::Array(methods)) => {
+            methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        Some(method) => vec![method.as_str().unwrap_or("GET").to_owned()],
+        None => vec!["GET".to_owned()],
     }
 }
 
