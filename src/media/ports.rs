@@ -20,6 +20,8 @@ pub struct Ports {
     free: VecDeque<u16>,
     resting: VecDeque<(Tick, u16)>,
     taken: Vec<bool>,
+    /// Pairs that are never handed out.
+    barred: usize,
 }
 
 /// Pairs of ports by what they are doing.
@@ -34,13 +36,16 @@ pub struct PortsGauges {
 }
 
 impl Ports {
-    /// All pairs whose both ports lie in the range.
-    pub fn new(range: RangeInclusive<u16>) -> Self {
+    /// All pairs whose both ports lie in the range, but not that of `barred`, where this process
+    /// itself listens.
+    pub fn new(range: RangeInclusive<u16>, barred: u16) -> Self {
         // Port 0 means "no stream" in SDP, so the lowest pair is 2 and 3.
         let first = range.start().max(&2).checked_next_multiple_of(2).unwrap_or(u16::MAX);
-        let free: VecDeque<u16> = (first..*range.end()).step_by(2).collect();
+        let mut free: VecDeque<u16> = (first..*range.end()).step_by(2).collect();
         let taken = vec![false; free.len()];
-        Self { first, free, resting: VecDeque::new(), taken }
+        free.retain(|port| ![*port, port + 1].contains(&barred));
+        let barred = taken.len() - free.len();
+        Self { first, free, resting: VecDeque::new(), taken, barred }
     }
 
     /// The even port of a pair that has been unused for longest, and for [`REST`] where there is
@@ -69,7 +74,7 @@ impl Ports {
 
     /// How many pairs are taken: what is zero again when all calls are gone.
     pub fn taken(&self) -> usize {
-        self.taken.len() - self.free.len() - self.resting.len()
+        self.taken.len() - self.barred - self.free.len() - self.resting.len()
     }
 
     fn wake(&mut self, now: Tick) {
@@ -105,7 +110,7 @@ mod tests {
     #[test]
     fn a_released_pair_rests_before_it_is_handed_out_again() {
         let at = Tick::from_millis;
-        let mut ports = Ports::new(10_001..=10_006);
+        let mut ports = Ports::new(10_001..=10_006, 0);
         assert_eq!(ports.allocate(at(0)), Some(10_002));
         assert_eq!(ports.allocate(at(0)), Some(10_004));
         assert_eq!(ports.allocate(at(0)), None, "10006 has no odd port above it in the range");
@@ -122,7 +127,7 @@ mod tests {
     #[test]
     fn a_pair_that_has_rested_whole_goes_before_one_that_has_not() {
         let at = Tick::from_millis;
-        let mut ports = Ports::new(10_000..=10_005);
+        let mut ports = Ports::new(10_000..=10_005, 0);
         let order: Vec<_> = std::iter::from_fn(|| ports.allocate(at(0))).collect();
         ports.release(order[1], at(0));
         ports.release(order[0], at(20_000));
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn pairs_are_handed_out_in_turn() {
-        let mut ports = Ports::new(20_000..=20_005);
+        let mut ports = Ports::new(20_000..=20_005, 0);
         let first = ports.allocate(Tick::ZERO).unwrap();
         ports.release(first, Tick::ZERO);
         let later = Tick::from_millis(60_000);
@@ -146,10 +151,21 @@ mod tests {
     #[test]
     fn odd_ends_of_the_port_space_are_no_trouble() {
         for range in [0..=3, 0..=0, 65_534..=65_535, 65_535..=65_535, 9..=9] {
-            let mut ports = Ports::new(range.clone());
+            let mut ports = Ports::new(range.clone(), 0);
             let all: Vec<_> = std::iter::from_fn(|| ports.allocate(Tick::ZERO)).collect();
             assert!(all.iter().all(|port| *port != 0 && range.contains(&(port + 1))), "{all:?}");
             assert_eq!(ports.gauges(Tick::ZERO).taken, all.len());
+        }
+    }
+
+    #[test]
+    fn the_pair_at_which_sip_is_served_is_nobody_s() {
+        for sip in [10_004, 10_005] {
+            let mut ports = Ports::new(10_002..=10_007, sip);
+            assert_eq!(ports.taken(), 0);
+            let handed = std::iter::from_fn(|| ports.allocate(Tick::ZERO)).collect::<Vec<_>>();
+            assert_eq!(handed, [10_002, 10_006]);
+            assert_eq!(ports.taken(), 2);
         }
     }
 }

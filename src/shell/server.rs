@@ -357,6 +357,7 @@ fn switch_config(settings: &Settings, clock: Clock) -> call::Config {
         },
         media_address: settings.rtp.address,
         media_ports: settings.rtp.ports.clone(),
+        sip_port: settings.sip.port(),
         legs_max: settings.legs_max,
         epoch_ms: u64::try_from(clock.epoch_ms()).unwrap_or_default(),
         trunks: settings.trunks.clone(),

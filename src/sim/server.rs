@@ -81,6 +81,7 @@ pub fn standard_config(address: SocketAddr) -> Config {
         },
         media_address: address.ip(),
         media_ports: 20_000..=29_999,
+        sip_port: address.port(),
         legs_max: 4000,
         epoch_ms: 0,
         trunks: BTreeMap::new(),

@@ -92,6 +92,8 @@ pub struct Config {
     pub media_address: IpAddr,
     /// Ports for audio; a leg takes an even one and the next.
     pub media_ports: RangeInclusive<u16>,
+    /// The port of SIP, which no audio gets; 0 where there is none.
+    pub sip_port: u16,
     /// Legs at a time; the next caller is told 503.
     pub legs_max: usize,
     /// Milliseconds from the Unix epoch to [`Tick::ZERO`].
@@ -281,7 +283,7 @@ impl Switch {
             media_waits: BTreeMap::new(),
             players_begun: 0,
             timers: Timers::new(),
-            ports: Ports::new(config.media_ports.clone()),
+            ports: Ports::new(config.media_ports.clone(), config.sip_port),
             sounds: Sounds::default(),
             triggers: Vec::new(),
             site,
