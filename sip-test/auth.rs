@@ -81,8 +81,7 @@ impl House {
             self.act(index, Phone::hangup);
         }
         self.pass(60_000);
-        let gauges = self.world.server().gauges();
-        assert!(gauges.is_idle(), "{gauges:?}\n{}", self.world.ladder());
+        story::assert_server_at_rest(&mut self.world);
     }
 
     fn close(mut self) {

@@ -116,5 +116,5 @@ fn only_who_came_by_a_trunk_is_queued() {
             if error.contains("invalid_queue_leg") && error.contains("queue.putLeg at node put"))
     };
     assert!(facts.iter().any(|(_, fact)| failed(fact)), "{facts:?}");
-    story.act(CALLER, Phone::hangup).at(60_000);
+    story.act(CALLER, Phone::hangup).rest_of_server();
 }

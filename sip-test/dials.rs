@@ -116,8 +116,7 @@ impl Office {
             self.act(index, Phone::hangup);
         }
         self.pass(50_000);
-        let gauges = self.world.server().gauges();
-        assert!(gauges.is_idle(), "{gauges:?}\n{}", self.world.ladder());
+        story::assert_server_at_rest(&mut self.world);
         story::golden(self.trace, &self.world.ladder());
     }
 }
@@ -141,6 +140,17 @@ fn bridge(answered_by: &str) -> Value {
 
 const WAIT_BRANCHES: [&str; 4] = ["bridge", "", "", "hang_up"];
 
+fn waits_for_the_dial() -> Step<'static> {
+    let wait = json!({ "operation": "dial.wait", "legId": "={{ $('line').item.json.legId }}" });
+    ("wait", wait, &WAIT_BRANCHES)
+}
+
+fn hangs_up_the_caller() -> Step<'static> {
+    let options = json!({ "legId": "={{ $('line').item.json.legId }}" });
+    let hang_up = json!({ "resource": "call", "operation": "call.hangup", "options": options });
+    ("hang_up", hang_up, &[])
+}
+
 /// One extension after the other, with a pause between: the first rings out, the second answers.
 #[test]
 fn a_sequence_tries_the_next_after_the_first_has_rung_out() {
@@ -151,19 +161,9 @@ fn a_sequence_tries_the_next_after_the_first_has_rung_out() {
     let graph = graph(&[
         ("ringing", json!({ "resource": "call", "operation": "call.ringing" }), &["dial"]),
         ("dial", to_both(options), &["wait", "hang_up"]),
-        (
-            "wait",
-            json!({ "operation": "dial.wait",
-            "legId": "={{ $('line').item.json.legId }}" }),
-            &WAIT_BRANCHES,
-        ),
+        waits_for_the_dial(),
         ("bridge", bridge("wait"), &[]),
-        (
-            "hang_up",
-            json!({ "resource": "call", "operation": "call.hangup",
-            "options": { "legId": "={{ $('line').item.json.legId }}" } }),
-            &[],
-        ),
+        hangs_up_the_caller(),
     ]);
     let answers = Answering::After(Duration::from_secs(1));
     let mut office = Office::open("dials_sequence", graph, Answering::Never, answers);
@@ -179,19 +179,9 @@ fn a_sequence_tries_the_next_after_the_first_has_rung_out() {
 fn a_dial_that_everybody_refuses_fails() {
     let graph = graph(&[
         ("dial", to_both(json!({})), &["wait", "hang_up"]),
-        (
-            "wait",
-            json!({ "operation": "dial.wait",
-            "legId": "={{ $('line').item.json.legId }}" }),
-            &WAIT_BRANCHES,
-        ),
+        waits_for_the_dial(),
         ("bridge", bridge("wait"), &[]),
-        (
-            "hang_up",
-            json!({ "resource": "call", "operation": "call.hangup",
-            "options": { "legId": "={{ $('line').item.json.legId }}" } }),
-            &[],
-        ),
+        hangs_up_the_caller(),
     ]);
     let mut office =
         Office::open("dials_refused", graph, Answering::Refuse(486), Answering::Refuse(603));

@@ -159,6 +159,34 @@ fn every_clause_names_tests_that_are_there() {
     assert!(rows > 100, "only {rows} rows were seen: is this still how they are written?");
 }
 
+/// What is left over is judged in one place, `story::assert_at_rest`, and every file of stories asks
+/// for it, by itself or by what ends its stories.
+#[test]
+fn every_file_of_stories_ends_with_nothing_left_over() {
+    // Crowds and random worlds are asked all the time whether they are at rest, by other means.
+    let own_means = ["crowd.rs", "worlds.rs", "story.rs", "house.rs", "kill.rs"];
+    let asks =
+        ["assert_server_at_rest(", "assert_at_rest(", "rest_of_server()", "end_with_server()"];
+    let ends = ["close()", "end_of_phones()"];
+    let mut wrong = Vec::new();
+    for file in rust_files(&package().join("sip-test")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        if own_means.contains(&name.as_str()) {
+            continue;
+        }
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let makes_worlds = has(&["World::new(", "Story::of(", "Story::with_", "Centre::"]);
+        if makes_worlds && !has(&asks) && !has(&ends) {
+            wrong.push(format!("{name}: nobody asks what is left over"));
+        }
+        if text.contains(".is_idle()") && name != "register.rs" {
+            wrong.push(format!("{name}: it has its own idea of what is left over"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_option_of_the_settings_file_is_documented() {
     let file = source().join("config/raw.rs");

@@ -235,10 +235,7 @@ impl Centre {
             self.act(index, Phone::hangup);
         }
         self.pass(50_000);
-        let gauges = self.world.server().gauges();
-        assert!(gauges.is_idle(), "{gauges:?}\n{}", self.world.ladder());
-        let media = self.world.server().media_gauges();
-        assert_eq!((media.legs, media.players), (0, 0));
+        story::assert_server_at_rest(&mut self.world);
         story::golden(self.trace, &self.world.ladder());
     }
 }

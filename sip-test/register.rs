@@ -13,6 +13,8 @@ use ringback::sip::digest::{self, Login, Signed};
 use ringback::sip::{Cause, Field, Flow, Message, Method, Name, Transport};
 use serde_json::{Value, json};
 
+use crate::story::assert_server_at_rest;
+
 /// The phones of every world of this file, behind the server.
 const FIRST: usize = 1;
 const SECOND: usize = 2;
@@ -22,7 +24,7 @@ fn server() -> SocketAddr {
 }
 
 /// Answers whoever calls, and waits until he hangs up.
-fn flow(trigger: Value) -> Graph {
+pub(crate) fn flow(trigger: Value) -> Graph {
     let step = |name: &str, parameters: Value| {
         json!({
             "id": name, "name": name, "type": node::ACTION, "typeVersion": 1,
@@ -103,8 +105,7 @@ fn check_idle(mut world: World) {
         world.with_phone(phone, Phone::hangup);
     }
     world.run_for(Duration::from_secs(60));
-    let gauges = world.server().gauges();
-    assert!(gauges.is_idle(), "{gauges:?}\n{}", world.ladder());
+    assert_server_at_rest(&mut world);
 }
 
 #[test]

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ringback::base::Tick;
 use ringback::call::site::NoTarget;
 use ringback::call::trigger::TrunkSettings;
-use ringback::call::{Config, Fact, node};
-use ringback::flow::{self, Graph};
+use ringback::call::{Config, Fact};
+use ringback::flow::Graph;
 use ringback::sim::{Link, Party, Phone, PhoneEvent, Server, World, standard_config};
 use ringback::sip::{Cause, Credentials};
 use serde_json::{Value, json};
 
 use crate::dials::graph_behind;
-use crate::story;
+use crate::{register, story};
 
 const PHONE: usize = 0;
 const CARRIER: usize = 1;
@@ -44,26 +44,9 @@ fn exchange(host: u8) -> Party {
     Party::Server(Box::new(server.named("carrier")))
 }
 
-/// Answers whoever calls, and waits until he hangs up.
+/// Answers whoever calls by the trunk where this server registers, and waits until he hangs up.
 fn flow(options: Value) -> Graph {
-    let step = |name: &str, parameters: Value| {
-        json!({ "name": name, "type": node::ACTION, "typeVersion": 1, "position": [0, 0],
-                "parameters": parameters })
-    };
-    let to = |name: &str| json!({ "main": [[{ "node": name, "type": "main", "index": 0 }]] });
-    let workflow = json!({
-        "name": "house",
-        "nodes": [
-            { "name": "calls", "type": node::TRIGGER, "typeVersion": 1, "position": [0, 0],
-              "parameters": { "triggerOn": "trunk", "ref": "line", "options": options } },
-            step("answer", json!({ "resource": "call", "operation": "call.answer" })),
-            step("wait", json!({ "resource": "call", "operation": "call.wait" })),
-        ],
-        "connections": { "calls": to("answer"), "answer": to("wait") },
-    });
-    let documents = flow::read(&workflow.to_string(), "house.json").expect("the workflow is JSON");
-    let (graph, problems) = flow::check(&documents[0], &node::catalogue());
-    graph.unwrap_or_else(|| panic!("{problems:?}"))
+    register::flow(json!({ "triggerOn": "trunk", "ref": "line", "options": options }))
 }
 
 fn config(password: &str, server: SocketAddr, backup: Option<SocketAddr>) -> Config {
@@ -133,8 +116,9 @@ fn a_registered_trunk_is_called_and_leaves() {
     pass(&mut world, 60);
     assert_eq!(told(&mut world), ["up 127.0.2.1:5060 600", "down"]);
     assert_eq!(world.server_at(CARRIER).gauges().registrations, 1, "only the phone is left");
-    let gauges = world.server_at(OURS).gauges();
-    assert!(gauges.is_idle() && gauges.trunks == 0, "{gauges:?}");
+    let ladder = world.ladder();
+    story::assert_at_rest(world.server_at(OURS), &ladder);
+    assert_eq!(world.server_at(OURS).gauges().trunks, 0);
     story::golden("trunk_registered", &world.ladder());
 }
 

@@ -263,7 +263,7 @@ fn nothing_is_lost_by_reloads_at_any_moment() {
             centre.act(index, Phone::hangup);
         }
         centre.pass(60_000);
-        let gauges = centre.world.server().gauges();
-        assert!(gauges.is_idle() && gauges.promises == 0, "step {step}: {gauges:?}");
+        assert_server_at_rest(&mut centre.world);
+        assert_eq!(centre.world.server().gauges().promises, 0, "step {step}");
     }
 }

@@ -168,13 +168,21 @@ impl Story {
 }
 
 /// Nothing is left in the server of a world.
+#[track_caller]
 pub(crate) fn assert_server_at_rest(world: &mut World) {
     let ladder = world.ladder();
-    let (gauges, media) = (world.server().gauges(), world.server().media_gauges());
+    assert_at_rest(world.server(), &ladder);
+}
+
+/// Nothing is left in a server: the one place that says what that means (A9, I10).
+#[track_caller]
+pub(crate) fn assert_at_rest(server: &Server, ladder: &str) {
+    let (gauges, media, flows) = (server.gauges(), server.media_gauges(), server.flow_gauges());
     assert!(gauges.is_idle(), "left in the server: {gauges:?}\n{ladder}");
     let held = [media.legs, media.legs_bridged, media.players, media.reports];
     assert_eq!(held, [0; 4], "left in the media shard: {media:?}\n{ladder}");
     assert_eq!(media.reports_dropped, 0);
+    assert_eq!((flows.runs, flows.timers), (0, 0), "left in the runner: {flows:?}\n{ladder}");
 }
 
 /// The SIP address of a host of the simulated loopback network.

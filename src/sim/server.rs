@@ -271,6 +271,11 @@ impl Server {
         self.switch.gauges()
     }
 
+    /// What the runner of flows holds.
+    pub fn flow_gauges(&self) -> flow::Gauges {
+        self.runner.gauges()
+    }
+
     /// What the media shard holds.
     pub fn media_gauges(&self) -> media::Gauges {
         match &self.audio {

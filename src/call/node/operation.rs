@@ -361,7 +361,7 @@ const fn later(
     options: &'static [&'static str],
     branches: Branches,
 ) -> Operation {
-    Operation { name, is_performed: false, keys, options, branches }
+    Operation { is_performed: false, ..performed(name, keys, options, branches) }
 }
 
 impl Operation {
