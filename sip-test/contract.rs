@@ -181,6 +181,7 @@ fn every_required_key_is_missed() {
     for (operation, given, key) in [
         ("dial.make", r#"{"callMode": "trunk"}"#, "ref"),
         ("dial.make", r#"{"callMode": "trunk"}"#, "destination"),
+        ("dial.make", r#"{"callMode": "direct"}"#, "destination"),
         ("dial.make", r#"{"callMode": "extension"}"#, "extensionNumbers"),
         ("media.playAudio", r#"{"sourceType": "file"}"#, "filePath"),
         ("media.playAudio", r#"{"sourceType": "http"}"#, "playbackHttpUrl"),
@@ -200,7 +201,6 @@ fn every_required_key_is_missed() {
 #[test]
 fn what_is_not_served_is_refused_at_import() {
     for (operation, given) in [
-        ("dial.make", r#"{"callMode": "direct", "destination": "1"}"#),
         ("dial.make", r#"{"callMode": "websocket"}"#),
         ("respond.toAiTool", r#"{"outputText": "x"}"#),
         ("ai.attachVoiceAgent", "{}"),

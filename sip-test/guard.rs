@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringback::call::{Blocked, Denied, Fact, Guard, TrunkGuard, TrunkSettings};
+use ringback::call::{Blocked, Denied, Fact, Guard, TrunkGuard, TrunkSettings, node};
+use ringback::flow::Graph;
 use ringback::sim::{Answering, Party, Phone, Server, World, standard_config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::dials::graph_behind;
 use crate::story::{self, assert_server_at_rest};
@@ -155,5 +156,89 @@ fn calls_leave_by_a_trunk_no_faster_than_it_says() {
         assert!(world.phone(TRUNK).is_talking(), "{}", world.ladder());
         world.with_phone(CALLER, Phone::hangup);
         world.run_for(Duration::from_secs(8));
+    }
+}
+
+/// A flow that calls directly, by the connection of this name.
+fn direct(connection: Option<&str>) -> Graph {
+    let credentials =
+        connection.map(|name| json!({ "sipPbxExternal": { "id": "1", "name": name } }));
+    let leg = |node: &str| format!("={{{{ $('{node}').item.json.legId }}}}");
+    let node = |name: &str, kind: &str, parameters: Value| json!({ "name": name, "type": kind, "typeVersion": 1, "parameters": parameters });
+    let to = |name: &str| json!({ "main": [[{ "node": name, "type": "main", "index": 0 }]] });
+    let mut dial = node(
+        "dial",
+        node::ACTION,
+        json!({ "operation": "dial.make", "callMode": "direct", "destination": "4711",
+                "options": { "codecs": ["alaw"], "callerName": "House" } }),
+    );
+    dial["credentials"] = credentials.unwrap_or_default();
+    let document = json!({
+        "name": "direct",
+        "nodes": [
+            node("line", node::TRIGGER, json!({ "triggerOn": "trunk", "ref": "line", "trunkUseRegistration": false })),
+            dial,
+            node("bridge", node::ACTION, json!({ "operation": "call.bridge", "legAId": leg("line"), "legBId": leg("dial") })),
+        ],
+        "connections": { "line": to("dial"), "dial": to("bridge") },
+    });
+    story::flow_text(&document.to_string())
+}
+
+/// Contract §7.1, §13: the credential's name leads to `[trunk.NAME]`, whose guard holds here too.
+#[test]
+fn a_direct_dial_goes_where_the_settings_say() {
+    let world = |connection: Option<&str>, allow: &[&str]| {
+        let text = format!(
+            "[trunk.provider]\nserver = '{}'\ndomain = 'sip.example.org'\nusername = '4930'\n\
+             password = 'secret'\nallow = {allow:?}\n",
+            carrier()
+        );
+        let mut config = standard_config(server());
+        config.trunks = ringback::config::read(&text).unwrap().trunks;
+        let house = Server::new(server(), config, vec![direct(connection)], story::prompts(), 1);
+        let caller = phone("office phone", SocketAddr::from(([127, 0, 1, 10], 5060)));
+        let far =
+            phone("carrier", carrier()).answering(Answering::After(Duration::from_millis(500)));
+        let parties = vec![
+            Party::Phone(Box::new(caller)),
+            Party::Server(Box::new(house)),
+            Party::Phone(Box::new(far)),
+        ];
+        let mut world = World::new(5, parties);
+        calls(&mut world);
+        world
+    };
+    let mut talks = world(Some("provider"), &["4"]);
+    assert!(talks.phone(TRUNK).is_talking(), "{}", talks.ladder());
+    let invite = talks.last_message(1, "INVITE").unwrap();
+    for words in [
+        "INVITE sip:4711@sip.example.org SIP/2.0\r\n",
+        "From: \"House\" <sip:4930@sip.example.org>",
+        " RTP/AVP 8 101\r\n",
+    ] {
+        assert!(invite.contains(words), "{words} in {invite}");
+    }
+    assert_eq!(talks.server().gauges().channels, 2, "it counts as a call by its trunk");
+    talks.with_phone(CALLER, Phone::hangup);
+    talks.with_phone(TRUNK, Phone::hangup);
+    talks.run_for(Duration::from_secs(60));
+    assert_server_at_rest(&mut talks);
+
+    for (connection, allow, code) in [
+        (Some("provider"), &[][..], "number_forbidden"),
+        (Some("provider"), &["9"], "number_forbidden"),
+        (Some("nobody"), &["4"], "configuration_error"),
+        (None, &["4"], "configuration_error"),
+    ] {
+        let mut refused = world(connection, allow);
+        assert_eq!(refused.last_message(1, "INVITE"), None, "nothing is sent");
+        let facts = refused.server().take_facts();
+        let is_it =
+            |fact: &Fact| matches!(fact, Fact::RunFailed { error, .. } if error.contains(code));
+        assert!(facts.iter().any(|(_, fact)| is_it(fact)), "{code}: {facts:?}");
+        refused.with_phone(CALLER, Phone::hangup);
+        refused.run_for(Duration::from_secs(60));
+        assert_server_at_rest(&mut refused);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Tick;
-use crate::call::trigger::{ExtensionSettings, Kind, Trigger, TrunkSettings};
+use crate::call::trigger::{AudioRules, ExtensionSettings, Kind, Trigger, TrunkSettings};
 use crate::sip::registrar::{Binding, Change, NotBound, Presence, Registrar, Registration, Wish};
 use crate::sip::{self, Challenger, DigestConfig, Flow, Message, Uri};
 
@@ -46,6 +46,8 @@ pub struct Target {
     pub trunk: Option<String>,
     /// Identifiers of an attempt that was written down before; random ones otherwise.
     pub derived: Option<sip::Derived>,
+    /// What the audio of the call may be, where the flow that dials says it.
+    pub audio: Option<AudioRules>,
 }
 
 /// Why a number cannot be called by a trunk.
@@ -308,6 +310,7 @@ impl Site {
             extension: Some(number.to_owned()),
             trunk: None,
             derived: None,
+            audio: None,
         };
         fixed.into_iter().chain(bound).map(target).collect()
     }
@@ -335,8 +338,7 @@ impl Site {
         // `#` begins a fragment elsewhere, so that a user part may not hold it (RFC 3261 §25.1).
         let user = destination.replace('#', "%23");
         let settings = self.settings.trunks.get(&trigger.reference);
-        let credentials = settings.and_then(|settings| settings.credentials.clone());
-        let (request_uri, flow, routes, provider) = match &trigger.kind {
+        let (request_uri, flow, routes) = match &trigger.kind {
             Kind::Extensions { .. } => return Err(NoTarget::UnknownTrunk),
             Kind::FixedTrunk { .. } | Kind::RegisteredTrunk { .. } => {
                 let server = match trigger.kind {
@@ -345,12 +347,8 @@ impl Site {
                     | Kind::DynamicTrunk { .. }
                     | Kind::Extensions { .. } => settings.and_then(TrunkSettings::outbound),
                 };
-                let server = server.ok_or(NoTarget::NotRegistered)?;
-                let settings = settings.ok_or(NoTarget::NotRegistered)?;
-                let flow = self.flow_to(settings.transport(), server);
-                let flow = flow.ok_or(NoTarget::NotRegistered)?;
-                let host = settings.host(server);
-                (format!("sip:{user}@{host}"), flow, Arc::default(), Some(host))
+                let (settings, server) = settings.zip(server).ok_or(NoTarget::NotRegistered)?;
+                return self.server_target(&trigger.reference, settings, server, &user);
             }
             Kind::DynamicTrunk { .. } => {
                 let own = self.logins.iter().filter(|(_, login)| login.trigger == index);
@@ -359,22 +357,53 @@ impl Site {
                 let worth = |one: &&Binding| one.preference.unwrap_or(PREFERENCE_MAX);
                 let binding = bindings.max_by_key(worth).ok_or(NoTarget::NotRegistered)?;
                 let uri = with_user(&binding.contact, &user).ok_or(NoTarget::NotRegistered)?;
-                (uri, binding.flow, Arc::clone(&binding.path), None)
+                (uri, binding.flow, Arc::clone(&binding.path))
             }
         };
-        // Who has an account with a provider speaks in the provider's name (RFC 3261 §8.1.1.3).
-        let provider = provider.filter(|_| credentials.is_some());
-        let from_host = provider.unwrap_or_else(|| self.host(flow));
-        let trunk = Some(trigger.reference.clone());
         Ok(Target {
             request_uri,
             flow,
             routes,
-            credentials,
-            from_host,
+            credentials: settings.and_then(|settings| settings.credentials.clone()),
+            from_host: self.host(flow),
             extension: None,
-            trunk,
+            trunk: Some(trigger.reference.clone()),
             derived: None,
+            audio: None,
+        })
+    }
+
+    /// Where a connection of this name takes calls to `destination`, without any trigger.
+    pub fn connection_target(&self, name: &str, destination: &str) -> Result<Target, NoTarget> {
+        if !is_number(destination) {
+            return Err(NoTarget::BadNumber);
+        }
+        let settings = self.settings.trunks.get(name).ok_or(NoTarget::UnknownTrunk)?;
+        let server = settings.outbound().ok_or(NoTarget::NotRegistered)?;
+        self.server_target(name, settings, server, &destination.replace('#', "%23"))
+    }
+
+    fn server_target(
+        &self,
+        name: &str,
+        settings: &TrunkSettings,
+        server: SocketAddr,
+        user: &str,
+    ) -> Result<Target, NoTarget> {
+        let flow = self.flow_to(settings.transport(), server).ok_or(NoTarget::NotRegistered)?;
+        let host = settings.host(server);
+        let credentials = settings.credentials.clone();
+        Ok(Target {
+            request_uri: format!("sip:{user}@{host}"),
+            flow,
+            routes: Arc::default(),
+            // Who has an account with a provider speaks in the provider's name (RFC 3261 §8.1.1.3).
+            from_host: if credentials.is_some() { host } else { self.host(flow) },
+            credentials,
+            extension: None,
+            trunk: Some(name.to_owned()),
+            derived: None,
+            audio: None,
         })
     }
 

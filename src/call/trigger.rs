@@ -56,6 +56,27 @@ impl Default for AudioRules {
     }
 }
 
+impl AudioRules {
+    /// What the options of a node say (contract §5.1); a list that is empty, or of nothing that is
+    /// known here, means the standard.
+    pub fn of(options: Option<&Value>) -> Self {
+        let list =
+            |key: &str| options.and_then(|options| options.get(key)).map(|list| words(Some(list)));
+        let mut rules = Self::default();
+        if let Some(codecs) = list("codecs") {
+            let named = encodings(codecs.iter().map(String::as_str));
+            rules.encodings = named.unwrap_or(rules.encodings);
+        }
+        if let Some(methods) = list("dtmfMethods").filter(|methods| !methods.is_empty()) {
+            let has = |method: &str| methods.iter().any(|one| one == method);
+            rules.takes_events = has("rfc2833");
+            rules.takes_info = has("info");
+            rules.finds_digits = has("inband");
+        }
+        rules
+    }
+}
+
 /// The encodings of a list, in our order of preference; none when nothing of it is known here.
 pub fn encodings<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<Encoding>> {
     let named = words.filter_map(Encoding::parse).collect::<Vec<_>>();
@@ -274,24 +295,9 @@ impl Trigger {
         phones.iter().any(|phone| phone.extension == number)
     }
 
-    /// What its flow says about the audio of its calls (contract §5.1); a list that is empty, or of
-    /// nothing that is known here, means the standard.
+    /// What its flow says about the audio of its calls.
     pub fn audio(&self) -> AudioRules {
-        let options = self.graph.node(self.node).parameters.get("options");
-        let list =
-            |key: &str| options.and_then(|options| options.get(key)).map(|list| words(Some(list)));
-        let mut rules = AudioRules::default();
-        if let Some(codecs) = list("codecs") {
-            let named = encodings(codecs.iter().map(String::as_str));
-            rules.encodings = named.unwrap_or(rules.encodings);
-        }
-        if let Some(methods) = list("dtmfMethods").filter(|methods| !methods.is_empty()) {
-            let has = |method: &str| methods.iter().any(|one| one == method);
-            rules.takes_events = has("rfc2833");
-            rules.takes_info = has("info");
-            rules.finds_digits = has("inband");
-        }
-        rules
+        AudioRules::of(self.graph.node(self.node).parameters.get("options"))
     }
 }
 

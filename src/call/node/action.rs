@@ -287,10 +287,15 @@ fn check_recording(parameters: &Object, report: &mut Findings) {
 /// Ways of dialling that this server does not have, and what does not go with those that it has.
 fn check_call_mode(parameters: &Object, report: &mut Findings) {
     let mode = parameters.get("callMode").and_then(Value::as_str).unwrap_or_default();
-    if matches!(mode, "direct" | "websocket") {
-        let message = format!("`{mode}` calls are not performed by this server yet");
-        let remedy = "dial by a trunk, or to an extension";
-        report.error("E-SIP-UNSERVED", "callMode", &message, remedy);
+    if mode == "websocket" {
+        let message = "`websocket` calls are not performed by this server yet";
+        let remedy = "dial by a trunk, to an extension, or directly";
+        report.error("E-SIP-UNSERVED", "callMode", message, remedy);
+    }
+    let destination = parameters.get("destination").unwrap_or(&Value::Null);
+    if mode == "direct" && is_empty(destination) {
+        let message = "destination is required where callMode is direct";
+        report.error("E-SIP-REQUIRED", "destination", message, "fill it in");
     }
 }
 

@@ -119,6 +119,10 @@ pub(super) enum Failed {
     TooManyDials,
     /// No active trunk has this ref.
     TrunkUnknown,
+    /// A direct dial without a connection.
+    ConnectionMissing,
+    /// The settings say nothing about the connection.
+    ConnectionUnknown,
     /// No playback is named, nor in the item.
     MediaMissing,
     /// The named playback or recording does not exist, or no longer.
@@ -212,6 +216,7 @@ impl Failed {
                 "not_found"
             }
             Self::LegEnded => "invalid_leg",
+            Self::ConnectionMissing | Self::ConnectionUnknown => "configuration_error",
             Self::LegsTooMany => "invalid_leg_wait",
             Self::DialsTooMany | Self::DialTaken => "invalid_dial_wait",
             Self::StatsTarget => "invalid_queue_stats_target",
@@ -262,7 +267,11 @@ impl fmt::Display for Failed {
             Self::DialMissing => "dialIds are required: neither the node nor the item name a dial",
             Self::DialUnknown => "no such dial: it ended more than five seconds ago, or never was",
             Self::DialTargets => "the destination is no number or user that may be dialled",
-            Self::DialMode => "callMode must be trunk or extension",
+            Self::DialMode => "callMode must be trunk, extension or direct",
+            Self::ConnectionMissing => "a direct call needs a credential sipPbxExternal",
+            Self::ConnectionUnknown => {
+                "ringback.toml has no [trunk.NAME] with a server for the credential of this name"
+            }
             Self::TooManyDials => "too many dials at a time",
             Self::TrunkUnknown => "no active trunk has this ref",
             Self::MediaMissing => "mediaId is required",

@@ -6,13 +6,12 @@ use serde_json::{Value, json};
 
 use crate::base::{Bounded, Tick};
 use crate::call::dial::{
-    Caller, Dial, DialEvent, DialRef, EVENTS_MAX, Status, Strategy, TARGETS_MAX, dial_text,
-    parse_dial,
+    Caller, Dial, DialEvent, DialRef, EVENTS_MAX, Status, Strategy, dial_text, parse_dial,
 };
 use crate::call::leg::{self, EndReason, FREE_TTL, Leg, LegRef, OriginKind, leg_text};
 use crate::call::node::operation::{items, words};
 use crate::call::record::CallKey;
-use crate::call::site::{NoTarget, Target};
+use crate::call::site::Target;
 use crate::call::switch::ask::{Ask, Failed, seconds};
 use crate::call::switch::control::body_of;
 use crate::call::switch::{Switch, Wake};
@@ -48,6 +47,7 @@ impl Switch {
         let found = match ask.text("callMode").as_str() {
             "extension" => Ok(self.free_extensions(&ask, workflow)),
             "trunk" => self.trunk_targets(&ask, workflow, now),
+            "direct" => self.direct_targets(&ask, now),
             _ => Err(Failed::DialMode),
         };
         let mut targets = match found {
@@ -339,57 +339,6 @@ impl Switch {
         self.busy.get(number).is_some_and(|legs| legs.contains_key(&workflow))
     }
 
-    /// Every endpoint of these numbers that may ring.
-    pub(super) fn extensions_to_ring(
-        &self,
-        workflow: usize,
-        numbers: &[String],
-        only_free: bool,
-    ) -> Vec<Target> {
-        let may_ring = |number: &&String| !only_free || !self.is_extension_busy(workflow, number);
-        let targets =
-            numbers.iter().filter(may_ring).flat_map(|n| self.extension_targets(workflow, n));
-        targets.take(TARGETS_MAX).collect()
-    }
-
-    fn free_extensions(&self, ask: &Ask, workflow: usize) -> Vec<Target> {
-        let only_free = ask.option("extensionOnlyFreeEndpoints") != Some(&Value::Bool(false));
-        self.extensions_to_ring(workflow, &words(ask.parameter("extensionNumbers")), only_free)
-    }
-
-    fn trunk_targets(
-        &mut self,
-        ask: &Ask,
-        workflow: usize,
-        now: Tick,
-    ) -> Result<Vec<Target>, Failed> {
-        let mut targets = Vec::new();
-        let destination = ask.text("destination");
-        let numbers = words(Some(&Value::String(destination)));
-        if numbers.is_empty() {
-            return Err(Failed::DialTargets);
-        }
-        let reference = ask.text("ref");
-        let is_promised = numbers.len() == 1 && self.promise_of_run(ask, &numbers[0]).is_some();
-        for number in numbers.into_iter().take(TARGETS_MAX) {
-            let target = match self.trunk_target(workflow, &reference, &number) {
-                Ok(target) => Some(target),
-                // The dial exists, and fails: the flow learns it from its wait (contract §7.1).
-                Err(NoTarget::NotRegistered) => None,
-                Err(NoTarget::UnknownTrunk) => return Err(Failed::TrunkUnknown),
-                Err(NoTarget::BadNumber) => return Err(Failed::DialTargets),
-            };
-            self.judge_number(&reference, &number, target.as_ref(), is_promised)?;
-            targets.extend(target);
-        }
-        let at_once = match strategy(ask) {
-            Strategy::Sequential { .. } => targets.len().min(1),
-            Strategy::Parallel | Strategy::OneAgent { .. } => targets.len(),
-        };
-        self.judge_trunk(&reference, targets.len(), at_once, now)?;
-        Ok(targets)
-    }
-
     /// Tries the next target; says whether there was one.
     fn attempt_next(&mut self, id: DialRef, now: Tick) -> bool {
         let Some(dial) = self.dials.get_mut(id) else { return false };
@@ -461,8 +410,12 @@ impl Switch {
         Some(id)
     }
 
-    /// What a call to this target may speak: the rules of its trunk or extensions group.
+    /// What a call to this target may speak: its own rules, or those of its trunk or extensions
+    /// group.
     fn audio_to(&self, workflow: usize, target: &Target) -> AudioRules {
+        if let Some(audio) = &target.audio {
+            return audio.clone();
+        }
         let is_meant = |trigger: &&Trigger| match (&target.trunk, &target.extension) {
             (Some(trunk), _) => trigger.is_trunk() && trigger.reference == *trunk,
             (None, Some(extension)) => trigger.has_extension(extension),

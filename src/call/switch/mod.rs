@@ -9,6 +9,7 @@ mod attempt;
 mod bridge;
 mod calls;
 mod control;
+mod destination;
 mod dial;
 mod dial_wait;
 mod fact;
