@@ -270,3 +270,53 @@ fn what_cannot_be_recorded_or_paused_says_why() {
         story.act(CALLER, Phone::hangup).rest_of_server();
     }
 }
+
+/// Contract §5.5: it is asked about legs that a flow dials too, once they have answered.
+#[test]
+fn a_leg_that_a_flow_dials_is_asked_about_when_it_answers() {
+    let node = |name: &str, kind: &str, parameters: Value| json!({ "name": name, "type": kind, "typeVersion": 1, "parameters": parameters });
+    let to = |name: &str| json!([{ "node": name, "type": "main", "index": 0 }]);
+    let account = json!({ "username": "101", "password": "secret", "extension": "101" });
+    let document = json!({
+        "name": "outbound",
+        "nodes": [
+            node("line", node::TRIGGER, json!({ "triggerOn": "trunk", "ref": "line", "trunkUseRegistration": false })),
+            node("office", node::TRIGGER, json!({ "triggerOn": "extensions", "ref": "office",
+                "extensionsEnableCallRecording": true, "staticCredentials": { "item": [account] } })),
+            node("dial", node::ACTION, json!({ "operation": "dial.make", "callMode": "extension", "extensionNumbers": "101" })),
+            node("wait", node::ACTION, json!({ "operation": "dial.wait" })),
+            node("stay", node::ACTION, json!({ "operation": "call.wait", "timeoutSeconds": 3 })),
+            node("told", "n8n-nodes-base.stopAndError", json!({ "errorMessage": "={{ JSON.stringify($json) }}" })),
+        ],
+        "connections": {
+            "line": { "main": [to("dial")] }, "dial": { "main": [to("wait")] },
+            "wait": { "main": [to("stay")] }, "office": { "main": [[], to("told")] },
+        },
+    });
+    let answering = ringback::sim::Answering::After(std::time::Duration::from_secs(1));
+    let parties = vec![
+        Party::Phone(Box::new(phone("caller", 2))),
+        server(flow_text(&document.to_string()), |_| {}),
+        Party::Phone(Box::new(phone("desk", 20).answering(answering))),
+    ];
+    let mut story = Story::of("none", parties);
+    story.world.with_phone(2, |desk, now| desk.register(address(9), "101", "secret", now));
+    let mut story = story.at(500).dial().at(1000);
+    assert_eq!(story.world.server().gauges().record_requests, 0, "it rings");
+    let mut story = story.at(2000);
+    let failed = failures(&mut story).remove(0);
+    let json = &failed[failed.find('{').unwrap()..=failed.rfind('}').unwrap()];
+    let item: Value = serde_json::from_str(json).unwrap();
+    for (key, value) in [
+        ("kind", "extensions"),
+        ("ref", "office"),
+        ("direction", "outbound"),
+        ("from", "n8n"),
+        ("extension", "101"),
+        ("calledNumber", "101"),
+        ("legId", "leg-1-0"),
+    ] {
+        assert_eq!(item[key], value, "{key}: {item}");
+    }
+    story.act(CALLER, Phone::hangup).act(2, Phone::hangup).rest_of_server();
+}
