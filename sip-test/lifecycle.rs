@@ -337,3 +337,22 @@ fn an_attempt_that_is_bridged_has_won() {
     });
     assert!(ends(&told).iter().any(|(reason, _)| reason == "parallel_loser"), "{:?}", ends(&told));
 }
+
+/// §3: the dial of a Dispatch that no wait picks up dies after its 5 s, and the queue tries again.
+#[test]
+fn a_dispatch_that_nobody_waits_for_is_offered_again() {
+    let options = json!({ "retryPauseSeconds": 10 });
+    let steps = [
+        pause("think", 2, &["put"]),
+        step("put", "queue.putLeg", json!({ "ref": "sales", "options": options }), &["stay"]),
+        step("stay", "call.wait", json!({ "timeoutSeconds": 25 }), &[]),
+        told(),
+    ];
+    let Told { items, facts, .. } = run(&steps, |world| {
+        world.with_phone(ONE, |one, _| one.set_answering(Answering::Never));
+    });
+    let dials = items.iter().filter_map(|item| item["dialId"].as_str()).collect::<Vec<_>>();
+    assert_eq!(dials, ["dial-0-0", "dial-0-1", "dial-0-2"], "{items:?}");
+    let ttl = |fact: &Fact| matches!(fact, Fact::Ended { reason, .. } if reason.to_string() == "free_ttl");
+    assert!(facts.iter().any(|(_, fact)| ttl(fact)), "{facts:?}");
+}

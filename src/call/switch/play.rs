@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::base::Tick;
-use crate::call::leg::{LegRef, leg_text};
+use crate::call::leg::{Leg, LegEvent, LegRef, leg_text};
 use crate::call::node::operation::words;
 use crate::call::switch::ask::Ask;
 use crate::call::switch::control::media_leg;
@@ -181,7 +181,7 @@ impl Switch {
             self.outputs.push_back(Output::Media(command));
         }
         if is_blocking {
-            leg_waits(leg, ask.key);
+            leg.waiting.push(ask.key);
             self.retain(id, now);
             self.suspend(ask, Pending::Play { leg: id, player });
         } else {
@@ -228,14 +228,10 @@ fn voice_duration(ask: &Ask) -> Duration {
     Duration::from_millis(millis.min(60_000))
 }
 
-fn leg_waits(leg: &mut crate::call::leg::Leg, key: AskRef) {
-    leg.waiting.push(key);
-}
-
 /// The oldest digit that was pressed and that nobody has had.
-pub(super) fn first_digit(leg: &crate::call::leg::Leg) -> Option<char> {
+pub(super) fn first_digit(leg: &Leg) -> Option<char> {
     leg.events.iter().find_map(|event| match event {
-        crate::call::leg::LegEvent::Digit(digit) => Some(*digit),
-        crate::call::leg::LegEvent::Interrupt(_) => None,
+        LegEvent::Digit(digit) => Some(*digit),
+        LegEvent::Interrupt(_) => None,
     })
 }
