@@ -36,8 +36,8 @@ pub enum Demand {
     Optional,
     /// Must be there and not be empty.
     Required,
-    /// Must be there when another key has this value.
-    RequiredIf(&'static str, &'static str),
+    /// Must be there when another key has one of these values, and is hidden otherwise.
+    RequiredIf(&'static str, &'static [&'static str]),
     /// One of these words, or an expression.
     OneOf(&'static [&'static str]),
     /// A list of these words.
@@ -77,8 +77,12 @@ const fn required(name: &'static str) -> Key {
     Key { name, default: "", demand: Demand::Required }
 }
 
-const fn required_if(name: &'static str, key: &'static str, value: &'static str) -> Key {
-    Key { name, default: "", demand: Demand::RequiredIf(key, value) }
+const fn required_if(
+    name: &'static str,
+    key: &'static str,
+    values: &'static [&'static str],
+) -> Key {
+    Key { name, default: "", demand: Demand::RequiredIf(key, values) }
 }
 
 const fn one_of(name: &'static str, default: &'static str, words: &'static [&'static str]) -> Key {
@@ -153,8 +157,8 @@ pub const OPERATIONS: &[Operation] = &[
         "media.playAudio",
         &[
             one_of("sourceType", "\"binary\"", &["binary", "file", "http"]),
-            required_if("filePath", "sourceType", "file"),
-            required_if("playbackHttpUrl", "sourceType", "http"),
+            required_if("filePath", "sourceType", &["file"]),
+            required_if("playbackHttpUrl", "sourceType", &["http"]),
             optional("binaryProperty", "\"data\""),
             optional("playbackHttpAuthentication", "\"none\""),
             optional("playbackHttpNodeCredentialType", ""),
@@ -185,9 +189,9 @@ pub const OPERATIONS: &[Operation] = &[
         "dial.make",
         &[
             one_of("callMode", "", CALL_MODES),
-            required_if("ref", "callMode", "trunk"),
-            required_if("destination", "callMode", "trunk"),
-            required_if("extensionNumbers", "callMode", "extension"),
+            required_if("ref", "callMode", &["trunk"]),
+            required_if("destination", "callMode", &["trunk", "direct"]),
+            required_if("extensionNumbers", "callMode", &["extension"]),
         ],
         DIAL_OPTIONS,
         Branches::DialMake,
@@ -209,7 +213,7 @@ pub const OPERATIONS: &[Operation] = &[
         "media.playTone",
         &[
             one_of("tone", "\"ringback\"", &["ringback", "busy", "congestion", "custom"]),
-            required_if("customTone", "tone", "custom"),
+            required_if("customTone", "tone", &["custom"]),
             flag("repeatInfinite", "false"),
             some_of("interruptOn", DTMF_VOICE),
         ],
@@ -223,8 +227,8 @@ pub const OPERATIONS: &[Operation] = &[
             one_of("recordFileFormat", "\"wav\"", &["wav", "mp3", "opus", "ogg"]),
             one_of("recordOutputType", "\"binary\"", &["binary", "file", "http"]),
             optional("recordBinaryProperty", "\"data\""),
-            required_if("recordFilePath", "recordOutputType", "file"),
-            required_if("recordHttpUrl", "recordOutputType", "http"),
+            required_if("recordFilePath", "recordOutputType", &["file"]),
+            required_if("recordHttpUrl", "recordOutputType", &["http"]),
             optional("recordHttpAuthentication", "\"none\""),
             optional("recordHttpNodeCredentialType", ""),
             optional("recordHttpGenericAuthType", ""),
@@ -315,7 +319,7 @@ pub const OPERATIONS: &[Operation] = &[
         "respond.toAuth",
         &[
             one_of("authAction", "\"not_applicable\"", AUTH_ACTIONS),
-            required_if("password", "authAction", "verify_password"),
+            required_if("password", "authAction", &["verify_password"]),
             optional("extension", "\"\""),
             number("statusCode", "401"),
             optional("reason", "\"\""),
