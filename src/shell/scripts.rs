@@ -69,20 +69,40 @@ struct Queue {
 /// What a thread tells of itself: which run it serves, and until when it may evaluate.
 #[derive(Debug, Default)]
 struct Watch {
+    /// The number of its errand, [`IDLE`] or [`GIVEN_UP`]. Whoever changes it first has it: the
+    /// thread that is done, or who gives it up.
+    errand: AtomicU64,
     run: AtomicU64,
     /// Milliseconds; 0 while nothing is evaluated.
     until_ms: AtomicU64,
-    is_given_up: AtomicBool,
 }
 
+const IDLE: u64 = 0;
+const GIVEN_UP: u64 = u64::MAX;
+
 impl Watch {
-    /// The run whose script should have come back long ago.
-    fn stuck(&self, now: Tick) -> Option<RunId> {
+    /// Gives the thread up if its script should have come back long ago; its run.
+    fn give_up(&self, now: Tick) -> Option<RunId> {
+        let errand = self.errand.load(Ordering::SeqCst);
         let run = self.run.load(Ordering::SeqCst);
         let until = self.until_ms.load(Ordering::SeqCst);
         let is_late = until != 0 && now.as_millis() > until + GRACE.as_millis() as u64;
-        // Between the two looks it may have come to the next.
-        (is_late && self.run.load(Ordering::SeqCst) == run).then_some(RunId(run))
+        if errand == IDLE || !is_late {
+            return None;
+        }
+        // It may be done in this very moment.
+        self.change(errand, GIVEN_UP).then_some(RunId(run))
+    }
+
+    /// The thread begins an errand.
+    fn begin(&self, errand: u64, run: RunId) {
+        self.until_ms.store(0, Ordering::SeqCst);
+        self.run.store(run.0, Ordering::SeqCst);
+        self.errand.store(errand, Ordering::SeqCst);
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.errand.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
 
@@ -153,8 +173,7 @@ impl Scripts {
         let now = self.surroundings.clock.now();
         for lane in &mut self.lanes {
             let Some(watch) = &lane.watch else { continue };
-            let Some(run) = watch.stuck(now) else { continue };
-            watch.is_given_up.store(true, Ordering::SeqCst);
+            let Some(run) = watch.give_up(now) else { continue };
             let strays = self.surroundings.strays.fetch_add(1, Ordering::SeqCst) + 1;
             tracing::warn!(
                 run = run.0,
@@ -207,12 +226,11 @@ fn serve(queue: &Queue, watch: &Arc<Watch>, around: Surroundings, rng: Rng, kept
     let Surroundings { answers, clock, limit, variables, resume, strays } = around;
     let deadline = Watched { clock, limit, until: Cell::new(Tick::ZERO), watch: watch.clone() };
     let mut errands = Errands::new(rng, Rc::new(deadline), variables, kept, Some(resume));
-    while let Some(errand) = queue.next() {
-        watch.until_ms.store(0, Ordering::SeqCst);
-        watch.run.store(errand.run().0, Ordering::SeqCst);
+    for number in IDLE + 1.. {
+        let Some(errand) = queue.next() else { return };
+        watch.begin(number, errand.run());
         let errand = errands.perform(errand);
-        watch.until_ms.store(0, Ordering::SeqCst);
-        if watch.is_given_up.load(Ordering::SeqCst) {
+        if !watch.change(number, IDLE) {
             strays.fetch_sub(1, Ordering::SeqCst);
             return;
         }
