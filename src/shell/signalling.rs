@@ -309,7 +309,11 @@ impl Signalling {
                     tracing::error!(%error, "the journal failed: callbacks are not offered");
                     self.guarded(now, |switch| switch.handle_journal_failed(now));
                 }
-                Input::Drain => self.guarded(now, Switch::drain),
+                Input::Drain => self.guarded(now, |switch| {
+                    switch.drain();
+                    // What takes registrations back leaves now: the next input may be the last.
+                    switch.handle_timeout(now);
+                }),
                 Input::HangUp => self.guarded(now, |switch| switch.hangup_all(now)),
                 Input::Gauges(reply) => {
                     // Whoever asked and went away does not want to know any more.
