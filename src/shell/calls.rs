@@ -254,7 +254,7 @@ pub(super) fn run_list(calls_max: usize, server: &ServerArgs) -> ExitCode {
     if !is_live && !server.is_json {
         say("no server answers: these calls are over");
     }
-    told(&listed, server, show::list)
+    server.tell(Ok(Value::from(listed)), |listed| show::list(records_of(listed)))
 }
 
 /// `ringback calls show`: one call with its ladder and its path.
@@ -268,7 +268,9 @@ pub(super) fn run_show(call: &str, server: &ServerArgs) -> ExitCode {
         Err(refusal) => return complain(&refusal.text()),
     };
     match found {
-        Some(records) => told(&records, server, show::show),
+        Some(records) => {
+            server.tell(Ok(Value::from(records)), |records| show::show(records_of(records)))
+        }
         None => complain(&format!(
             "no such call: it has been deleted with its file, or never was; {} has those that are over",
             path(&server.data, 0).display()
@@ -285,13 +287,8 @@ fn asked(place: &str, server: &ServerArgs) -> Result<Option<Vec<Value>>, Refusal
     }
 }
 
-fn told(records: &[Value], server: &ServerArgs, text: fn(&[Value]) -> String) -> ExitCode {
-    if server.is_json {
-        say(&serde_json::to_string_pretty(records).expect("records are plain values"));
-    } else {
-        say(text(records).trim_end());
-    }
-    ExitCode::SUCCESS
+fn records_of(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +13,7 @@ use ureq::Agent;
 use ureq::http::Request;
 
 use crate::shell::admin::Token;
+use crate::shell::cli::{complain, say};
 
 /// Where the server that uses a data directory serves HTTP.
 const FILE: &str = "http-address";
@@ -55,6 +57,22 @@ impl ServerArgs {
     /// Nobody answers there, or the server refuses.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<Value, Refusal> {
         Client::of(&self.data, self.url.as_deref())?.ask(method, path)
+    }
+
+    /// Prints an answer, as JSON or as this text, or why there is none.
+    pub(super) fn tell(
+        &self,
+        answer: Result<Value, Refusal>,
+        text: impl FnOnce(&Value) -> String,
+    ) -> ExitCode {
+        match answer {
+            Err(refusal) => return complain(&refusal.text()),
+            Ok(value) if self.is_json => {
+                say(&serde_json::to_string_pretty(&value).expect("answers are plain values"));
+            }
+            Ok(value) => say(text(&value).trim_end()),
+        }
+        ExitCode::SUCCESS
     }
 
     /// Whether, after this refusal, the data directory may speak for a server that does not run.

@@ -12,7 +12,6 @@ use crate::base::Tick;
 use crate::call::promise_value;
 use crate::call::show::plain;
 use crate::promise::{Book, Policies, PromiseId};
-use crate::shell::cli::{complain, say};
 use crate::shell::client::{Refusal, ServerArgs};
 use crate::shell::{Clock, store};
 
@@ -68,17 +67,17 @@ pub(super) fn run_queues(QueuesArgs { word, server }: &QueuesArgs) -> ExitCode {
         None => (server.ask("GET", "/api/queues"), queues_text),
         Some(QueuesWord::Why { entry }) => (why(entry, server), why_text),
     };
-    told(answer, server, text)
+    server.tell(answer, text)
 }
 
 /// `ringback promises`.
 pub(super) fn run_promises(PromisesArgs { word, server }: &PromisesArgs) -> ExitCode {
     match word {
-        None | Some(PromisesWord::List) => told(list(server), server, promises_text),
-        Some(PromisesWord::Show { promise }) => told(show(*promise, server), server, promise_text),
+        None | Some(PromisesWord::List) => server.tell(list(server), promises_text),
+        Some(PromisesWord::Show { promise }) => server.tell(show(*promise, server), promise_text),
         Some(PromisesWord::Cancel { promise }) => {
             let answer = server.ask("DELETE", &format!("/api/promises/{promise}"));
-            told(answer, server, |value| match value["end"].as_str() {
+            server.tell(answer, |value| match value["end"].as_str() {
                 Some(end) => format!("promise {promise} has ended: {end}"),
                 None => {
                     format!("promise {promise} is being dialled; the dial is broken, and it ends")
@@ -86,21 +85,6 @@ pub(super) fn run_promises(PromisesArgs { word, server }: &PromisesArgs) -> Exit
             })
         }
     }
-}
-
-fn told(
-    answer: Result<Value, Refusal>,
-    server: &ServerArgs,
-    text: impl FnOnce(&Value) -> String,
-) -> ExitCode {
-    match answer {
-        Err(refusal) => return complain(&refusal.text()),
-        Ok(value) if server.is_json => {
-            say(&serde_json::to_string_pretty(&value).expect("answers are plain values"));
-        }
-        Ok(value) => say(&text(&value)),
-    }
-    ExitCode::SUCCESS
 }
 
 fn why(entry: &str, server: &ServerArgs) -> Result<Value, Refusal> {

@@ -14,7 +14,6 @@ use crate::call::{NotReloaded, Reloaded};
 use crate::config::Settings;
 use crate::flow::{Graph, Problem};
 use crate::shell::check::check_with_credentials;
-use crate::shell::cli::{complain, say};
 use crate::shell::client::ServerArgs;
 use crate::shell::signalling::{Input, Question};
 use crate::shell::wake::Sender;
@@ -128,12 +127,5 @@ pub(super) fn in_words(value: &Value) -> String {
 
 /// `ringback reload`.
 pub(super) fn run(server: &ServerArgs) -> ExitCode {
-    match server.ask("POST", "/api/reload") {
-        Ok(value) if server.is_json => {
-            say(&serde_json::to_string_pretty(&value).expect("answers are plain values"));
-        }
-        Ok(value) => say(&in_words(&value)),
-        Err(refusal) => return complain(&refusal.text()),
-    }
-    ExitCode::SUCCESS
+    server.tell(server.ask("POST", "/api/reload"), in_words)
 }

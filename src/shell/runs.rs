@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::call::show::plain;
-use crate::shell::cli::{complain, say};
+use crate::shell::cli::complain;
 use crate::shell::client::ServerArgs;
 
 /// Characters of an item that are shown to people; all of it is in the JSON.
@@ -22,18 +22,7 @@ pub(super) fn run(id: Option<&str>, server: &ServerArgs) -> ExitCode {
             return complain(&format!("`{id}` is no id of a run: `ringback runs list` shows them"));
         }
     };
-    let told = match server.ask("GET", &path) {
-        Ok(told) => told,
-        Err(refusal) => return complain(&refusal.text()),
-    };
-    if server.is_json {
-        say(&serde_json::to_string_pretty(&told).expect("it was JSON"));
-    } else if id.is_none() {
-        say(list(&told).trim_end());
-    } else {
-        say(shown(&told).trim_end());
-    }
-    ExitCode::SUCCESS
+    server.tell(server.ask("GET", &path), if id.is_none() { list } else { shown })
 }
 
 fn list(runs: &Value) -> String {
