@@ -45,9 +45,7 @@ fn changed(node: &str, parameter: &str, value: Value) -> Graph {
 #[test]
 fn a_wrong_password_disturbs_nobody() {
     let mut centre = Centre::soundless("bad_password");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.act(OTHER, Phone::hangup);
     centre.act(AGENT, Phone::unregister);
     centre.act(OTHER, Phone::unregister);
@@ -138,14 +136,8 @@ fn a_malformed_number_is_told_and_keeps_waiting() {
             Duration::ZERO,
             false,
         );
-        centre.agents_talk_to_each_other();
-        centre.customer_calls();
-        centre.customer_chooses("1");
-        let from = centre.heard(CUSTOMER);
-        centre.customer_presses("1");
-        centre.pass(7_000);
-        centre.hears(CUSTOMER, "no-number.wav", from);
-        assert_eq!(centre.world.server().gauges().promises, 0);
+        centre.customer_waits();
+        centre.customer_asks_in_vain("no-number.wav");
         centre.waits_with_music();
         centre.close();
     }
@@ -175,9 +167,7 @@ fn a_queue_that_is_not_there_ends_the_call_with_a_line_in_the_log() {
 fn a_prompt_that_is_not_there_costs_its_sound_only() {
     let flow = changed("play_stat", "filePath", json!("={{ 'nowhere.wav' }}"));
     let mut centre = Centre::of("bad_prompt", NUMBER, flow, Duration::ZERO, false);
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.pass(31_000);
     let log = centre.log();
     let is_told =

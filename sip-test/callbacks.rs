@@ -17,18 +17,6 @@ use crate::story;
 const RINGBACK_HUMS: f32 = 480.0;
 
 impl Centre {
-    /// Both agents are busy; the customer asks to be called back and hangs up.
-    fn customer_asks_and_leaves(&mut self) {
-        self.agents_talk_to_each_other();
-        self.customer_calls();
-        self.customer_chooses("1");
-        self.customer_presses("1");
-        self.pass(7_000);
-        self.world.note("the customer hangs up");
-        self.act(CUSTOMER, Phone::hangup);
-        self.pass(1_000);
-    }
-
     fn agents_are_free(&mut self) {
         self.world.note("the agents are free");
         self.act(AGENT, Phone::hangup);
@@ -84,9 +72,7 @@ impl Centre {
 #[test]
 fn a_key_interrupts_the_announcement_and_moves_nobody() {
     let mut centre = Centre::open("callback_announcement");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     let from = centre.heard(CUSTOMER);
     centre.pass(31_000);
     centre.hears(CUSTOMER, "position-1.wav", from);
@@ -356,9 +342,7 @@ fn a_caller_who_leaves_while_the_agent_rings_stops_the_ringing() {
 fn hangs_up_after_the_answer(trace: &'static str, asks: bool, later_ms: u64) -> Centre {
     let flow = story::flow_file("queue-callback.json");
     let mut centre = Centre::of(trace, NUMBER, flow, Duration::from_millis(40), false);
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     if asks {
         centre.customer_presses("1");
         centre.pass(7_000);
@@ -450,18 +434,14 @@ fn without_callbacks() -> Graph {
 fn without_the_callback_layer_the_queue_is_the_same() {
     type Story = fn(&mut Centre);
     let waits: Story = |centre| {
-        centre.agents_talk_to_each_other();
-        centre.customer_calls();
-        centre.customer_chooses("1");
+        centre.customer_waits();
         centre.pass(40_000);
         centre.act(AGENT, Phone::hangup);
         centre.until("the agent talks", |world: &World| world.phone(AGENT).is_talking());
         centre.pass(3_000);
     };
     let abandons: Story = |centre| {
-        centre.agents_talk_to_each_other();
-        centre.customer_calls();
-        centre.customer_chooses("1");
+        centre.customer_waits();
         centre.pass(5_000);
         centre.act(CUSTOMER, Phone::hangup);
         centre.act(OTHER, Phone::hangup);
@@ -516,16 +496,7 @@ fn a_queue_without_callbacks_says_so_and_serves_on() {
     let policy = Policy { is_offered: false, ..Policy::default() };
     let settings = QueueSettings { policy, ..QueueSettings::default() };
     let mut centre = Centre::set("callback_turned_off", "support", settings);
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    let from = centre.heard(CUSTOMER);
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.hears(CUSTOMER, "no-callback.wav", from);
-    assert_eq!(centre.world.server().gauges().promises, 0);
-    centre.act(AGENT, Phone::hangup);
-    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
-    centre.both_hear_each_other();
-    centre.close();
+    centre.customer_waits();
+    centre.customer_asks_in_vain("no-callback.wav");
+    centre.agent_serves();
 }

@@ -13,13 +13,7 @@ use crate::queue::{AGENT, CUSTOMER, Centre, SERVER, ended};
 /// The customer has asked to be called back and hung up; the agents are free, and one answers.
 fn agent_answers_for_a_callback(trace: &'static str) -> Centre {
     let mut centre = Centre::open(trace);
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.act(CUSTOMER, Phone::hangup);
-    centre.pass(1_000);
+    centre.customer_asks_and_leaves();
     centre.act(AGENT, Phone::hangup);
     centre
 }
@@ -71,13 +65,7 @@ fn is_taken_back(centre: &mut Centre) -> Option<bool> {
 #[test]
 fn a_crash_while_the_promise_waits() {
     let mut centre = Centre::open("crash_while_the_promise_waits");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.act(CUSTOMER, Phone::hangup);
-    centre.pass(1_000);
+    centre.customer_asks_and_leaves();
     centre.dies();
     centre.act(AGENT, Phone::hangup);
     centre.pass(1_000);
@@ -187,9 +175,7 @@ fn an_agent_who_hangs_up_as_the_customer_answers() {
 #[test]
 fn a_caller_who_hangs_up_between_the_agents_answer_and_the_bridge() {
     let mut centre = Centre::open("queue_hangup_after_the_agents_answer");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.customer_presses("1");
     centre.pass(7_000);
     centre.act(AGENT, Phone::hangup);
@@ -214,9 +200,7 @@ fn a_caller_who_hangs_up_between_the_agents_answer_and_the_bridge() {
 #[test]
 fn a_disk_that_refuses_is_told_and_callers_are_served() {
     let mut centre = Centre::open("bad_disk");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.world.note("the disk refuses");
     let now = centre.world.now();
     centre.world.server().switch().handle_journal_failed(now);
@@ -226,8 +210,5 @@ fn a_disk_that_refuses_is_told_and_callers_are_served() {
     centre.hears(CUSTOMER, "no-callback.wav", from);
     let gauges = centre.world.server().gauges();
     assert_eq!((gauges.promises, gauges.is_journal_failed), (0, true));
-    centre.act(AGENT, Phone::hangup);
-    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
-    centre.both_hear_each_other();
-    centre.close();
+    centre.agent_serves();
 }

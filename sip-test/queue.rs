@@ -154,6 +154,40 @@ impl Centre {
         self.until("the agents talk", |world| world.phone(OTHER).is_talking());
     }
 
+    /// Both agents talk, and the customer waits for them in the queue `support`.
+    pub(crate) fn customer_waits(&mut self) {
+        self.agents_talk_to_each_other();
+        self.customer_calls();
+        self.customer_chooses("1");
+    }
+
+    /// Both agents are busy; the customer asks to be called back and hangs up.
+    pub(crate) fn customer_asks_and_leaves(&mut self) {
+        self.customer_waits();
+        self.customer_presses("1");
+        self.pass(7_000);
+        self.world.note("the customer hangs up");
+        self.act(CUSTOMER, Phone::hangup);
+        self.pass(1_000);
+    }
+
+    /// The waiting customer asks to be called back, is told this instead, and is owed nothing.
+    pub(crate) fn customer_asks_in_vain(&mut self, prompt: &str) {
+        let from = self.heard(CUSTOMER);
+        self.customer_presses("1");
+        self.pass(7_000);
+        self.hears(CUSTOMER, prompt, from);
+        assert_eq!(self.world.server().gauges().promises, 0);
+    }
+
+    /// The agent is free and takes the waiting customer, to the end of the story.
+    pub(crate) fn agent_serves(mut self) {
+        self.act(AGENT, Phone::hangup);
+        self.until("the agent talks", |world| world.phone(AGENT).is_talking());
+        self.both_hear_each_other();
+        self.close();
+    }
+
     pub(crate) fn customer_calls(&mut self) {
         self.act(CUSTOMER, |phone, now| phone.call("200", server(), now));
         self.until("the customer talks to the server", |world| world.phone(CUSTOMER).is_talking());
@@ -264,9 +298,7 @@ fn a_free_agent_is_bridged_with_the_live_caller() {
 #[test]
 fn a_customer_who_asked_is_called_back() {
     let mut centre = Centre::open("queue_called_back");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     let from = centre.heard(CUSTOMER);
     centre.pass(2_000);
     centre.hears(CUSTOMER, "music.wav", from);
@@ -292,13 +324,7 @@ fn a_customer_who_asked_is_called_back() {
 #[test]
 fn an_agent_is_told_that_the_customer_does_not_answer() {
     let mut centre = Centre::open("queue_customer_unavailable");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.act(CUSTOMER, Phone::hangup);
-    centre.pass(1_000);
+    centre.customer_asks_and_leaves();
     centre.act(CUSTOMER, |phone, _| phone.set_answering(Answering::Never));
     centre.world.note("the agents are free");
     centre.act(AGENT, Phone::hangup);
@@ -325,9 +351,7 @@ fn nobody_is_there_so_the_caller_is_told() {
 #[test]
 fn a_caller_who_did_not_ask_is_not_called_back() {
     let mut centre = Centre::open("queue_abandoned");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.act(CUSTOMER, Phone::hangup);
     centre.pass(1_000);
     centre.act(AGENT, Phone::hangup);
@@ -340,9 +364,7 @@ fn a_caller_who_did_not_ask_is_not_called_back() {
 #[test]
 fn a_caller_who_hangs_up_while_the_agent_rings_is_called_back_once() {
     let mut centre = Centre::open("queue_hangup_between");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.customer_presses("1");
     centre.pass(7_000);
     centre.act(AGENT, Phone::hangup);
@@ -401,9 +423,7 @@ fn a_promise_outlives_the_server_that_made_it() {
 #[test]
 fn a_customer_who_calls_again_takes_his_place_live() {
     let mut centre = Centre::open("queue_calls_again");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.customer_presses("1");
     centre.pass(7_000);
     centre.act(CUSTOMER, Phone::hangup);
@@ -427,16 +447,7 @@ fn a_customer_who_calls_again_takes_his_place_live() {
 #[test]
 fn a_withheld_number_is_told_and_keeps_waiting() {
     let mut centre = Centre::calling_as("queue_number_withheld", "anonymous");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    let from = centre.heard(CUSTOMER);
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.hears(CUSTOMER, "no-number.wav", from);
-    assert_eq!(centre.world.server().gauges().promises, 0);
-    centre.act(AGENT, Phone::hangup);
-    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
-    centre.both_hear_each_other();
-    centre.close();
+    centre.customer_waits();
+    centre.customer_asks_in_vain("no-number.wav");
+    centre.agent_serves();
 }

@@ -90,9 +90,7 @@ fn a_bad_link_is_seen_in_loss_jitter_and_opinion() {
 #[test]
 fn a_callback_is_a_call_that_continues_the_one_that_asked_for_it() {
     let mut centre = Centre::soundless("record_callback");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     centre.pass(5_000);
     centre.customer_presses("1");
     centre.pass(8_000);

@@ -150,9 +150,7 @@ fn what_cannot_be_activated_changes_nothing() {
 #[test]
 fn a_caller_in_line_keeps_his_place() {
     let mut centre = Centre::open("reload_queue_kept");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     let told = exchange(&mut centre.world, vec![flow_file("queue-callback.json")]);
     assert_eq!((told.came, told.went), (Vec::new(), Vec::new()));
     let gauges = centre.world.server().gauges();
@@ -160,19 +158,14 @@ fn a_caller_in_line_keeps_his_place() {
     let from = centre.heard(CUSTOMER);
     centre.pass(3_000);
     centre.hears(CUSTOMER, "music.wav", from);
-    centre.act(AGENT, Phone::hangup);
-    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
-    centre.both_hear_each_other();
-    centre.close();
+    centre.agent_serves();
 }
 
 /// A queue that goes takes nobody new: whoever is on the line in it is served under the old flow.
 #[test]
 fn a_caller_in_a_queue_that_goes_is_served() {
     let mut centre = Centre::open("reload_queue_gone");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
+    centre.customer_waits();
     let told = exchange(&mut centre.world, vec![helpdesk()]);
     assert_eq!(told.came, ["queue helpdesk of queue-callback"]);
     assert_eq!(
@@ -199,13 +192,7 @@ fn a_caller_in_a_queue_that_goes_is_served() {
 #[test]
 fn a_promise_waits_for_its_queue() {
     let mut centre = Centre::open("reload_promise_waits");
-    centre.agents_talk_to_each_other();
-    centre.customer_calls();
-    centre.customer_chooses("1");
-    centre.customer_presses("1");
-    centre.pass(7_000);
-    centre.act(CUSTOMER, Phone::hangup);
-    centre.pass(1_000);
+    centre.customer_asks_and_leaves();
     let told = exchange(&mut centre.world, vec![helpdesk()]);
     assert!(told.went[0].contains("1 callback(s) wait until it is back"), "{told:?}");
     centre.act(AGENT, Phone::hangup);
