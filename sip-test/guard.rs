@@ -68,11 +68,14 @@ fn calls(world: &mut World) {
     world.run_for(Duration::from_secs(2));
 }
 
-/// What the guard said, and the code that the flow got; nothing reached the carrier.
+/// What the guard said, by number, and the code that the flow got; nothing reached the carrier.
 #[track_caller]
-fn is_denied(world: &mut World, why: Denied, code: &str) {
+fn is_denied(world: &mut World, destination: &str, why: Denied, code: &str) {
     let facts = world.server().take_facts();
-    let is_denial = |fact: &Fact| matches!(fact, Fact::DialDenied { why: said, trunk, .. } if *said == why && trunk == "line");
+    let is_denial = |fact: &Fact| {
+        matches!(fact, Fact::DialDenied { why: said, trunk, number } if *said == why && trunk == "line"
+            && destination.split(", ").any(|one| one == number))
+    };
     let denials = facts.iter().filter(|(_, fact)| is_denial(fact)).count();
     assert_eq!(denials, 1, "{why:?}: {facts:?}\n{}", world.ladder());
     let failed = |fact: &Fact| matches!(fact, Fact::RunFailed { error, .. } if error.contains(code) && error.contains("dial"));
@@ -83,7 +86,7 @@ fn is_denied(world: &mut World, why: Denied, code: &str) {
 fn check(destination: &str, guard: TrunkGuard, why: Denied, code: &str) {
     let mut world = office(destination, carrier(), guard);
     calls(&mut world);
-    is_denied(&mut world, why, code);
+    is_denied(&mut world, destination, why, code);
     assert_eq!(world.last_message(1, "INVITE"), None, "nothing was sent\n{}", world.ladder());
     world.with_phone(CALLER, Phone::hangup);
     world.run_for(Duration::from_secs(50));

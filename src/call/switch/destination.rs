@@ -83,16 +83,16 @@ impl Switch {
             return Err(Failed::DialTargets);
         }
         let is_promised = numbers.len() == 1 && self.promise_of_run(ask, &numbers[0]).is_some();
-        for number in numbers.into_iter().take(TARGETS_MAX) {
-            let target = target_of(self, &number)?;
-            self.judge_number(trunk, &number, target.as_ref(), is_promised)?;
+        for number in numbers.iter().take(TARGETS_MAX) {
+            let target = target_of(self, number)?;
+            self.judge_number(trunk, number, target.as_ref(), is_promised)?;
             targets.extend(target);
         }
         let at_once = match strategy(ask) {
             Strategy::Sequential { .. } => targets.len().min(1),
             Strategy::Parallel | Strategy::OneAgent { .. } => targets.len(),
         };
-        self.judge_trunk(trunk, targets.len(), at_once, now)?;
+        self.judge_trunk(trunk, &numbers[0], targets.len(), at_once, now)?;
         Ok(targets)
     }
 }

@@ -47,16 +47,18 @@ impl Switch {
         judged.map_err(|why| self.deny(trunk, number, why))
     }
 
-    /// Whether so many calls may leave by a trunk now, of which so many at once.
+    /// Whether so many calls may leave by a trunk now, of which so many at once; one dial that may not
+    /// is told by its first number.
     pub(super) fn judge_trunk(
         &mut self,
         trunk: &str,
+        number: &str,
         calls: usize,
         at_once: usize,
         now: Tick,
     ) -> Result<(), Failed> {
         if !self.has_channel(trunk, at_once) {
-            return Err(self.deny(trunk, "", Denied::Channels));
+            return Err(self.deny(trunk, number, Denied::Channels));
         }
         let most = self.trunk_guard(trunk).calls_per_s;
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
@@ -64,7 +66,7 @@ impl Switch {
         let is_past = now.since(began).as_secs() >= 1;
         let (began, left) = if is_past { (now, 0) } else { (began, left) };
         if left.saturating_add(calls) > most {
-            return Err(self.deny(trunk, "", Denied::Rate));
+            return Err(self.deny(trunk, number, Denied::Rate));
         }
         self.toll.seconds.insert(trunk.to_owned(), (began, left + calls));
         Ok(())
