@@ -18,10 +18,14 @@ fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 #[test]
 fn an_answered_call_leaves_its_record_its_ladder_and_its_path() {
-    let story = Story::with_server("record_call", hello()).dial().talking().at(1500);
+    let mut story = Story::with_server("record_call", hello()).dial().talking().at(1500);
+    assert_eq!(story.world.server().switch().live_calls(10)[0].get("ended"), None);
     let mut story = story.act(CALLER, |phone, now| phone.press("1", now)).ended(Cause::Bye);
     let live = story.world.server().switch().live_calls(10);
     assert_eq!((live.len(), &live[0]["from"]), (1, &json!("phone")), "kept for late messages");
+    assert!(live[0]["lastedMs"].as_u64().unwrap() > 1500, "and over: {live:#?}");
+    let whole = story.world.server().switch().live_call(live[0]["call"].as_str().unwrap()).unwrap();
+    assert_eq!(whole[0]["ended"], live[0]["ended"]);
     let mut story = story.rest_of_server();
     assert!(story.world.server().switch().live_calls(10).is_empty());
     let records = story.world.server().take_call_records();

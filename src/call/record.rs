@@ -282,8 +282,8 @@ impl Call {
         self.legs_open == 0 && self.runs_open == 0
     }
 
-    /// What is shown in a list of calls.
-    pub fn summary(&self, key: CallKey, epoch: Epoch) -> Value {
+    /// What is shown in a list of calls, of one that has ended then.
+    pub fn summary(&self, key: CallKey, ended: Option<Tick>, epoch: Epoch) -> Value {
         let legs = self.legs.iter().map(|leg| leg_text(*leg)).collect::<Vec<_>>();
         let mut object = Map::new();
         let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
@@ -294,7 +294,7 @@ impl Call {
         if let Some(answered) = self.answered {
             set("answered", epoch.time(answered).into());
         }
-        if let Some(ended) = self.ended.filter(|_| self.is_over()) {
+        if let Some(ended) = ended {
             set("ended", epoch.time(ended).into());
             set("lastedMs", millis(ended.since(self.began)));
         }
@@ -309,9 +309,9 @@ impl Call {
         Value::Object(object)
     }
 
-    /// The whole record.
-    pub fn to_json(&self, key: CallKey, epoch: Epoch) -> Value {
-        let mut json = self.summary(key, epoch);
+    /// The whole record, of one that has ended then.
+    pub fn to_json(&self, key: CallKey, ended: Option<Tick>, epoch: Epoch) -> Value {
+        let mut json = self.summary(key, ended, epoch);
         json["path"] = self.path.to_json(epoch);
         if self.path.left_out > 0 {
             json["visitsLeftOut"] = self.path.left_out.into();

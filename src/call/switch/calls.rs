@@ -158,7 +158,7 @@ impl Switch {
         if self.calls.open.get(&key).is_some_and(Call::is_over)
             && let Some(call) = self.calls.open.remove(&key)
         {
-            let json = call.to_json(key, self.epoch());
+            let json = call.to_json(key, call.ended, self.epoch());
             self.outputs.push_back(Output::CallRecord(Record::Call(json)));
         }
     }
@@ -173,23 +173,36 @@ impl Switch {
             }
         }
         for (key, call) in std::mem::take(&mut self.calls.open) {
-            let json = call.to_json(key, self.epoch());
+            let ended = call.ended.filter(|_| call.is_over());
+            let json = call.to_json(key, ended, self.epoch());
             self.outputs.push_back(Output::CallRecord(Record::Call(json)));
         }
     }
 
-    /// The calls that are not over, the oldest first.
+    /// When a call ended that is only kept for late messages: no leg of it goes on, and no run that may
+    /// dial another.
+    fn ended(&self, call: &Call) -> Option<Tick> {
+        let kept = call.legs.iter().filter_map(|id| self.legs.get(*id));
+        let ends = kept.map(|leg| leg.ended).collect::<Vec<_>>();
+        // The legs of a long call are not all named.
+        if call.runs_open > 0 || ends.len() < call.legs_open || ends.contains(&None) {
+            return None;
+        }
+        ends.into_iter().chain([call.ended]).max().flatten()
+    }
+
+    /// The calls that are not written down, the oldest first.
     pub fn live_calls(&self, calls_max: usize) -> Vec<Value> {
         let open = self.calls.open.iter().take(calls_max);
         open.map(|(key, call)| self.summary_of(*key, call)).collect()
     }
 
-    /// Everything about a call that is not over: its record as it would be now, and those of its
-    /// legs.
+    /// Everything about a call that is not written down: its record as it would be now, and those of
+    /// its legs.
     pub fn live_call(&self, name: &str) -> Option<Vec<Value>> {
         let is_it = |(key, _): &(&CallKey, &Call)| self.epoch().call_text(**key) == name;
         let (key, call) = self.calls.open.iter().find(is_it)?;
-        let mut records = vec![call.to_json(*key, self.epoch())];
+        let mut records = vec![call.to_json(*key, self.ended(call), self.epoch())];
         let legs = call.legs.iter().filter_map(|id| Some((*id, self.legs.get(*id)?)));
         let record = |(id, leg)| leg_record(id, leg, self.flow_of(leg), self.epoch()).json;
         records.extend(legs.map(record));
@@ -198,7 +211,7 @@ impl Switch {
 
     /// A line of the list: with who calls whom, as the first leg knows it.
     fn summary_of(&self, key: CallKey, call: &Call) -> Value {
-        let mut summary = call.summary(key, self.epoch());
+        let mut summary = call.summary(key, self.ended(call), self.epoch());
         if let Some(leg) = call.legs.first().and_then(|leg| self.legs.get(*leg)) {
             summary["from"] = leg.caller_number.as_str().into();
             summary["to"] = leg.called_number.as_str().into();

@@ -37,6 +37,7 @@ async fn list(State(admin): State<Admin>) -> Response {
         Err(response) => return response,
     };
     listed.reverse();
+    listed.sort_by_key(|call| call.get("ended").is_some());
     let data = admin.0.data.clone();
     let ended = tokio::task::spawn_blocking(move || calls::last(&data, CALLS_MAX));
     listed.extend(ended.await.unwrap_or_default());
