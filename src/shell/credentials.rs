@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -23,15 +24,15 @@ const NONCE: usize = 24;
 /// The type under which values for `$vars` are kept.
 pub(super) const VARIABLE: &str = "variable";
 
-/// Names, types and contents.
+/// Names, types and contents. Who has a clone sees what [`Self::take`] brings.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
-    held: Map<String, Value>,
+    held: Arc<RwLock<Map<String, Value>>>,
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} credentials", self.held.len())
+        write!(f, "{} credentials", self.held().len())
     }
 }
 
@@ -54,14 +55,31 @@ impl Credentials {
         let nonce = XNonce::try_from(nonce).map_err(|_| broken())?;
         let plain = cipher(data, false)?.decrypt(&nonce, text).map_err(|_| broken())?;
         let held = serde_json::from_slice(&plain).map_err(|_| broken())?;
-        Ok(Self { held })
+        Ok(Self { held: Arc::new(RwLock::new(held)) })
     }
 
-    fn save(&self, data: &Path) -> Result<(), String> {
+    /// From now on these are those of the other, wherever they are used.
+    pub(super) fn take(&self, other: &Self) {
+        let held = other.held().clone();
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Map<String, Value>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps one under a name.
+    pub(super) fn keep(&self, name: &str, kind: &str, data: &Value) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.insert(name.to_owned(), json!({ "type": kind, "data": data }));
+    }
+
+    /// Writes the file of a data directory.
+    pub(super) fn save(&self, data: &Path) -> Result<(), String> {
         fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
         let cipher = cipher(data, true)?;
         let nonce: [u8; NONCE] = random()?;
-        let plain = serde_json::to_vec(&self.held).expect("credentials are plain JSON");
+        let plain = serde_json::to_vec(&*self.held()).expect("credentials are plain JSON");
         let sealed = cipher.encrypt(&XNonce::from(nonce), plain.as_slice());
         let sealed = sealed.map_err(|_| "the credentials cannot be encrypted".to_owned())?;
         let (path, new) = (data.join(FILE), data.join("credentials.new"));
@@ -72,9 +90,10 @@ impl Credentials {
 
     /// What the credential of this name holds.
     pub(super) fn find(&self, name: &str) -> Result<Object, Fault> {
-        let fields = self.held.get(name).and_then(|held| held["data"].as_object());
+        let held = self.held();
+        let fields = held.get(name).and_then(|held| held["data"].as_object());
         fields.cloned().ok_or_else(|| {
-            let near = nearest(name, self.held.keys().map(String::as_str));
+            let near = nearest(name, held.keys().map(String::as_str));
             let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
             let message = format!(
                 "the credential '{name}' is not there{near}: give it with `ringback credentials set`"
@@ -98,7 +117,8 @@ impl Credentials {
         let named = nodes.flat_map(|(_, node)| {
             node.credentials.iter().map(move |(kind, name)| (node, kind, name))
         });
-        let missing = named.filter(|(_, _, name)| !self.held.contains_key(name.as_str()));
+        let held = self.held();
+        let missing = named.filter(|(_, _, name)| !held.contains_key(name.as_str()));
         missing
             .map(|(node, kind, name)| Problem {
                 severity: Severity::Warning,
@@ -117,7 +137,8 @@ impl Credentials {
 
     /// What `$vars` holds.
     pub(super) fn variables(&self) -> Object {
-        let variables = self.held.iter().filter(|(_, held)| held["type"] == VARIABLE);
+        let held = self.held();
+        let variables = held.iter().filter(|(_, held)| held["type"] == VARIABLE);
         variables.map(|(name, held)| (name.clone(), held["data"]["value"].clone())).collect()
     }
 }
@@ -189,17 +210,20 @@ pub(super) fn run(order: Order, data: &Path) -> ExitCode {
 }
 
 fn carry_out(order: Order, data: &Path) -> Result<String, String> {
-    let mut credentials = Credentials::open(data)?;
+    let credentials = Credentials::open(data)?;
     match order {
         Order::List => {
-            let lines = credentials.held.iter();
-            let lines = lines.map(|(name, held)| {
+            let held = credentials.held();
+            let lines = held.iter().map(|(name, held)| {
                 format!("{name}  {}", held["type"].as_str().unwrap_or_default())
             });
             Ok(lines.collect::<Vec<_>>().join("\n"))
         }
         Order::Remove { name } => {
-            if credentials.held.shift_remove(&name).is_none() {
+            let mut held = credentials.held.write().unwrap_or_else(PoisonError::into_inner);
+            let removed = held.shift_remove(&name);
+            drop(held);
+            if removed.is_none() {
                 return Err(format!("there is no credential `{name}`"));
             }
             credentials.save(data)?;
@@ -217,7 +241,7 @@ fn carry_out(order: Order, data: &Path) -> Result<String, String> {
                     "standard input is no JSON object, such as {\"token\": \"…\"}".to_owned()
                 );
             }
-            credentials.held.insert(name.clone(), json!({ "type": kind, "data": fields }));
+            credentials.keep(&name, &kind, &fields);
             credentials.save(data)?;
             Ok(format!("kept {name}"))
         }
@@ -232,11 +256,9 @@ mod tests {
     fn what_is_kept_is_found_again_and_not_readable() {
         let data =
             std::env::temp_dir().join(format!("ringback-credentials-{}", std::process::id()));
-        let mut credentials = Credentials::default();
-        let held = json!({ "type": "httpBearerAuth", "data": { "token": "very secret" } });
-        credentials.held.insert("api".to_owned(), held);
-        let variable = json!({ "type": VARIABLE, "data": { "value": 7 } });
-        credentials.held.insert("limit".to_owned(), variable);
+        let credentials = Credentials::default();
+        credentials.keep("api", "httpBearerAuth", &json!({ "token": "very secret" }));
+        credentials.keep("limit", VARIABLE, &json!({ "value": 7 }));
         credentials.save(&data).unwrap();
 
         let sealed = fs::read(data.join(FILE)).unwrap();

@@ -1,5 +1,5 @@
-//! Reload: the files of the flows are read again and checked, and their workflows are exchanged
-//! while calls go on. On the word of an operator (`ringback reload`, `POST /api/reload`) or SIGHUP.
+//! Reload: the files of the flows and their credentials are read again and checked, and their workflows
+//! are exchanged while calls go on. On the word of an operator (`ringback reload`, `POST /api/reload`) or SIGHUP.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::flow::{Graph, Problem};
 use crate::shell::check::check_with_credentials;
 use crate::shell::client::ServerArgs;
+use crate::shell::credentials::Credentials;
 use crate::shell::signalling::{Input, Question};
 use crate::shell::wake::Sender;
 
@@ -27,6 +28,7 @@ pub(super) struct Reloader {
     files: Vec<PathBuf>,
     prompts: PathBuf,
     data: PathBuf,
+    credentials: Credentials,
     signalling: Sender<Input>,
     turn: Mutex<()>,
 }
@@ -63,12 +65,14 @@ impl Reloader {
     pub(super) fn new(
         graphs: &[Arc<Graph>],
         settings: &Settings,
+        credentials: Credentials,
         signalling: Sender<Input>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let mut files: Vec<PathBuf> = graphs.iter().map(|graph| graph.file().into()).collect();
         files.dedup();
         let (prompts, data) = (settings.prompts.clone(), settings.data.clone());
-        Self { files, prompts, data, signalling, turn: Mutex::default() }
+        let turn = Mutex::default();
+        Arc::new(Self { files, prompts, data, credentials, signalling, turn })
     }
 
     /// Reads and checks the files; when they are sound, their workflows are the active ones.
@@ -97,10 +101,17 @@ impl Reloader {
             return Err(Refused::Problems(checked.problems));
         }
         let graphs = checked.graphs.into_iter().map(Arc::new).collect();
+        let read = Credentials::open(&self.data).map_err(Refused::Credentials)?;
         let (reply, answer) = sync_channel(1);
+        let credentials = self.credentials.clone();
         self.signalling.send(Input::Ask(Question::new(move |switch, now| {
+            let exchanged = switch.reload(graphs, now);
+            // Before the webhooks of the new flows look at them.
+            if exchanged.is_ok() {
+                credentials.take(&read);
+            }
             // Whoever asked and went away does not want to know any more.
-            let _ = reply.send(switch.reload(graphs, now));
+            let _ = reply.send(exchanged);
         })));
         let answer = answer.recv_timeout(EXCHANGE_MAX).map_err(|_| Refused::Unanswered)?;
         answer.map_err(Refused::Switch)

@@ -187,7 +187,7 @@ impl Server {
         let signalling = bound.map_err(taken("SIP", sip))?;
         let sip = signalling.local();
         let (asked, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
-        let reloader = Arc::new(Reloader::new(&workflows, settings, asked.clone()));
+        let reloader = Reloader::new(&workflows, settings, credentials.clone(), asked.clone());
         let admin = Admin::new(token, asked.clone(), told.clone(), reloader.clone(), clock, data);
         let served = Served { signalling: asked, webhooks, history: told };
         let http = start_http(settings, served, admin)?;

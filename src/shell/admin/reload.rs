@@ -16,7 +16,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![Route {
         method: "post",
         path: "/api/reload",
-        summary: "Reads the files of the flows again, and exchanges the workflows; calls go on",
+        summary: "Reads flows and their credentials again, and exchanges the workflows; calls go on",
         parameters: &[],
         answers: &[
             ("200", "The active workflows, what came, and what went"),

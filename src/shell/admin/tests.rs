@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::promise::{Place, PromiseId, Record};
 use crate::shell::check::check_files;
 use crate::shell::client::{Client, Refusal, ServerArgs};
+use crate::shell::credentials::Credentials;
 use crate::shell::owed;
 use crate::shell::{Server, Store};
 
@@ -169,6 +170,45 @@ fn flows_are_exchanged_and_unsound_ones_refused() {
     fs::remove_file(&file).unwrap();
     assert!(reload().unwrap_err().contains("flow.json"), "a file that is gone");
     assert_eq!(queues(), ["support", "orders"]);
+    server.stop(|| false);
+    let _ = fs::remove_dir_all(data);
+}
+
+/// Whom a webhook lets in is said by the credential of now.
+#[test]
+fn credentials_are_read_again_with_the_flows() {
+    let data = fresh("credentials");
+    let keep = |password: &str| {
+        let credentials = Credentials::open(&data).unwrap();
+        let login = json!({ "user": "me", "password": password });
+        credentials.keep("door", "httpBasicAuth", &login);
+        credentials.save(&data).unwrap();
+    };
+    keep("old");
+    let file = data.join("flow.json");
+    let hook = json!({
+        "name": "Door", "type": "n8n-nodes-base.webhook", "typeVersion": 2,
+        "parameters": { "path": "door", "authentication": "basicAuth" },
+        "credentials": { "httpBasicAuth": { "id": "1", "name": "door" } },
+    });
+    let flow = json!({ "name": "doors", "nodes": [hook], "connections": {} });
+    fs::write(&file, flow.to_string()).unwrap();
+    let server = start_file(&data, &file, |_| {});
+    let url = format!("http://{}/webhook/door", server.http());
+    let status = |login: &str| {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let request = ureq::Agent::new_with_config(config).get(&url);
+        request.header("authorization", format!("Basic {login}")).call().unwrap().status().as_u16()
+    };
+    let (old, new) = ("bWU6b2xk", "bWU6bmV3");
+    assert_eq!((status(old), status(new)), (200, 403));
+    keep("new");
+    assert_eq!((status(old), status(new)), (200, 403), "not before it is told");
+    let client = Client::of(&data, None).map_err(Refusal::text).unwrap();
+    client.ask("POST", "/api/reload").map_err(Refusal::text).unwrap();
+    // The flows thread hears of it after signalling has answered.
+    assert!((0..1000).any(|_| status(new) == 200), "the new password lets in");
+    assert_eq!(status(old), 403);
     server.stop(|| false);
     let _ = fs::remove_dir_all(data);
 }
