@@ -27,7 +27,7 @@ impl Centre {
     }
 
     /// How often a phone has talked.
-    fn talks(&self, index: usize) -> usize {
+    pub(crate) fn talks(&self, index: usize) -> usize {
         let events = self.world.phone(index).events().iter();
         events.filter(|(_, event)| *event == PhoneEvent::Talking).count()
     }

@@ -523,7 +523,8 @@ fn ends_of(records: &[(u64, Record)]) -> BTreeMap<String, End> {
                 continue;
             }
             Record::AttemptEnded { next: Next::Ended(end), .. } | Record::Ended { end, .. } => *end,
-            Record::AttemptPlanned { .. }
+            Record::Merged { .. }
+            | Record::AttemptPlanned { .. }
             | Record::AttemptRinging { .. }
             | Record::AttemptAnswered { .. }
             | Record::AttemptEnded { next: Next::Armed { .. } | Next::Live, .. } => continue,

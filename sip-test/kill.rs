@@ -349,7 +349,8 @@ fn journal(data: &Path) -> BTreeMap<PromiseId, Kept> {
             Record::Promised { number, .. } => one.number = number,
             Record::AttemptPlanned { .. } => one.planned += 1,
             Record::AttemptEnded { outcome, .. } => one.outcomes.push(outcome),
-            Record::AttemptRinging { .. }
+            Record::Merged { .. }
+            | Record::AttemptRinging { .. }
             | Record::AttemptAnswered { .. }
             | Record::Ended { .. } => {}
         }

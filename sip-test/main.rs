@@ -16,6 +16,7 @@ mod documents;
 mod fuzz;
 mod flows;
 mod guard;
+mod hours;
 mod house;
 mod keys;
 mod lifecycle;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringback::base::Tick;
-use ringback::call::QueueSettings;
+use ringback::call::{Config, QueueSettings};
 use ringback::flow::Graph;
 use ringback::media::ear;
 use ringback::sim::{Answering, Party, Phone, PhoneEvent, Server, World, standard_config};
@@ -68,6 +68,16 @@ impl Centre {
         config.queues.insert(queue.to_owned(), settings);
         let house = Server::new(server(), config, vec![flow], story::prompts(), 1);
         Self::around(trace, NUMBER, house, true)
+    }
+
+    /// The shipped flow without sound, on a clock that begins at this moment, and settings of
+    /// `support`.
+    pub(crate) fn at(trace: &'static str, epoch_ms: u64, settings: QueueSettings) -> Self {
+        let flow = story::flow_file("queue-callback.json");
+        let mut config = Config { epoch_ms, ..standard_config(server()) };
+        config.queues.insert("support".to_owned(), settings);
+        let house = Server::new(server(), config, vec![flow], story::prompts(), 1);
+        Self::around(trace, NUMBER, house.soundless(), false)
     }
 
     /// The shipped flow without sound, for stories about nothing that is heard.

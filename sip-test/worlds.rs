@@ -5,14 +5,16 @@
 //! asks the server what it thinks.
 //!
 //! A3 and I8, the order in the queue, are checked in `dispatch/model.rs`, where places can be seen;
-//! A6 and A12 are about requests from outside, which nobody here makes.
+//! A12 is about requests from outside that nobody here makes. Every fourth world has hours, and
+//! somebody outside who asks for promises around each crash (A5, A6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringback::base::{Rng, Tick};
-use ringback::promise::{Outcome, Record};
+use ringback::call::{PromiseMade, PromiseRequest, QueueSettings};
+use ringback::promise::{Hours, Outcome, Policy, Record, RequestKey};
 use ringback::sim::{
     Exchange, Habits, Link, Party, Phone, Report, Seen, Server, Traffic, World, standard_config,
 };
@@ -48,7 +50,14 @@ struct Played {
     disk_delay: Duration,
     flow_delay: Duration,
     epoch_ms: u64,
+    /// When customers may be called, and who asks for promises, in worlds that have them.
+    hours: Option<Hours>,
+    outside: Rng,
+    /// What requests from outside came to.
+    broken_key: Option<String>,
     crashes: Vec<Tick>,
+    /// The clocks of each life of the server: since when, and the epoch.
+    clocks: Vec<(Tick, u64)>,
     /// Every record that was ever on disk, and when.
     written: Vec<(Tick, Record)>,
 }
@@ -72,7 +81,8 @@ impl Played {
         let habits = habits(&mut rng);
         let disk_delay = pick(&mut rng, &[0, 1, 30]);
         let flow_delay = pick(&mut rng, &[0, 0, 5, 50]);
-        let house = server(rng.next_u64(), 0, disk_delay, flow_delay);
+        let hours = (seed % 4 == 1).then(hours);
+        let house = server(rng.next_u64(), 0, disk_delay, flow_delay, hours.as_ref());
         let mut parties = vec![Party::Exchange(Box::new(exchange)), Party::Server(Box::new(house))];
         parties.extend([101, 102, 103].map(agent));
         let agents = [101, 102, 103].iter().enumerate();
@@ -90,7 +100,21 @@ impl Played {
         let (crashes, written) = (Vec::new(), Vec::new());
         let kept = KEPT.iter().find(|(kept, _)| *kept == seed);
         let calling = kept.map_or(CALLING, |(_, seconds)| Duration::from_secs(*seconds));
-        Self { world, calling, traffic, rng, disk_delay, flow_delay, epoch_ms: 0, crashes, written }
+        Self {
+            world,
+            calling,
+            traffic,
+            rng,
+            disk_delay,
+            flow_delay,
+            epoch_ms: 0,
+            hours,
+            outside: Rng::new(seed),
+            broken_key: None,
+            crashes,
+            clocks: vec![(Tick::ZERO, 0)],
+            written,
+        }
     }
 
     /// Calls with crashes, then everything is well for as long as a promise needs.
@@ -124,7 +148,10 @@ impl Played {
     /// The process dies and starts again: on the same disk, with a clock that may have been set.
     fn crash(&mut self) {
         let now = self.world.now();
+        let asked = self.ask_outside();
         let journal = self.world.server().journal_durable();
+        let is_written = |made: &PromiseMade| made.recorded <= journal.last_sequence;
+        let kept = asked.as_ref().is_some_and(|(_, made)| is_written(made));
         let written = self.world.server().written().map(|(at, record)| (at, record.clone()));
         self.written.extend(written.collect::<Vec<_>>());
         let hour = 3_600_000;
@@ -135,13 +162,82 @@ impl Played {
             _ => self.epoch_ms,
         };
         let seed = self.rng.next_u64();
-        let mut next = server(seed, self.epoch_ms, self.disk_delay, self.flow_delay);
+        let (disk, flow, hours) = (self.disk_delay, self.flow_delay, self.hours.as_ref());
+        let mut next = server(seed, self.epoch_ms, disk, flow, hours);
         next.restore(journal, now);
         self.traffic.server_is_gone(&mut self.world);
         self.world.note("the server dies, and another takes its place");
         self.world.replace_server(|_, _| next);
         self.traffic.server_was_replaced(&mut self.world);
         self.crashes.push(now);
+        self.clocks.push((now, self.epoch_ms));
+        if let Some((request, made)) = asked {
+            self.ask_again(&request, made, kept);
+        }
+    }
+
+    /// Somebody outside asks for a promise, now and then outside the hours too.
+    fn ask_outside(&mut self) -> Option<(PromiseRequest, PromiseMade)> {
+        self.hours.as_ref()?;
+        let line = self.outside.below(6);
+        let request = PromiseRequest {
+            key: RequestKey::parse(&format!("crash-{}", self.crashes.len())).unwrap(),
+            queue: if self.outside.percent(70) { "support" } else { "sales" }.to_owned(),
+            number: format!("+493010000{line}"),
+            name: None,
+            trunk: None,
+            override_hours: self.outside.percent(30).then(|| "wishes it".to_owned()),
+        };
+        let now = self.world.now();
+        // A number may have had its callbacks for today.
+        let made = self.world.server().request_promise(&request, now).ok()?;
+        Some((request, made))
+    }
+
+    /// Whoever got no answer asks again: what was on disk is found, what was not is made.
+    fn ask_again(&mut self, request: &PromiseRequest, made: PromiseMade, is_kept: bool) {
+        let now = self.world.now();
+        let again = self.world.server().request_promise(request, now);
+        let is_same = again.as_ref().is_ok_and(|again| {
+            again.is_repeated == is_kept && (!is_kept || again.promise == made.promise)
+        });
+        let other = PromiseRequest { name: Some("another".to_owned()), ..request.clone() };
+        let is_other_refused = self.world.server().request_promise(&other, now).is_err();
+        if !is_same || !is_other_refused {
+            self.broken_key = Some(format!("A6: {request:?} came to {made:?}, then {again:?}"));
+        }
+    }
+
+    /// A5: no customer is called outside the hours, unless his promise says why.
+    fn outside_hours(&self, calls: &Calls) -> Option<String> {
+        let hours = self.hours.as_ref()?;
+        let mut numbers = BTreeMap::new();
+        let mut excepted = BTreeSet::new();
+        for (_, record) in &self.written {
+            match record {
+                Record::Promised { promise, number, override_hours, .. } => {
+                    numbers.insert(*promise, number);
+                    excepted.extend(override_hours.as_ref().map(|_| number));
+                }
+                Record::Merged { promise, override_hours: Some(_), .. } => {
+                    excepted.extend(numbers.get(promise));
+                }
+                Record::Merged { override_hours: None, .. }
+                | Record::AttemptPlanned { .. }
+                | Record::AttemptRinging { .. }
+                | Record::AttemptAnswered { .. }
+                | Record::AttemptEnded { .. }
+                | Record::Ended { .. } => {}
+            }
+        }
+        let mut dials = calls.all.values().filter(|call| call.is_dial_back());
+        dials.find_map(|call| {
+            let lives = self.clocks.iter().rev();
+            let (_, epoch_ms) = lives.into_iter().find(|(since, _)| *since <= call.began)?;
+            let at_ms = epoch_ms + call.began.as_millis();
+            let is_wrong = !hours.is_open(at_ms) && !excepted.contains(&call.number);
+            is_wrong.then(|| format!("A5: {} is called at {}", call.number, hours.say(at_ms)))
+        })
     }
 
     /// What is wrong, in one line; nothing for a good world.
@@ -157,6 +253,8 @@ impl Played {
             calls.overlapping(|call| call.is_to_agent(), "A4, I5: an agent has two legs"),
             calls.bridged_twice(),
             calls.dialled_on_the_line(),
+            self.outside_hours(&calls),
+            self.broken_key.clone(),
             (report.worsened > 0).then(|| "A7: an announced position got worse".to_owned()),
         ];
         flaws.into_iter().flatten().next()
@@ -375,11 +473,33 @@ impl Calls {
     }
 }
 
-fn server(seed: u64, epoch_ms: u64, disk: Duration, flow: Duration) -> Server {
-    let config = ringback::call::Config { epoch_ms, ..standard_config(server_at()) };
+fn server(
+    seed: u64,
+    epoch_ms: u64,
+    disk: Duration,
+    flow: Duration,
+    hours: Option<&Hours>,
+) -> Server {
+    let mut config = ringback::call::Config { epoch_ms, ..standard_config(server_at()) };
+    if let Some(hours) = hours {
+        let policy = Policy { hours: hours.clone(), ..Policy::default() };
+        config.queue_standard = QueueSettings { policy, ..QueueSettings::default() };
+    }
     let flows = vec![story::flow_file("queue-callback.json")];
     let server = Server::new(server_at(), config, flows, story::prompts(), seed);
     server.soundless().with_disk_delay(disk).with_flow_delay(flow)
+}
+
+/// Open and closed for minutes in turn, on the Thursday on which worlds begin.
+fn hours() -> Hours {
+    let mut hours = Hours::default();
+    for hour in 0..12 {
+        for (from, to) in [("00", "03"), ("05", "09"), ("11", "30"), ("35", "59")] {
+            hours.add(&format!("Thu {hour:02}:{from}-{hour:02}:{to}")).unwrap();
+        }
+    }
+    hours.add("Thu-Sun 12:00-24:00").unwrap();
+    hours
 }
 
 fn pick(rng: &mut Rng, millis: &[u64]) -> Duration {
@@ -447,7 +567,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A1, A2, A4, A7 to A11, A14, I1 to I7, I9, I10.
+/// A1, A2, A4 to A11, A14, I1 to I7, I9, I10.
 #[test]
 fn random_worlds_keep_every_promise() {
     if let Some(seed) = number("WORLD") {

@@ -20,8 +20,8 @@ pub mod way;
 
 pub use guard::{Blocked, Denied, Guard, QueueSettings, TrunkGuard};
 pub use switch::{
-    Config, Fact, Gauges, Keep, Keeping, Kept, NotReloaded, Origin, Output, PromiseCounts,
-    QueueCounts, QueueFigures, Reloaded, Remote, Switch, WORKFLOWS_MAX, Withdrawal, promise_value,
-    queue_key,
+    Config, Fact, Gauges, Keep, Keeping, Kept, NotPromised, NotReloaded, Origin, Output,
+    PromiseCounts, PromiseMade, PromiseRequest, QueueCounts, QueueFigures, Reloaded, Remote,
+    Switch, WORKFLOWS_MAX, Withdrawal, promise_value, queue_key,
 };
 pub use trigger::{ExtensionSettings, Peer, TrunkSettings};

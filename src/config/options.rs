@@ -91,6 +91,8 @@ pub(super) const OPTIONS: &[Known] = &[
     known("queue.*.unknown_s", Kind::Numbers, "# pauses_s"),
     known("queue.*.unknown", Kind::Text, "\"rather-miss\""),
     known("queue.*.rest_s", Kind::Number, "152"),
+    known("queue.*.hours", Kind::Texts, "# any"),
+    known("queue.*.zone", Kind::Text, "\"UTC\""),
     known("queue.*.expiry_s", Kind::Number, "86400"),
     known("queue.*.number_day", Kind::Number, "6"),
     known("queue.*.queue_day", Kind::Number, "500"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Checker, raw};
 use crate::call::{Guard, QueueSettings};
-use crate::promise::{Pauses, Policy};
+use crate::promise::{Hours, Pauses, Policy};
 
 /// Pauses that one list may hold.
 const PAUSES_MAX: usize = 20;
@@ -42,6 +42,7 @@ impl Checker<'_> {
         let seconds = |duration: Duration| duration.as_secs();
         let rest =
             self.within(&path("rest_s"), queue.rest_s, 0..=3600, seconds(standard.policy.rest));
+        let hours = self.hours(&path("hours"), queue.hours, &path("zone"), queue.zone);
         let expiry = seconds(standard.policy.expiry);
         let expiry = self.within(&path("expiry_s"), queue.expiry_s, 60..=2_592_000, expiry);
         let number_day =
@@ -54,6 +55,7 @@ impl Checker<'_> {
             pauses,
             is_unknown_counted,
             rest: Duration::from_secs(rest),
+            hours,
             expiry: Duration::from_secs(expiry),
             number_day_max: number_day as u32,
             queue_day_max: queue_day as u32,
@@ -62,6 +64,33 @@ impl Checker<'_> {
         let deny = queue.deny.map(|deny| self.numbers(&path("deny"), deny));
         let guard = Guard { allow, deny: deny.unwrap_or(standard.guard.deny) };
         (name, QueueSettings { policy, guard })
+    }
+
+    fn hours(
+        &mut self,
+        path: &str,
+        windows: Option<Vec<String>>,
+        zone_path: &str,
+        zone: Option<String>,
+    ) -> Hours {
+        let zone = zone.as_deref().unwrap_or("UTC");
+        let mut hours = Hours::in_zone(zone).unwrap_or_else(|| {
+            let message =
+                format!("`{zone}` is no time zone: write its IANA name, as Europe/Berlin");
+            self.problem(zone_path, message);
+            Hours::default()
+        });
+        if windows.as_ref().is_some_and(Vec::is_empty) {
+            let message = "nobody would ever be called: leave `hours` out for any hour, or write \
+                           `callbacks = false`";
+            self.problem(path, message.to_owned());
+        }
+        for (index, window) in windows.into_iter().flatten().enumerate() {
+            if let Err(wrong) = hours.add(&window) {
+                self.problem(&format!("{path}[{index}]"), format!("`{window}`: {wrong}"));
+            }
+        }
+        hours
     }
 
     fn pauses(&mut self, path: &str, seconds: Option<Vec<u64>>) -> Option<Vec<Duration>> {
@@ -107,6 +136,8 @@ mod tests {
             busy_s = [7]
             unknown = 'rather-twice'
             rest_s = 0
+            hours = ['Mon-Fri 08:00-20:00', 'Sat 09:00-13:00']
+            zone = 'Europe/Berlin'
             expiry_s = 3600
             number_day = 1
             queue_day = 2
@@ -134,6 +165,9 @@ mod tests {
             (policy.expiry.as_secs(), policy.number_day_max, policy.queue_day_max),
             (3600, 1, 2)
         );
+        // 2026-11-28 was a Saturday, and clocks in Berlin show an hour more.
+        let opens = policy.hours.opening(1_795_867_200_000);
+        assert_eq!(policy.hours.say(opens), "Mon 2026-11-30 08:00 Europe/Berlin");
         assert!(support.guard.permits("+4930") && !support.guard.permits("+33"));
         assert!(settings.blocked.has("+4930"));
         let lists = settings.trunks["main"].guard.lists.as_ref();
@@ -148,20 +182,28 @@ mod tests {
             pauses_s = []
             busy_s = [100000]
             unknown = 'maybe'
+            hours = ['Mon-Fri 08:00-20:00', 'Fri 22:00-06:00']
+            zone = 'Berlin'
             expiry_s = 5
+            [queue.sales]
+            hours = []
+            [queue.other]
             allow = ['x', '+']
             [numbers]
             blocked = ['anonymous']
         ";
         let paths = read(text).unwrap_err().into_iter().map(|problem| problem.path);
         let expected = [
+            "queue.other.allow[0]",
+            "queue.other.allow[1]",
+            "queue.sales.hours",
             "queue.support.attempts",
             "queue.support.pauses_s",
             "queue.support.busy_s",
             "queue.support.unknown",
+            "queue.support.zone",
+            "queue.support.hours[1]",
             "queue.support.expiry_s",
-            "queue.support.allow[0]",
-            "queue.support.allow[1]",
             "numbers.blocked[0]",
         ];
         assert_eq!(paths.collect::<Vec<_>>(), expected);

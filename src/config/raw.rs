@@ -191,7 +191,13 @@ pub struct Queue {
     /// Seconds that a number is left alone at least after such an attempt, unless the trunk says
     /// that nothing rings there any more, 0 to 3600; 152.
     pub rest_s: Option<u64>,
-    /// Seconds that a promise stands, 60 to 2592000; 86400.
+    /// When customers may be called back, as `["Mon-Fri 08:00-20:00", "Sat 09:00-13:00"]`, at most 100
+    /// windows of a day; any hour.
+    pub hours: Option<Vec<String>>,
+    /// The time zone of `hours`, an IANA name; `UTC`.
+    pub zone: Option<String>,
+    /// Seconds that a promise stands, 60 to 2592000, without those outside `hours`, but 90 days at
+    /// most then; 86400.
     pub expiry_s: Option<u64>,
     /// New promises for one number within 24 hours, 1 to 1000; 6.
     pub number_day: Option<u64>,

@@ -396,10 +396,11 @@ impl Dispatcher {
         Tick::from_micros(wall_us.saturating_sub(self.started_us))
     }
 
-    pub(super) fn next_key(&mut self, request: &Request, now: Tick) -> OrderKey {
+    /// The place of somebody who joins now.
+    pub fn next_key(&mut self, placement: Placement, now: Tick) -> OrderKey {
         self.sequence += 1;
         let (enqueued_us, sequence) = (self.wall_us(now), self.sequence);
-        request.key.unwrap_or(OrderKey { placement: request.placement, enqueued_us, sequence })
+        OrderKey { placement, enqueued_us, sequence }
     }
 
     /// The agents of an offer that still stands.

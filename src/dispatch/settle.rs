@@ -16,7 +16,8 @@ impl Dispatcher {
         request: Request,
         now: Tick,
     ) -> Option<EntryId> {
-        let key = self.next_key(&request, now);
+        let next = self.next_key(request.placement, now);
+        let key = request.key.unwrap_or(next);
         let is_callback = request.caller.is_none();
         let id = EntryId(
             self.entries

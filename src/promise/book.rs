@@ -8,6 +8,7 @@ use crate::base::{Armed, Tick, Timers};
 use super::derive::Secret;
 use super::limit::Limits;
 use super::record::Record;
+use super::request::{KEYS_MAX, Keyed, OtherArguments, Requested, Requests};
 use super::types::{
     Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policies, PromiseId, Promised,
     Refused, Stale, State, TEXT_MAX, Unknown, View, WAY_MAX, Wanted,
@@ -24,6 +25,7 @@ pub struct Book {
     /// Numbers that an earlier process may have left ringing, and until when they rest.
     pub(super) resting: BTreeMap<String, Rest>,
     pub(super) limits: Limits,
+    pub(super) requests: Requests,
     pub(super) timers: Timers<Wake>,
     /// At most two for each input: the owner takes them all after it.
     pub(super) records: VecDeque<(u64, Record)>,
@@ -46,6 +48,8 @@ pub struct Book {
 pub(super) enum Wake {
     /// The wait for the next attempt is over.
     Due(PromiseId),
+    /// The hours end.
+    Closing(PromiseId),
     /// The promise stands no longer.
     Expiry(PromiseId),
 }
@@ -100,14 +104,7 @@ impl Book {
     /// Promises a callback to a customer on the line, or finds the promise that this number has
     /// in this queue and makes it live again. [`Event::Confirmed`] follows when it is on disk.
     pub fn promise(&mut self, wanted: Wanted, now: Tick) -> Result<Promised, Refused> {
-        if self.is_journal_failed {
-            return Err(Refused::JournalFailed);
-        }
-        let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX;
-        let name = wanted.name.as_ref().is_none_or(|name| name.len() <= TEXT_MAX);
-        if !fits(&wanted.number) || !fits(&wanted.trunk) || !name {
-            return Err(Refused::BadText);
-        }
+        self.check_text(&wanted)?;
         if let Some(&promise) = self.by_number.get(&(wanted.queue, wanted.number.clone())) {
             self.resume_live(promise, now).expect("the index names open promises");
             let known = self.known(promise);
@@ -115,6 +112,80 @@ impl Book {
             self.when_durable(recorded, Awaited::Confirmed(promise));
             return Ok(Promised { promise, is_new: false, place });
         }
+        self.check_limits(&wanted, now)?;
+        let place = wanted.place;
+        let (promise, _) = self.open(wanted, None, now);
+        Ok(Promised { promise, is_new: true, place })
+    }
+
+    /// What a request with this key came to, if it has come before (A6).
+    pub fn requested(&self, keyed: &Keyed) -> Result<Option<Requested>, Refused> {
+        self.requests.find(keyed).map_err(|OtherArguments| Refused::OtherArguments)
+    }
+
+    /// What the arguments of a request are known by, should it come again.
+    pub fn digest(&self, arguments: &str) -> String {
+        self.secret.digest(arguments)
+    }
+
+    /// Promises a callback to somebody who is not on the line, as if he had joined now and hung
+    /// up; a promise that this number has in this queue is the one. A request that comes again
+    /// changes nothing. Nobody is told before the record is on disk (A6).
+    pub fn request(
+        &mut self,
+        wanted: Wanted,
+        keyed: Keyed,
+        now: Tick,
+    ) -> Result<Requested, Refused> {
+        if let Some(requested) = self.requested(&keyed)? {
+            return Ok(requested);
+        }
+        self.check_text(&wanted)?;
+        let (now_ms, promises) = (self.wall_ms(now), &self.promises);
+        if !self.requests.make_room(KEYS_MAX, now_ms, |promise| promises.contains_key(&promise)) {
+            return Err(Refused::TooManyKeys);
+        }
+        if let Some(promise) = self.find(wanted.queue, &wanted.number) {
+            let recorded = self.merge(promise, wanted.override_hours, keyed, now);
+            return Ok(Requested { promise, recorded, is_merged: true, is_repeated: false });
+        }
+        self.check_limits(&wanted, now)?;
+        let (promise, recorded) = self.open(wanted, Some(keyed), now);
+        let due = self.rests_until(promise, now).unwrap_or(now);
+        self.arm(promise, due);
+        Ok(Requested { promise, recorded, is_merged: false, is_repeated: false })
+    }
+
+    fn merge(
+        &mut self,
+        id: PromiseId,
+        override_hours: Option<String>,
+        request: Keyed,
+        now: Tick,
+    ) -> u64 {
+        let at_ms = self.wall_ms(now);
+        if override_hours.is_some() {
+            self.known_mut(id).wanted.override_hours.clone_from(&override_hours);
+            if matches!(self.known(id).state, State::Closed { .. }) {
+                let due = self.rests_until(id, now).unwrap_or(now);
+                self.arm(id, due);
+            }
+        }
+        self.write(Record::Merged { promise: id, request, override_hours, at_ms })
+    }
+
+    fn check_text(&self, wanted: &Wanted) -> Result<(), Refused> {
+        if self.is_journal_failed {
+            return Err(Refused::JournalFailed);
+        }
+        let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX;
+        let name = wanted.name.as_ref().is_none_or(|name| name.len() <= TEXT_MAX);
+        let reason = wanted.override_hours.as_deref().is_none_or(fits);
+        let is_sound = fits(&wanted.number) && fits(&wanted.trunk) && name && reason;
+        if is_sound { Ok(()) } else { Err(Refused::BadText) }
+    }
+
+    fn check_limits(&mut self, wanted: &Wanted, now: Tick) -> Result<(), Refused> {
         if self.promises.len() >= PROMISES_MAX {
             return Err(Refused::TooMany);
         }
@@ -122,10 +193,7 @@ impl Book {
         if !policy.is_offered {
             return Err(Refused::NotOffered);
         }
-        self.limits.check(wanted.queue, &wanted.number, policy, now_ms)?;
-        let place = wanted.place;
-        let promise = self.open(wanted, now);
-        Ok(Promised { promise, is_new: true, place })
+        self.limits.check(wanted.queue, &wanted.number, policy, now_ms)
     }
 
     /// The customer is on the line again: a wait is over, a dial is to be broken.
@@ -133,10 +201,12 @@ impl Book {
         let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
         match promise.state {
             State::Live => {}
-            State::Queued | State::Armed { .. } => self.turn(id, State::Live),
+            State::Queued | State::Armed { .. } | State::Closed { .. } => {
+                self.turn(id, State::Live);
+            }
             State::Planned { attempt } => {
                 promise.after = After::Live;
-                self.close_attempt(id, attempt, Outcome::Broken, now);
+                self.drop_attempt(id, attempt, Outcome::Broken, Refused::Live, now);
             }
             State::Dialling { attempt } | State::Answered { attempt } => {
                 promise.after = After::Live;
@@ -151,14 +221,22 @@ impl Book {
         let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
         match promise.state {
             State::Live if now >= promise.expires => self.end(id, End::Expired, now),
-            State::Live => match self.rests_until(id, now) {
-                Some(until) => self.arm(id, until),
-                None => self.turn(id, State::Queued),
-            },
+            State::Live => {
+                match (self.rests_until(id, now), self.closed_until(id, now)) {
+                    (Some(until), _) => self.arm(id, until),
+                    (None, Some(opens)) => self.close(id, opens),
+                    (None, None) => {
+                        self.stand(id, now);
+                        return Ok(());
+                    }
+                }
+                self.events.push_back(Event::Shelved { promise: id });
+            }
             State::Dialling { .. } if promise.after == After::Live => promise.after = After::Retry,
             State::Answered { .. } if promise.after == After::Live => promise.after = After::Retry,
             State::Queued
             | State::Armed { .. }
+            | State::Closed { .. }
             | State::Planned { .. }
             | State::Dialling { .. }
             | State::Answered { .. } => {}
@@ -172,6 +250,7 @@ impl Book {
             State::Live => self.end(id, End::Reached, now),
             State::Queued
             | State::Armed { .. }
+            | State::Closed { .. }
             | State::Planned { .. }
             | State::Dialling { .. }
             | State::Answered { .. } => {}
@@ -187,6 +266,7 @@ impl Book {
         match promise.state {
             State::Live | State::Queued => self.arm(id, due),
             State::Armed { .. }
+            | State::Closed { .. }
             | State::Planned { .. }
             | State::Dialling { .. }
             | State::Answered { .. } => {}
@@ -206,6 +286,7 @@ impl Book {
         match promise.state {
             State::Queued => {}
             State::Armed { .. } => return Err(Refused::NotDue),
+            State::Closed { .. } => return Err(Refused::OutsideHours),
             State::Live => return Err(Refused::Live),
             State::Planned { .. } | State::Dialling { .. } | State::Answered { .. } => {
                 return Err(Refused::Attempting);
@@ -219,6 +300,10 @@ impl Book {
         }
         if self.rests_until(id, now).is_some() {
             return Err(Refused::NotDue);
+        }
+        if self.closed_until(id, now).is_some() {
+            self.on_closing(id, now);
+            return Err(Refused::OutsideHours);
         }
         Ok(self.plan(id, way.filter(|way| way.len() <= WAY_MAX), now))
     }
@@ -290,7 +375,8 @@ impl Book {
             | State::Answered { .. }
             | State::Live
             | State::Queued
-            | State::Armed { .. } => Err(Stale),
+            | State::Armed { .. }
+            | State::Closed { .. } => Err(Stale),
         }
     }
 
@@ -298,13 +384,13 @@ impl Book {
     pub fn cancel(&mut self, id: PromiseId, now: Tick) -> Result<Cancelled, Unknown> {
         let promise = self.promises.get_mut(&id).ok_or(Unknown)?;
         match promise.state {
-            State::Live | State::Queued | State::Armed { .. } => {
+            State::Live | State::Queued | State::Armed { .. } | State::Closed { .. } => {
                 self.end(id, End::Cancelled, now);
                 Ok(Cancelled::Done)
             }
             State::Planned { attempt } => {
                 promise.after = After::Cancel;
-                self.close_attempt(id, attempt, Outcome::Broken, now);
+                self.drop_attempt(id, attempt, Outcome::Broken, Refused::Unknown, now);
                 Ok(Cancelled::Done)
             }
             State::Dialling { attempt } => {
@@ -320,11 +406,19 @@ impl Book {
     }
 
     /// Every record up to this sequence number is on disk.
-    pub fn durable_up_to(&mut self, sequence: u64) {
+    pub fn durable_up_to(&mut self, sequence: u64, now: Tick) {
         self.durable = self.durable.max(sequence);
         while self.awaiting.front().is_some_and(|(at, _)| *at <= self.durable) {
-            if let Some((_, awaited)) = self.awaiting.pop_front() {
-                self.release(awaited);
+            match self.awaiting.pop_front() {
+                // The disk took its time, and the hours are over (A5).
+                Some((_, Awaited::Attempt(id, attempt)))
+                    if self.state(id) == Some(State::Planned { attempt })
+                        && self.closed_until(id, now).is_some() =>
+                {
+                    self.drop_attempt(id, attempt, Outcome::Closed, Refused::OutsideHours, now);
+                }
+                Some((_, awaited)) => self.release(awaited),
+                None => {}
             }
         }
     }
@@ -341,6 +435,11 @@ impl Book {
         }
     }
 
+    /// Whether this record is on disk.
+    pub const fn is_durable(&self, sequence: u64) -> bool {
+        sequence <= self.durable
+    }
+
     /// Whether the disk has refused.
     pub const fn is_journal_failed(&self) -> bool {
         self.is_journal_failed
@@ -355,7 +454,8 @@ impl Book {
     pub fn handle_timeout(&mut self, now: Tick) {
         while let Some(wake) = self.timers.take_due(now) {
             match wake {
-                Wake::Due(id) => self.come_due(id),
+                Wake::Due(id) => self.come_due(id, now),
+                Wake::Closing(id) => self.on_closing(id, now),
                 Wake::Expiry(id) => self.expire(id, now),
             }
         }
@@ -405,18 +505,22 @@ impl Book {
     pub fn view(&self, id: PromiseId) -> Option<View> {
         let promise = self.promises.get(&id)?;
         let policy = self.policies.of(promise.wanted.queue);
+        let is_bound = promise.wanted.override_hours.is_none();
         let due_ms = match promise.state {
-            State::Armed { due } => Some(self.wall_ms(due)),
+            State::Armed { due } if is_bound => Some(policy.hours.opening(self.wall_ms(due))),
+            State::Armed { due } | State::Closed { opens: due } => Some(self.wall_ms(due)),
             State::Live
             | State::Queued
             | State::Planned { .. }
             | State::Dialling { .. }
             | State::Answered { .. } => None,
         };
+        let is_closed = matches!(promise.state, State::Closed { .. });
         Some(View {
             wanted: promise.wanted.clone(),
             state: promise.state,
             due_ms,
+            outside_hours: due_ms.filter(|_| is_closed).map(|opens| policy.hours.say(opens)),
             attempts: promise.attempts,
             counted: promise.counted,
             attempts_max: policy.attempts_max,

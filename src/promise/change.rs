@@ -4,15 +4,27 @@ use crate::base::Tick;
 
 use super::book::{After, Awaited, Book, Promise, Rest, Wake};
 use super::record::{Made, Next, Record};
+use super::request::Keyed;
 use super::types::{
-    Attempt, BROKEN_FREE_MAX, End, Event, Outcome, Policy, PromiseId, State, Wanted,
+    Attempt, BROKEN_FREE_MAX, End, Event, Outcome, Policy, PromiseId, Refused, State, Wanted,
 };
 
 impl Book {
-    pub(super) fn open(&mut self, wanted: Wanted, now: Tick) -> PromiseId {
+    /// Makes a promise to somebody on the line, or by a request from outside; its id, and the
+    /// number of its record.
+    pub(super) fn open(
+        &mut self,
+        wanted: Wanted,
+        request: Option<Keyed>,
+        now: Tick,
+    ) -> (PromiseId, u64) {
         self.last_promise += 1;
         let id = PromiseId(self.last_promise);
-        let expires = now + self.policies.of(wanted.queue).expiry;
+        let policy = self.policies.of(wanted.queue);
+        let expires = match wanted.override_hours {
+            Some(_) => now + policy.expiry,
+            None => self.tick_at(policy.hours.after(self.wall_ms(now), policy.expiry)),
+        };
         let (queue, number, at_ms) = (wanted.queue, wanted.number.clone(), self.wall_ms(now));
         self.limits.note(Made { queue, number, at_ms });
         let record = Record::Promised {
@@ -24,6 +36,8 @@ impl Book {
             place: wanted.place,
             made_ms: self.wall_ms(now),
             expires_ms: self.wall_ms(expires),
+            request,
+            override_hours: wanted.override_hours.clone(),
         };
         let recorded = self.write(record);
         self.by_number.insert((wanted.queue, wanted.number.clone()), id);
@@ -31,7 +45,7 @@ impl Book {
         promise.expiry = Some(self.timers.arm(expires, Wake::Expiry(id)));
         self.promises.insert(id, promise);
         self.when_durable(recorded, Awaited::Confirmed(id));
-        id
+        (id, recorded)
     }
 
     pub(super) fn plan(&mut self, id: PromiseId, way: Option<String>, now: Tick) -> Attempt {
@@ -75,6 +89,7 @@ impl Book {
             | Outcome::NoAnswer
             | Outcome::Network
             | Outcome::Broken
+            | Outcome::Closed
             | Outcome::Unknown => match promise.after {
                 After::Cancel => Some(End::Cancelled),
                 After::Live => None,
@@ -124,9 +139,67 @@ impl Book {
         promise.state = state;
     }
 
-    pub(super) fn come_due(&mut self, id: PromiseId) {
+    pub(super) fn come_due(&mut self, id: PromiseId, now: Tick) {
+        match self.closed_until(id, now) {
+            Some(opens) => self.close(id, opens),
+            None => {
+                self.stand(id, now);
+                self.events.push_back(Event::Due { promise: id });
+            }
+        }
+    }
+
+    /// It is the promise's turn, until the hours end.
+    pub(super) fn stand(&mut self, id: PromiseId, now: Tick) {
         self.turn(id, State::Queued);
-        self.events.push_back(Event::Due { promise: id });
+        let wanted = &self.known(id).wanted;
+        if wanted.override_hours.is_some() {
+            return;
+        }
+        let closes = self.policies.of(wanted.queue).hours.closing(self.wall_ms(now));
+        if let Some(closes) = closes {
+            let armed = self.timers.arm(self.tick_at(closes), Wake::Closing(id));
+            self.known_mut(id).due = Some(armed);
+        }
+    }
+
+    /// The hours end while it is the promise's turn.
+    pub(super) fn on_closing(&mut self, id: PromiseId, now: Tick) {
+        match self.closed_until(id, now) {
+            Some(opens) => {
+                self.close(id, opens);
+                self.events.push_back(Event::Shelved { promise: id });
+            }
+            None => self.stand(id, now),
+        }
+    }
+
+    /// Nobody is called before the hours begin; no attempt is used, and the place is kept (A5).
+    pub(super) fn close(&mut self, id: PromiseId, opens: Tick) {
+        self.turn(id, State::Closed { opens });
+        let armed = self.timers.arm(opens, Wake::Due(id));
+        self.known_mut(id).due = Some(armed);
+    }
+
+    /// When the hours of its queue begin, if the promise must not be kept now (A5).
+    pub(super) fn closed_until(&self, id: PromiseId, now: Tick) -> Option<Tick> {
+        let wanted = &self.known(id).wanted;
+        let (hours, now_ms) = (&self.policies.of(wanted.queue).hours, self.wall_ms(now));
+        let is_closed = wanted.override_hours.is_none() && !hours.is_open(now_ms);
+        is_closed.then(|| self.tick_at(hours.opening(now_ms)))
+    }
+
+    /// An attempt ends before it is written down: whoever waits for it is told.
+    pub(super) fn drop_attempt(
+        &mut self,
+        id: PromiseId,
+        attempt: u32,
+        outcome: Outcome,
+        why: Refused,
+        now: Tick,
+    ) {
+        self.close_attempt(id, attempt, outcome, now);
+        self.events.push_back(Event::AttemptDropped { promise: id, attempt, why });
     }
 
     /// A customer on the line or being dialled is not dropped for the hour; what comes after looks
@@ -135,7 +208,9 @@ impl Book {
         let promise = self.known_mut(id);
         promise.expiry = None;
         match promise.state {
-            State::Queued | State::Armed { .. } => self.end(id, End::Expired, now),
+            State::Queued | State::Armed { .. } | State::Closed { .. } => {
+                self.end(id, End::Expired, now);
+            }
             State::Live
             | State::Planned { .. }
             | State::Dialling { .. }
@@ -199,6 +274,10 @@ impl Book {
         self.started_ms.saturating_add(at.as_millis())
     }
 
+    pub(super) fn tick_at(&self, wall_ms: u64) -> Tick {
+        Tick::from_micros(wall_ms.saturating_sub(self.started_ms).saturating_mul(1000))
+    }
+
     pub(super) fn known(&self, id: PromiseId) -> &Promise {
         self.promises.get(&id).expect("callers pass open promises")
     }
@@ -209,6 +288,7 @@ impl Book {
 
     pub(super) fn write(&mut self, record: Record) -> u64 {
         self.last_sequence += 1;
+        self.requests.note(self.last_sequence, &record);
         self.records.push_back((self.last_sequence, record));
         self.last_sequence
     }
@@ -252,8 +332,12 @@ impl Promise {
                 self.broken += 1;
                 self.broken > BROKEN_FREE_MAX
             }
-            // Reaching, refusing and a wrong number end the promise.
-            Outcome::Reached | Outcome::Refused | Outcome::Invalid | Outcome::Network => false,
+            // Reaching, refusing and a wrong number end the promise; the others rang nobody.
+            Outcome::Reached
+            | Outcome::Refused
+            | Outcome::Invalid
+            | Outcome::Network
+            | Outcome::Closed => false,
         };
         self.counted += counts as u32;
     }

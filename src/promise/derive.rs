@@ -22,6 +22,12 @@ impl Secret {
         bytes[12] = label;
         format!("{:016x}", siphash(self.0, &bytes))
     }
+
+    /// 128 bits of a text, by which it is known again without being kept.
+    pub(super) fn digest(self, text: &str) -> String {
+        let half = |label: u8| siphash(self.0, &[&[label], text.as_bytes()].concat());
+        format!("{:016x}{:016x}", half(0), half(1))
+    }
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed function for short inputs, and the same

@@ -9,16 +9,22 @@
 //! state        input                         next state
 //! ───────────  ────────────────────────────  ─────────────────────────────────────────────────
 //! (none)       promise                       Live
-//! Live         caller_gone                   Queued; Armed while the number rests; ended (expired)
+//! (none)       request                       Armed, and due at once
+//! Live         caller_gone                   Queued; Armed while the number rests; Closed outside
+//!                                            hours; ended (expired)
 //! Live         postpone                      Armed
-//! Queued       begin_attempt                 Planned
+//! Queued       begin_attempt                 Planned; Closed outside hours
+//! Queued       closing                       Closed
 //! Queued       postpone                      Armed
 //! Queued       expiry                        ended (expired)
 //! Queued       resume_live, promise          Live
-//! Armed        due                           Queued, and says so
-//! Armed        expiry                        ended (expired)
+//! Armed        due                           Queued, and says so; Closed outside hours
+//! Closed       opening                       Queued, and says so
+//! Closed       resume_live, promise          Live
+//! Closed       request that overrides hours  Armed, and due at once
+//! Armed, Closed  expiry                      ended (expired)
 //! Armed        resume_live, promise          Live
-//! Planned      durable                       Dialling: the INVITE may leave
+//! Planned      durable                       Dialling: the INVITE may leave; Armed outside hours
 //! Planned      resume_live, promise          Live: the INVITE never leaves
 //! Dialling     attempt_answered              Answered: once it is durable an agent may be attached
 //! Dialling     resume_live, promise, cancel  Dialling, and the dial is to be broken
@@ -27,10 +33,13 @@
 //! ```
 //!
 //! *Invariants:* at most one attempt of a promise, and one of a number, is unfinished (A1, I3);
-//! attempt numbers never repeat; every promise ends in exactly one [`End`] (A2, I1).
+//! attempt numbers never repeat; every promise ends in exactly one [`End`] (A2, I1); no attempt is
+//! planned, and none leaves, outside the hours of its queue unless its promise says why (A5).
 
+mod hours;
 mod types;
 mod record;
+mod request;
 mod derive;
 mod book;
 mod limit;
@@ -42,7 +51,9 @@ mod tests;
 
 pub use book::Book;
 pub use derive::Secret;
+pub use hours::{Hours, WINDOWS_MAX, WindowError};
 pub use record::{Journal, Made, Next, Record, RecordError};
+pub use request::{KEYS_MAX, Keyed, RequestKey, Requested};
 pub use restore::RestoreError;
 pub use types::{
     Attempt, BROKEN_FREE_MAX, Cancelled, DAY, End, Event, LeftBehind, Outcome, PROMISES_MAX,

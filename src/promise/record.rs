@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::derive::Secret;
+use super::request::Keyed;
 use super::types::{End, Outcome, Place, PromiseId};
 
 /// One step of one promise. Times are milliseconds since the Unix epoch.
@@ -29,6 +30,24 @@ pub enum Record {
         made_ms: u64,
         /// When it ends by itself.
         expires_ms: u64,
+        /// The request from outside that made it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Keyed>,
+        /// Why it may be kept outside the hours of its queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_hours: Option<String>,
+    },
+    /// A request from outside found the promise that its number had.
+    Merged {
+        /// The promise.
+        promise: PromiseId,
+        /// The request.
+        request: Keyed,
+        /// Why it may be kept outside the hours of its queue from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_hours: Option<String>,
+        /// When.
+        at_ms: u64,
     },
     /// An attempt is about to be made. No INVITE leaves before this is on disk.
     AttemptPlanned {
@@ -109,6 +128,8 @@ pub enum Next {
 pub struct Journal {
     /// Every record of every promise that has not ended, by sequence number.
     pub records: Vec<(u64, Record)>,
+    /// Records that carry the key of a request, of ended promises too.
+    pub requests: Vec<(u64, Record)>,
     /// The greatest sequence number ever written.
     pub last_sequence: u64,
     /// The greatest promise ever made.
@@ -122,7 +143,14 @@ pub struct Journal {
 impl Journal {
     /// Nothing was ever promised.
     pub const fn empty(secret: Secret) -> Self {
-        Self { records: Vec::new(), last_sequence: 0, last_promise: 0, made: Vec::new(), secret }
+        Self {
+            records: Vec::new(),
+            requests: Vec::new(),
+            last_sequence: 0,
+            last_promise: 0,
+            made: Vec::new(),
+            secret,
+        }
     }
 }
 
@@ -164,6 +192,7 @@ impl Record {
     pub const fn promise(&self) -> PromiseId {
         match self {
             Self::Promised { promise, .. }
+            | Self::Merged { promise, .. }
             | Self::AttemptPlanned { promise, .. }
             | Self::AttemptRinging { promise, .. }
             | Self::AttemptAnswered { promise, .. }
@@ -180,6 +209,7 @@ impl Record {
             }
             Self::AttemptEnded { next: Next::Armed { .. } | Next::Live, .. }
             | Self::Promised { .. }
+            | Self::Merged { .. }
             | Self::AttemptPlanned { .. }
             | Self::AttemptRinging { .. }
             | Self::AttemptAnswered { .. } => None,
@@ -190,6 +220,7 @@ impl Record {
     pub const fn at_ms(&self) -> u64 {
         match self {
             Self::Promised { made_ms: at_ms, .. }
+            | Self::Merged { at_ms, .. }
             | Self::AttemptPlanned { at_ms, .. }
             | Self::AttemptRinging { at_ms, .. }
             | Self::AttemptAnswered { at_ms, .. }
@@ -221,6 +252,7 @@ mod tests {
             let trunk = "trunk".to_owned();
             let record = Record::Promised {
                 promise, queue: id, number, name, trunk, place, made_ms: id, expires_ms: 5,
+                request: None, override_hours: None,
             };
             prop_assert_eq!(Record::parse(&record.print()), Ok(record));
             let next = Next::Armed { due_ms: id };
@@ -228,6 +260,16 @@ mod tests {
             let record = Record::AttemptEnded { promise, attempt, outcome, next, at_ms: 0 };
             prop_assert_eq!(Record::parse(&record.print()), Ok(record));
         }
+    }
+
+    /// A journal of a version that knew neither keys nor hours is read, and written alike.
+    #[test]
+    fn a_row_of_before_is_read() {
+        let row = r#"{"kind":"promised","promise":1,"queue":7,"number":"+4930111","name":null,"trunk":"external","place":{"class":1,"enqueued_us":5,"sequence":1},"made_ms":1000,"expires_ms":2000}"#;
+        let record = Record::parse(row).unwrap();
+        let Record::Promised { request, override_hours, .. } = &record else { panic!("{row}") };
+        assert_eq!((request, override_hours), (&None, &None));
+        assert_eq!(record.print(), row);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::base::{Tick, Timers};
 use super::book::{Book, Promise, Rest, Wake};
 use super::limit::Limits;
 use super::record::{Journal, Next, Record};
+use super::request::Requests;
 use super::types::{Event, LeftBehind, Outcome, Policies, PromiseId, State, Wanted};
 
 /// A record that cannot follow on those before it: the journal is not one that this program wrote.
@@ -48,6 +49,7 @@ impl Book {
             awaiting: VecDeque::new(),
             events: VecDeque::new(),
             limits: Limits::default(),
+            requests: Requests::default(),
             policies,
             secret: journal.secret,
             started_ms,
@@ -58,6 +60,9 @@ impl Book {
         };
         for made in journal.made {
             book.limits.note(made);
+        }
+        for (sequence, record) in journal.requests {
+            book.requests.note(sequence, &record);
         }
         for (sequence, record) in journal.records {
             book.replay(sequence, record).ok_or(RestoreError { sequence })?;
@@ -73,17 +78,27 @@ impl Book {
     fn replay(&mut self, sequence: u64, record: Record) -> Option<()> {
         self.last_sequence = self.last_sequence.max(sequence);
         self.durable = self.last_sequence;
+        self.requests.note(sequence, &record);
         let is_last = record.end().is_some();
         let id = record.promise();
         match record {
-            Record::Promised { queue, number, name, trunk, place, expires_ms, .. } => {
-                let wanted = Wanted { queue, number: number.clone(), name, trunk, place };
-                let expires = self.tick_at(expires_ms);
-                let promise = Promise::new(wanted, sequence, expires, State::Queued);
-                self.last_promise = self.last_promise.max(id.0);
-                let is_new = self.promises.insert(id, promise).is_none();
-                let is_only = self.by_number.insert((queue, number), id).is_none();
-                (is_new && is_only).then_some(())?;
+            Record::Promised {
+                queue,
+                number,
+                name,
+                trunk,
+                place,
+                expires_ms,
+                override_hours,
+                ..
+            } => {
+                let wanted = Wanted { queue, number, name, trunk, place, override_hours };
+                self.replay_promised(id, sequence, wanted, expires_ms)?;
+            }
+            Record::Merged { override_hours, .. } => {
+                let promise = self.promises.get_mut(&id)?;
+                promise.wanted.override_hours =
+                    override_hours.or(promise.wanted.override_hours.take());
             }
             Record::AttemptPlanned { attempt, way, .. } => {
                 let promise = self.promises.get_mut(&id)?;
@@ -131,6 +146,21 @@ impl Book {
         Some(())
     }
 
+    fn replay_promised(
+        &mut self,
+        id: PromiseId,
+        sequence: u64,
+        wanted: Wanted,
+        expires_ms: u64,
+    ) -> Option<()> {
+        let (queue, number) = (wanted.queue, wanted.number.clone());
+        let promise = Promise::new(wanted, sequence, self.tick_at(expires_ms), State::Queued);
+        self.last_promise = self.last_promise.max(id.0);
+        let is_new = self.promises.insert(id, promise).is_none();
+        let is_only = self.by_number.insert((queue, number), id).is_none();
+        (is_new && is_only).then_some(())
+    }
+
     /// Goes on with an open promise where the records end.
     fn resume(&mut self, id: PromiseId, now: Tick) {
         let Promise { state, expires, .. } = self.known(id);
@@ -138,7 +168,7 @@ impl Book {
         let armed = self.timers.arm(expires, Wake::Expiry(id));
         self.known_mut(id).expiry = Some(armed);
         match state {
-            State::Live | State::Queued => self.arm(id, now),
+            State::Live | State::Queued | State::Closed { .. } => self.arm(id, now),
             State::Armed { due } => self.arm(id, due.max(now)),
             State::Planned { attempt }
             | State::Dialling { attempt }
@@ -151,9 +181,5 @@ impl Book {
                 self.close_attempt(id, attempt, Outcome::Unknown, now);
             }
         }
-    }
-
-    fn tick_at(&self, wall_ms: u64) -> Tick {
-        Tick::from_micros(wall_ms.saturating_sub(self.started_ms).saturating_mul(1000))
     }
 }

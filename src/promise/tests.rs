@@ -9,6 +9,9 @@ use crate::base::{Rng, Tick};
 
 use super::*;
 
+mod hours;
+mod requests;
+
 const SECRET: Secret = Secret([7, 9]);
 /// 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -132,6 +135,8 @@ fn an_attempt_taken_back_before_it_is_written_never_leaves() {
     let id = world.left_behind("al");
     world.book.begin_attempt(id, None, world.now).unwrap();
     assert_eq!(world.book.cancel(id, world.now), Ok(Cancelled::Done));
+    let why = Refused::Unknown;
+    assert_eq!(world.heard(), [Event::AttemptDropped { promise: id, attempt: 1, why }]);
     world.write();
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Cancelled }]);
 }
@@ -313,11 +318,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// A1, I3, I4: over any schedule and any crash, a number has at most one phone ringing for it.
-    /// A2, I1: every promise on disk ends exactly once.
+    /// A2, I1: every promise on disk ends exactly once. A5: no INVITE leaves outside the hours. A6:
+    /// a key on disk finds its promise for ever.
     #[test]
     fn no_crash_doubles_an_attempt_or_loses_a_promise(seed in any::<u64>(), steps in 1..150_u32) {
         let mut world = World::new();
         let mut rng = Rng::new(seed);
+        if rng.percent(50) {
+            let windows = ["Mon-Sun 00:00-00:20", "Mon-Sun 00:50-03:00", "Mon-Sun 05:00-23:00"];
+            for window in windows {
+                world.policies.standard.hours.add(window).unwrap();
+            }
+            world.book.set_policies(world.policies.clone());
+        }
         for _ in 0..steps {
             world.random_step(&mut rng);
             world.listen();
@@ -344,6 +357,8 @@ struct World {
     attempts: Vec<Attempt>,
     /// Phones that ring, and until when, if nobody is left to hang up.
     ringing: BTreeMap<(PromiseId, u32), Option<Tick>>,
+    /// What requests with these keys came to, and the records that say so.
+    requested: BTreeMap<String, (PromiseId, u64)>,
 }
 
 impl World {
@@ -353,7 +368,8 @@ impl World {
         let (now, born_ms) = (Tick::ZERO, EPOCH_MS);
         let (disk, cache, attempts) = (Vec::new(), Vec::new(), Vec::new());
         let (policies, ringing) = (Policies::default(), BTreeMap::new());
-        Self { book, policies, disk, cache, now, born_ms, attempts, ringing }
+        let requested = BTreeMap::new();
+        Self { book, policies, disk, cache, now, born_ms, attempts, ringing, requested }
     }
 
     fn promise(&mut self, number: &str) -> PromiseId {
@@ -383,7 +399,8 @@ impl World {
     fn write(&mut self) {
         self.fetch();
         self.disk.append(&mut self.cache);
-        self.book.durable_up_to(self.disk.last().map_or(0, |(sequence, _)| *sequence));
+        let last = self.disk.last().map_or(0, |(sequence, _)| *sequence);
+        self.book.durable_up_to(last, self.now);
     }
 
     /// The process dies with `kept` of the unacknowledged records on disk, and starts again.
@@ -398,9 +415,12 @@ impl World {
             records: open.cloned().collect(),
             last_sequence: self.disk.last().map_or(0, |(sequence, _)| *sequence),
             last_promise: self.disk.iter().map(|(_, r)| r.promise().0).max().unwrap_or(0),
+            requests: self.disk.clone(),
             secret: SECRET,
             made: Vec::new(),
         };
+        let written = self.disk.last().map_or(0, |(sequence, _)| *sequence);
+        self.requested.retain(|_, (_, recorded)| *recorded <= written);
         self.born_ms += self.now.as_millis();
         let life = std::mem::replace(&mut self.now, Tick::ZERO);
         let started_ms = self.born_ms;
@@ -429,7 +449,7 @@ impl World {
         let id = ids.get(rng.below(ids.len() as u64) as usize).copied().unwrap_or(PromiseId(0));
         let number = rng.below(4).to_string();
         let now = self.now;
-        match rng.below(16) {
+        match rng.below(18) {
             0 | 1 => {
                 let queue = rng.below(2);
                 let _ = self.book.promise(Wanted { queue, ..wanted(&number, 1) }, now);
@@ -450,6 +470,15 @@ impl World {
                 self.end_attempt(id, outcomes[rng.below(5) as usize]);
             }
             10 | 11 => self.write(),
+            16 | 17 => {
+                let key = rng.below(8).to_string();
+                let reason = (key == "7").then_some("asked for it");
+                if let Ok(made) = self.request(&key, &number, reason) {
+                    let told = (made.promise, made.recorded);
+                    let before = *self.requested.entry(key).or_insert(told);
+                    assert_eq!(before, told, "A6: one key, two promises");
+                }
+            }
             13 => self.answer(id),
             14 => {
                 if let Some(number) = self.book.wanted(id).map(|wanted| wanted.number.clone()) {
@@ -499,6 +528,9 @@ impl World {
                     self.ringing.retain(|_, until| until.is_none_or(|until| until > now));
                     let rings = self.ringing.keys().any(|(other, _)| *other == promise);
                     assert!(!rings, "A1: {promise:?} rings twice");
+                    let is_open = self.policies.standard.hours.is_open(self.wall_ms());
+                    let wanted = self.book.wanted(promise).unwrap();
+                    assert!(is_open || wanted.override_hours.is_some(), "A5: outside the hours");
                     assert_eq!(self.ringing.insert((promise, attempt), None), None, "fence");
                 }
                 Event::BreakAttempt { promise, .. } => self.end_attempt(promise, Outcome::Broken),
@@ -516,7 +548,10 @@ impl World {
                     };
                     assert!(self.disk.iter().any(|(_, r)| answered(r)), "not on disk");
                 }
-                Event::Due { .. } | Event::LeftBehind(_) => {}
+                Event::Due { .. }
+                | Event::Shelved { .. }
+                | Event::AttemptDropped { .. }
+                | Event::LeftBehind(_) => {}
             }
         }
     }
@@ -541,7 +576,7 @@ impl World {
 
 fn wanted(number: &str, nth: u64) -> Wanted {
     let (number, trunk) = (number.to_owned(), "trunk".to_owned());
-    Wanted { queue: 1, number, name: None, trunk, place: place(nth) }
+    Wanted { queue: 1, number, name: None, trunk, place: place(nth), override_hours: None }
 }
 
 fn place(nth: u64) -> Place {

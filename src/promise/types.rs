@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Tick;
 
+use super::hours::{Hours, STANDS_MAX};
+
 /// Promises that are open at a time.
 pub const PROMISES_MAX: usize = 200_000;
 
@@ -47,6 +49,8 @@ pub struct Wanted {
     pub trunk: String,
     /// The place in the queue.
     pub place: Place,
+    /// Why the customer may be called outside the hours of the queue; `None`: he may not (A5).
+    pub override_hours: Option<String>,
 }
 
 /// An open promise, as an operator sees it.
@@ -56,8 +60,10 @@ pub struct View {
     pub wanted: Wanted,
     /// Where it stands.
     pub state: State,
-    /// When an armed one is queued again, in milliseconds since the Unix epoch.
+    /// When one that waits is queued again, in milliseconds since the Unix epoch.
     pub due_ms: Option<u64>,
+    /// Until when nobody may be called, as people of the queue's zone say it.
+    pub outside_hours: Option<String>,
     /// Attempts so far, with those that do not count.
     pub attempts: u32,
     /// Attempts that count.
@@ -111,7 +117,9 @@ pub struct Policy {
     /// How long a number is left alone at least after an attempt of unknown outcome, unless the
     /// trunk says that nothing rings there: a ring time, and 64·T1 for a CANCEL that is lost.
     pub rest: Duration,
-    /// How long a promise stands.
+    /// When customers may be called (A5).
+    pub hours: Hours,
+    /// How long a promise stands; time outside hours is not counted.
     pub expiry: Duration,
     /// New promises that one number may have in the queue within 24 hours.
     pub number_day_max: u32,
@@ -128,10 +136,18 @@ impl Default for Policy {
             pauses: Pauses::default(),
             is_unknown_counted: true,
             rest: Duration::from_secs(152),
+            hours: Hours::default(),
             expiry: DAY,
             number_day_max: 6,
             queue_day_max: 500,
         }
+    }
+}
+
+impl Policy {
+    /// The longest that a promise may stand.
+    pub const fn stands_max(&self) -> Duration {
+        if self.hours.is_restricted() { STANDS_MAX } else { self.expiry }
     }
 }
 
@@ -178,6 +194,8 @@ impl Pauses {
             | Outcome::Reached
             | Outcome::Refused
             | Outcome::Invalid => &self.network,
+            // The hours say when the next one may be.
+            Outcome::Closed => return Duration::ZERO,
         };
         let index = (counted.max(1) as usize - 1).min(pauses.len().saturating_sub(1));
         pauses.get(index).copied().unwrap_or_default()
@@ -198,6 +216,11 @@ pub enum State {
     Armed {
         /// When it is queued again.
         due: Tick,
+    },
+    /// Nobody may be called before the hours begin (A5).
+    Closed {
+        /// When they do.
+        opens: Tick,
     },
     /// An attempt is being written down; its INVITE must not leave yet.
     Planned {
@@ -256,6 +279,8 @@ pub enum Outcome {
     /// We took the dial back because the customer phoned in or its run was gone: the first
     /// [`BROKEN_FREE_MAX`] of a promise do not count.
     Broken,
+    /// The hours ended while the attempt was being written down, and its INVITE never left.
+    Closed,
     /// The process died during the attempt: counts, because the customer may have been rung,
     /// unless the policy would rather ring twice.
     Unknown,
@@ -314,12 +339,26 @@ pub enum Event {
         /// The promise.
         promise: PromiseId,
     },
+    /// It is not its turn any more: no agent is to be rung for it before [`Self::Due`].
+    Shelved {
+        /// The promise.
+        promise: PromiseId,
+    },
     /// The attempt is on disk: its INVITE may leave (I4).
     AttemptReady {
         /// The promise.
         promise: PromiseId,
         /// The fence.
         attempt: u32,
+    },
+    /// The attempt ended while it was being written down: its INVITE never leaves.
+    AttemptDropped {
+        /// The promise.
+        promise: PromiseId,
+        /// The fence.
+        attempt: u32,
+        /// Why.
+        why: Refused,
     },
     /// The answer is on disk: an agent may be attached. Without this a second process might
     /// believe that the customer is still to be called.
@@ -369,9 +408,11 @@ pub enum Refused {
     Attempting,
     /// The wait for the next attempt is not over, or the number may still be ringing.
     NotDue,
+    /// Nobody may be called before the hours of the queue begin (A5).
+    OutsideHours,
     /// An attempt of another promise dials this number.
     NumberBusy,
-    /// Number, name or trunk are empty or longer than [`TEXT_MAX`].
+    /// Number, name, trunk or a reason are empty or longer than [`TEXT_MAX`].
     BadText,
     /// [`PROMISES_MAX`] promises are open.
     TooMany,
@@ -381,6 +422,10 @@ pub enum Refused {
     QueueLimit,
     /// The queue promises no callbacks.
     NotOffered,
+    /// The key of the request was used with other arguments (A6).
+    OtherArguments,
+    /// As many keys of requests are remembered as may be, and all are needed.
+    TooManyKeys,
     /// The journal failed: nothing can be promised any more.
     JournalFailed,
 }
@@ -392,12 +437,15 @@ impl fmt::Display for Refused {
             Self::Live => "the customer is on the line",
             Self::Attempting => "the promise is being attempted already",
             Self::NotDue => "the next attempt is not due yet",
+            Self::OutsideHours => "nobody is called outside the hours of the queue",
             Self::NumberBusy => "the number is being dialled for another promise",
-            Self::BadText => "number, name or trunk are empty or too long",
+            Self::BadText => "number, name, trunk or a reason are empty or too long",
             Self::TooMany => "too many promises are open",
             Self::NumberLimit => "the number has had its callbacks for today",
             Self::QueueLimit => "the queue has promised its callbacks for today",
             Self::NotOffered => "the queue promises no callbacks",
+            Self::OtherArguments => "the key was used for a request with other arguments",
+            Self::TooManyKeys => "too many requests are remembered",
             Self::JournalFailed => "the journal failed, so nothing can be promised",
         })
     }

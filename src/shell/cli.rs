@@ -98,13 +98,14 @@ Examples:
   ringback queues why entry-7-1        why that entry was or was not offered, in order
   ringback queues --data /var/lib/ringback --json | jq '.[].entries[].number'")]
     Queues(owed::QueuesArgs),
-    /// Lists callbacks that were promised and not yet kept, shows one, and takes one back.
+    /// Lists callbacks that were promised and not yet kept, shows one, makes one, and takes one back.
     #[command(
         after_help = "While no server runs, list and show read the journal in the data directory.
 
 Examples:
   ringback promises                  the same as `ringback promises list`
   ringback promises show 17
+  ringback promises add support +4930123456
   ringback promises cancel 17        on disk before the command ends"
     )]
     Promises(owed::PromisesArgs),

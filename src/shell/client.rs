@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use ureq::Agent;
-use ureq::http::Request;
+use ureq::http::{Request, request};
+use ureq::{Agent, AsSendBody};
 
 use crate::shell::admin::Token;
 use crate::shell::cli::{complain, say};
@@ -57,6 +57,15 @@ impl ServerArgs {
     /// Nobody answers there, or the server refuses.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<Value, Refusal> {
         Client::of(&self.data, self.url.as_deref())?.ask(method, path)
+    }
+
+    /// Sends the server a JSON body, with the key by which it knows the request again.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there, or the server refuses.
+    pub(super) fn post(&self, path: &str, key: &str, body: &Value) -> Result<Value, Refusal> {
+        Client::of(&self.data, self.url.as_deref())?.post(path, key, body)
     }
 
     /// Prints an answer, as JSON or as this text, or why there is none.
@@ -139,17 +148,36 @@ impl Client {
     ///
     /// Nobody answers there, or the server refuses.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<Value, Refusal> {
+        self.send(Request::builder().method(method), path, ())
+    }
+
+    /// Sends a JSON body, with the key by which the server knows the request again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ask`].
+    pub(super) fn post(&self, path: &str, key: &str, body: &Value) -> Result<Value, Refusal> {
+        let request = Request::builder().method("POST").header("idempotency-key", key);
+        let request = request.header("content-type", "application/json");
+        self.send(request, path, body.to_string())
+    }
+
+    fn send(
+        &self,
+        request: request::Builder,
+        path: &str,
+        body: impl AsSendBody,
+    ) -> Result<Value, Refusal> {
         let config = Agent::config_builder()
             .timeout_global(Some(ANSWER_MAX))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
             .build();
-        let request = Request::builder()
-            .method(method)
+        let request = request
             .uri(format!("{}{path}", self.url))
             .header("authorization", format!("Bearer {}", self.token))
-            .body(())
+            .body(body)
             .map_err(|error| Refusal::Absent(format!("{} is no address: {error}", self.url)))?;
         let mut response = Agent::new_with_config(config).run(request).map_err(|error| {
             Refusal::Absent(format!(

@@ -1,4 +1,5 @@
-//! `ringback queues` and `ringback promises`: who waits, what was promised, and taking it back.
+//! `ringback queues` and `ringback promises`: who waits, what was promised, promising it and taking
+//! it back.
 //!
 //! Promises can be read while no server runs: the journal is then opened for reading only.
 
@@ -12,6 +13,7 @@ use crate::base::Tick;
 use crate::call::promise_value;
 use crate::call::show::plain;
 use crate::promise::{Book, Policies, PromiseId};
+use crate::shell::cli::complain;
 use crate::shell::client::{Refusal, ServerArgs};
 use crate::shell::{Clock, store};
 
@@ -54,11 +56,45 @@ enum PromisesWord {
         /// Its number in the list.
         promise: u64,
     },
+    /// Promises a callback, as if the customer had joined the queue now and hung up.
+    #[command(
+        after_help = "It is on disk before the command ends. Should the answer be lost, the same command with the
+same --key finds the promise, and makes no other. A number that has a promise in the queue keeps
+that one.
+
+Examples:
+  ringback promises add support +4930123456
+  ringback promises add support +4930123456 --name 'Ada Byron' --key order-4711
+  ringback promises add support +4930123456 --override-hours 'asked by mail to be called tonight'"
+    )]
+    Add(AddArgs),
     /// Takes one back: its customer is not called any more.
     Cancel {
         /// Its number in the list.
         promise: u64,
     },
+}
+
+/// The arguments of `promises add`.
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The queue by its ref, or as WORKFLOW/REF.
+    queue: String,
+    /// The number to call.
+    #[arg(allow_hyphen_values = true)]
+    number: String,
+    /// What the request is known by, should it be sent again; a random one.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// The name that agents see.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The ref of the trunk to call by, when several could.
+    #[arg(long, value_name = "REF")]
+    trunk: Option<String>,
+    /// Why the customer may be called outside the hours of the queue; it is written down.
+    #[arg(long, value_name = "REASON")]
+    override_hours: Option<String>,
 }
 
 /// `ringback queues`.
@@ -75,6 +111,7 @@ pub(super) fn run_promises(PromisesArgs { word, server }: &PromisesArgs) -> Exit
     match word {
         None | Some(PromisesWord::List) => server.tell(list(server), promises_text),
         Some(PromisesWord::Show { promise }) => server.tell(show(*promise, server), promise_text),
+        Some(PromisesWord::Add(arguments)) => add(arguments, server),
         Some(PromisesWord::Cancel { promise }) => {
             let answer = server.ask("DELETE", &format!("/api/promises/{promise}"));
             server.tell(answer, |value| match value["end"].as_str() {
@@ -85,6 +122,52 @@ pub(super) fn run_promises(PromisesArgs { word, server }: &PromisesArgs) -> Exit
             })
         }
     }
+}
+
+fn add(arguments: &AddArgs, server: &ServerArgs) -> ExitCode {
+    let AddArgs { queue, number, key, name, trunk, override_hours } = arguments;
+    let key = match key.clone().map_or_else(random_key, Ok) {
+        Ok(key) => key,
+        Err(error) => return complain(&format!("the system gives no random key: {error}")),
+    };
+    let fields = [
+        ("queue", Some(queue)),
+        ("number", Some(number)),
+        ("name", name.as_ref()),
+        ("trunk", trunk.as_ref()),
+        ("override_hours", override_hours.as_ref()),
+    ];
+    let given = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
+    let body = given.map(|(field, value)| (field, Value::from(value.as_str()))).collect();
+    let answer = server.post("/api/promises", &key, &Value::Object(body)).map_err(|refusal| {
+        let again = |why| format!("{why}\n  = help: to try again, add --key {key}");
+        match refusal {
+            Refusal::Absent(why) => Refusal::Absent(again(why)),
+            Refusal::Said(status, why) => Refusal::Said(status, again(why)),
+        }
+    });
+    let answer = answer.map(|mut value| {
+        value["key"] = key.into();
+        value
+    });
+    server.tell(answer, added_text)
+}
+
+fn added_text(promise: &Value) -> String {
+    let (number, key) = (&promise["promise"], plain(&promise["key"]));
+    let came = match (promise["merged"].as_bool(), promise["outsideHoursUntil"].as_str()) {
+        _ if promise["state"] == "ended" => ", which has ended".to_owned(),
+        (Some(true), _) => ", which the number had already".to_owned(),
+        (_, Some(opens)) => format!(", outside hours until {opens}"),
+        (Some(false) | None, None) => String::new(),
+    };
+    format!("promise {number}{came}; key {key}")
+}
+
+fn random_key() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 fn why(entry: &str, server: &ServerArgs) -> Result<Value, Refusal> {
@@ -191,7 +274,11 @@ impl OnDisk {
 }
 
 fn why_text(why: &Value) -> String {
-    let head = format!("{} in {}", plain(&why["entry"]), plain(&why["queue"]));
+    let named = match why["promise"].as_u64() {
+        Some(promise) => format!("promise {promise}"),
+        None => plain(&why["entry"]),
+    };
+    let head = format!("{named} in {}", plain(&why["queue"]));
     let line = |step: &Value| {
         let at = step["atMs"].as_u64().map(time).unwrap_or_default();
         format!("  {at}  {}", plain(&step["why"]))

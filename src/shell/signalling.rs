@@ -67,11 +67,13 @@ pub(super) enum Input {
     Ask(Question),
     /// Tell how this promise ended, once that is on disk.
     WhenEnded(u64, oneshot::Sender<String>),
+    /// Say when this record is on disk; if that will never be, nothing is said.
+    WhenDurable(u64, oneshot::Sender<()>),
     /// End the thread.
     Stop,
 }
 
-/// Promises whose end is waited for; for more, nobody is told.
+/// Promises whose end is waited for, and records; for more, nobody is told.
 const AWAITED_MAX: usize = 256;
 
 /// What an operator asks of the switch; it is answered where it is asked.
@@ -177,6 +179,8 @@ pub(super) struct Signalling {
     bad_inputs: Quota,
     /// Who waits for the end of a promise.
     awaited: Vec<(u64, oneshot::Sender<String>)>,
+    /// Who waits until a record is on disk.
+    unwritten: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 impl Signalling {
@@ -217,6 +221,7 @@ impl Signalling {
             denied: BTreeMap::new(),
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
             awaited: Vec::new(),
+            unwritten: Vec::new(),
         })
     }
 
@@ -304,10 +309,12 @@ impl Signalling {
                 }
                 Input::Stored(store::Report::DurableUpTo(sequence)) => {
                     self.guarded(now, |switch| switch.handle_durable(sequence, now));
+                    self.tell_written();
                 }
                 Input::Stored(store::Report::Failed(error)) => {
                     tracing::error!(%error, "the journal failed: callbacks are not offered");
                     self.guarded(now, |switch| switch.handle_journal_failed(now));
+                    self.tell_written();
                 }
                 Input::Drain => self.guarded(now, |switch| {
                     switch.drain();
@@ -326,6 +333,12 @@ impl Signalling {
                         self.awaited.push((promise, reply));
                     }
                 }
+                Input::WhenDurable(sequence, reply) => {
+                    if self.unwritten.len() < AWAITED_MAX {
+                        self.unwritten.push((sequence, reply));
+                    }
+                    self.tell_written();
+                }
                 Input::Stop => {
                     self.guarded(now, Switch::record_all);
                     return false;
@@ -333,6 +346,17 @@ impl Signalling {
             }
         }
         true
+    }
+
+    /// Tells those whose record is on disk; who waits in vain hears nothing any more.
+    fn tell_written(&mut self) {
+        for (sequence, reply) in std::mem::take(&mut self.unwritten) {
+            match self.switch.is_durable(sequence) {
+                Some(true) => drop(reply.send(())),
+                Some(false) if !reply.is_closed() => self.unwritten.push((sequence, reply)),
+                Some(false) | None => {}
+            }
+        }
     }
 
     /// Hands one input to the switch and takes everything that comes out.

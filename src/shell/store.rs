@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::config::Retention;
-use crate::promise::{DAY, Journal, Made, PromiseId, Record, Secret};
+use crate::promise::{DAY, Journal, KEYS_MAX, Made, PromiseId, Record, Secret};
 
 /// Records that wait for the disk. More means that it has stopped, and is a failure.
 const WAITING_MAX: usize = 8192;
@@ -360,6 +360,24 @@ fn load_made(connection: &Connection, now_ms: u64) -> Result<Vec<Made>, StoreErr
     Ok(made)
 }
 
+/// The last records that carry the key of a request, whatever became of their promises.
+fn load_requests(connection: &Connection) -> Result<Vec<(u64, Record)>, StoreError> {
+    let mut select = connection.prepare(
+        "SELECT sequence, record FROM journal WHERE CASE WHEN json_valid(record)
+             THEN json_extract(record, '$.request.key') IS NOT NULL END
+         ORDER BY sequence DESC LIMIT ?1",
+    )?;
+    let mut rows = select.query([KEYS_MAX as i64])?;
+    let mut requests = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(1)?;
+        if let Ok(record) = Record::parse(&text) {
+            requests.push((row.get::<_, i64>(0)?.cast_unsigned(), record));
+        }
+    }
+    Ok(requests)
+}
+
 /// Every record of every promise that has not ended, and the counters that never go back.
 fn load(connection: &Connection, now_ms: u64) -> Result<Journal, StoreError> {
     let secret = connection.query_row("SELECT high, low FROM secret", [], pair)?;
@@ -382,8 +400,8 @@ fn load(connection: &Connection, now_ms: u64) -> Result<Journal, StoreError> {
         records.push((sequence, record));
     }
     let secret = Secret([secret.0, secret.1]);
-    let made = load_made(connection, now_ms)?;
-    Ok(Journal { records, last_sequence, last_promise, made, secret })
+    let (made, requests) = (load_made(connection, now_ms)?, load_requests(connection)?);
+    Ok(Journal { records, requests, last_sequence, last_promise, made, secret })
 }
 
 fn pair(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
@@ -568,6 +586,8 @@ mod tests {
             place: Place { class: 1, enqueued_us: id, sequence: id },
             made_ms: 0,
             expires_ms: 1,
+            request: None,
+            override_hours: None,
         }
     }
 

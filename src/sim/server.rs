@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::base::{Rng, Tick};
 use crate::call::guard::DENIED;
 use crate::call::{
-    Blocked, Config, Fact, Gauges, NotReloaded, Origin, Output, QueueSettings, Reloaded, Switch,
-    Withdrawal,
+    Blocked, Config, Fact, Gauges, NotPromised, NotReloaded, Origin, Output, PromiseMade,
+    PromiseRequest, QueueSettings, Reloaded, Switch, Withdrawal,
 };
 use crate::flow::{self, Graph, Item, Runner};
 use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
@@ -235,6 +235,7 @@ impl Server {
         let promises = self.journal.iter().map(|(_, record)| record.promise().0);
         Journal {
             records: self.journal.clone(),
+            requests: Vec::new(),
             made: Vec::new(),
             last_sequence: self.journal.last().map_or(0, |(sequence, _)| *sequence),
             last_promise: promises.max().unwrap_or_default(),
@@ -330,6 +331,17 @@ impl Server {
         let outcome = self.switch.reload(flows.into_iter().map(Arc::new).collect(), now);
         self.drain(now);
         outcome
+    }
+
+    /// Somebody outside asks for a promise.
+    pub fn request_promise(
+        &mut self,
+        request: &PromiseRequest,
+        now: Tick,
+    ) -> Result<PromiseMade, NotPromised> {
+        let made = self.switch.request_promise(request, now);
+        self.drain(now);
+        made
     }
 
     /// An operator takes a promise back.

@@ -234,10 +234,12 @@ impl Failed {
                 promise::Refused::BadText => "number_withheld",
                 promise::Refused::NumberLimit
                 | promise::Refused::QueueLimit
-                | promise::Refused::TooMany => "callback_limit",
-                promise::Refused::NotOffered | promise::Refused::JournalFailed => {
-                    "callback_unavailable"
-                }
+                | promise::Refused::TooMany
+                | promise::Refused::OtherArguments
+                | promise::Refused::TooManyKeys => "callback_limit",
+                promise::Refused::NotOffered
+                | promise::Refused::OutsideHours
+                | promise::Refused::JournalFailed => "callback_unavailable",
                 promise::Refused::Unknown
                 | promise::Refused::Live
                 | promise::Refused::Attempting

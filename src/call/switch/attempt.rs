@@ -12,7 +12,7 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::dial::{Whose, attempt_reason, outgoing_to};
 use crate::call::switch::{Fact, Pending, Switch};
 use crate::call::way::{Way, far_side, far_text};
-use crate::promise::{Attempt, LeftBehind, Outcome, PromiseId};
+use crate::promise::{Attempt, LeftBehind, Outcome, PromiseId, Refused};
 use crate::sip::{CloseOutId, Derived};
 
 /// A dial that waits until its attempt is on disk.
@@ -63,13 +63,45 @@ impl Switch {
                 self.drain_promises(now);
             }
             // At most one live attempt (A1), and nobody is dialled who is on the line (A10).
-            Err(refused) => self.fail(&ask, Failed::Promise(refused)),
+            Err(refused) => {
+                self.fail(&ask, Failed::Promise(refused));
+                self.drain_promises(now);
+            }
         }
     }
 
     /// The attempt is on disk: its INVITE leaves.
     pub(super) fn on_attempt_ready(&mut self, promise: PromiseId, number: u32, now: Tick) {
         self.take_from_run(promise);
+        let Some((ask, planned)) = self.take_planned(promise, number) else {
+            // Its run is gone: nobody would hear the customer.
+            return self.on_attempt_over((promise, number), NOBODY_WAITS, now);
+        };
+        match self.begin_attempt_dial(planned, now) {
+            Some(dial) => {
+                let mut payload = json!({ "dialId": dial_text(dial) });
+                let leg = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
+                if let Some(leg) = leg {
+                    payload["legId"] = leg_text(leg).into();
+                }
+                self.answer(&ask, ask.branch("Result"), payload, None);
+            }
+            None => {
+                self.on_attempt_over((promise, number), "network_error", now);
+                self.fail(&ask, Failed::TooManyDials);
+            }
+        }
+    }
+
+    /// The attempt has ended before it was on disk: no INVITE leaves, and its run is told why.
+    pub(super) fn on_attempt_dropped(&mut self, promise: PromiseId, number: u32, why: Refused) {
+        if let Some((ask, _)) = self.take_planned(promise, number) {
+            self.fail(&ask, Failed::Promise(why));
+        }
+    }
+
+    /// The dial that waits until this attempt is on disk.
+    fn take_planned(&mut self, promise: PromiseId, number: u32) -> Option<(Ask, Planned)> {
         let waits = |pending: &Pending| match pending {
             Pending::Attempt(planned) => {
                 planned.attempt.promise == promise && planned.attempt.attempt == number
@@ -83,26 +115,13 @@ impl Switch {
             | Pending::MediaWait(_)
             | Pending::Promise { .. } => false,
         };
-        let found =
-            self.pending.iter().find(|(_, (_, pending))| waits(pending)).map(|(key, _)| *key);
-        let Some((ask, Pending::Attempt(planned))) =
-            found.and_then(|key| self.pending.remove(&key))
-        else {
-            // Its run is gone: nobody would hear the customer.
-            return self.on_attempt_over((promise, number), NOBODY_WAITS, now);
-        };
-        match self.begin_attempt_dial(*planned, now) {
-            Some(dial) => {
-                let mut payload = json!({ "dialId": dial_text(dial) });
-                let leg = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
-                if let Some(leg) = leg {
-                    payload["legId"] = leg_text(leg).into();
-                }
-                self.answer(&ask, ask.branch("Result"), payload, None);
-            }
-            None => {
-                self.on_attempt_over((promise, number), "network_error", now);
-                self.fail(&ask, Failed::TooManyDials);
+        let mut found = self.pending.iter().filter(|(_, (_, pending))| waits(pending));
+        let key = *found.next()?.0;
+        match self.pending.remove(&key)? {
+            (ask, Pending::Attempt(planned)) => Some((ask, *planned)),
+            other => {
+                self.pending.insert(key, other);
+                None
             }
         }
     }

@@ -60,7 +60,10 @@ pub use ask::AskRef;
 pub use fact::Fact;
 pub use gauges::Gauges;
 pub use promise::PromiseCounts;
-pub use queue::{QueueCounts, QueueFigures, Withdrawal, promise_value, queue_key};
+pub use queue::{
+    NotPromised, PromiseMade, PromiseRequest, QueueCounts, QueueFigures, Withdrawal, promise_value,
+    queue_key,
+};
 pub use record::{Keep, Keeping, Kept};
 pub use remote::Remote;
 pub use source::Origin;

@@ -62,6 +62,7 @@ impl PromiseCounts {
             Record::AttemptPlanned { .. }
             | Record::AttemptRinging { .. }
             | Record::AttemptAnswered { .. }
+            | Record::Merged { .. }
             | Record::Ended { .. } => {}
         }
         if let Some(end) = record.end() {
@@ -130,9 +131,16 @@ impl Switch {
         Ok(())
     }
 
+    /// Whether this record is on disk: `None` when it never will be.
+    pub fn is_durable(&self, sequence: u64) -> Option<bool> {
+        let book = &self.promises.book;
+        let is_durable = book.is_durable(sequence);
+        (is_durable || !book.is_journal_failed()).then_some(is_durable)
+    }
+
     /// Every record up to this number is on disk.
     pub fn handle_durable(&mut self, sequence: u64, now: Tick) {
-        self.promises.book.durable_up_to(sequence);
+        self.promises.book.durable_up_to(sequence, now);
         self.drain_promises(now);
         self.drain_endpoint(now);
     }
@@ -312,13 +320,19 @@ impl Switch {
         match event {
             Event::Confirmed { promise } => self.on_confirmed(promise, now),
             Event::Due { promise } => self.on_due(promise, now),
+            Event::Shelved { promise } => self.shelve_promise(promise, now),
             Event::AttemptReady { promise, attempt } => {
                 self.on_attempt_ready(promise, attempt, now)
+            }
+            Event::AttemptDropped { promise, attempt, why } => {
+                self.on_attempt_dropped(promise, attempt, why);
             }
             Event::AnswerReady { promise, attempt } => self.on_answer_ready(promise, attempt, now),
             Event::BreakAttempt { promise, attempt } => self.break_attempt(promise, attempt, now),
             Event::LeftBehind(left) => self.take_back(*left, now),
             Event::Ended { promise, end } => {
+                // One whose time ran out is not offered any more.
+                self.take_out(promise, "its promise has ended", now);
                 self.promises.by_entry.retain(|_, other| *other != promise);
                 self.promises.agents.remove(&promise);
                 self.take_from_run(promise);

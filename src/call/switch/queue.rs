@@ -5,6 +5,7 @@ mod agents;
 mod look;
 mod payload;
 mod reload;
+mod request;
 mod trail;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,9 +27,10 @@ use crate::dispatch::{
     OfferId, OrderKey, Party, Placement, QueueId, Request, Retry,
 };
 use crate::flow::{Graph, Item, NodeIndex};
-use crate::promise::{Place, Wanted};
+use crate::promise::{Place, PromiseId, Wanted};
 
 pub use look::{Withdrawal, promise_value};
+pub use request::{NotPromised, PromiseMade, PromiseRequest};
 pub use trail::{QueueCounts, QueueFigures};
 
 use payload::with_leg;
@@ -332,6 +334,25 @@ impl Switch {
         self.drain_queues(now);
     }
 
+    /// Nobody may be called for a promise now: agents are for those who may be served (A5).
+    pub(super) fn shelve_promise(&mut self, promise: PromiseId, now: Tick) {
+        let why = self.why_not_offered(promise).unwrap_or_default();
+        self.take_out(promise, &format!("not offered: {why}"), now);
+    }
+
+    /// Takes the callbacks of a promise out of their queues; callers on the line stay.
+    pub(super) fn take_out(&mut self, promise: PromiseId, why: &str, now: Tick) {
+        let held = self.promises.by_entry.iter().filter(|(_, of)| **of == promise);
+        for entry in held.map(|(entry, _)| *entry).collect::<Vec<_>>() {
+            if self.queues.cards.get(&entry).is_some_and(|card| card.leg.is_none()) {
+                self.queues.note(entry, why, now);
+                // One that an agent has just taken is no entry any more.
+                let _ = self.queues.dispatcher.cancel(entry);
+            }
+        }
+        self.drain_queues(now);
+    }
+
     /// The entry's caller has a promise already.
     pub(super) fn mark_callback(&mut self, entry: EntryId) {
         if self.queues.dispatcher.set_callback(entry, true).is_ok()
@@ -365,14 +386,8 @@ impl Switch {
             number: party.number.clone()?,
             name: Some(card.caller.name.clone()).filter(|name| !name.is_empty()),
             trunk: party.trunk.clone(),
-            place: Place {
-                class: match key.placement {
-                    Placement::Front => 0,
-                    Placement::Back => 1,
-                },
-                enqueued_us: key.enqueued_us,
-                sequence: key.sequence,
-            },
+            place: place_of(key),
+            override_hours: None,
         })
     }
 
@@ -542,6 +557,15 @@ fn strategy_of(ask: &Ask) -> Result<dispatch::Strategy, Failed> {
     };
     let attempt_timeout = seconds(ask.option("sequentialAttemptTimeoutSeconds"), 30.0);
     Ok(dispatch::Strategy::OneByOne { choice, attempt_timeout })
+}
+
+/// A place as the journal keeps it.
+const fn place_of(key: OrderKey) -> Place {
+    let class = match key.placement {
+        Placement::Front => 0,
+        Placement::Back => 1,
+    };
+    Place { class, enqueued_us: key.enqueued_us, sequence: key.sequence }
 }
 
 /// A number for a queue that outlives the process and the order of the flows (FNV-1a, 64 bit).

@@ -101,7 +101,7 @@ impl Switch {
         Failed::Denied(why)
     }
 
-    fn trunk_guard(&self, trunk: &str) -> TrunkGuard {
+    pub(super) fn trunk_guard(&self, trunk: &str) -> TrunkGuard {
         let settings = self.config.trunks.get(trunk);
         settings.map(|settings| settings.guard.clone()).unwrap_or_default()
     }

@@ -114,6 +114,13 @@ impl Admin {
         }
     }
 
+    /// Waits until a record is on disk; false when it is not in time, or never will be.
+    pub(super) async fn is_written(&self, sequence: u64) -> bool {
+        let (reply, written) = oneshot::channel();
+        self.0.signalling.send(Input::WhenDurable(sequence, reply));
+        matches!(tokio::time::timeout(ANSWER_MAX, written).await, Ok(Ok(())))
+    }
+
     /// Hears of the end of a promise once it is on disk; ask for it before what may end it.
     pub(super) fn end_of(&self, promise: u64) -> oneshot::Receiver<String> {
         let (reply, ended) = oneshot::channel();
@@ -128,8 +135,10 @@ struct Route {
     path: &'static str,
     /// What it does, as the description says it.
     summary: &'static str,
-    /// Parameters: name, where (`path`, `query`), what.
+    /// Parameters: name, where (`path`, `query`, `header`), what.
     parameters: &'static [(&'static str, &'static str, &'static str)],
+    /// What the body holds, as a JSON object of texts: name, whether it must be there, what.
+    body: &'static [(&'static str, bool, &'static str)],
     /// Answers: status and meaning, besides 401, 429 and 503, which every route may give.
     answers: &'static [(&'static str, &'static str)],
     serve: MethodRouter<Admin>,
@@ -146,6 +155,7 @@ fn routes() -> Vec<Route> {
         path: "/api/openapi.json",
         summary: "This description",
         parameters: &[],
+        body: &[],
         answers: &[("200", "OpenAPI 3.1")],
         serve: get(|| async { axum::Json(description(&routes())) }),
     });
@@ -160,7 +170,7 @@ fn description(routes: &[Route]) -> Value {
             json!({
                 "name": name,
                 "in": place,
-                "required": *place == "path",
+                "required": *place != "query",
                 "description": what,
                 "schema": { "type": "string" },
             })
@@ -174,11 +184,14 @@ fn description(routes: &[Route]) -> Value {
         let answers = answers
             .map(|(status, what)| ((*status).to_owned(), json!({ "description": what })))
             .collect::<Map<_, _>>();
-        let operation = json!({
+        let mut operation = json!({
             "summary": route.summary,
             "parameters": parameters.collect::<Vec<_>>(),
             "responses": answers,
         });
+        if !route.body.is_empty() {
+            operation["requestBody"] = request_body(route.body);
+        }
         paths.entry(route.path).or_insert_with(|| json!({}))[route.method] = operation;
     }
     json!({
@@ -191,6 +204,22 @@ fn description(routes: &[Route]) -> Value {
             "description": "The text of the file admin-token in the data directory",
         } } },
         "paths": paths,
+    })
+}
+
+fn request_body(fields: &[(&str, bool, &str)]) -> Value {
+    let properties = fields.iter().map(|(name, _, what)| {
+        ((*name).to_owned(), json!({ "type": "string", "description": what }))
+    });
+    let required = fields.iter().filter(|(_, is_required, _)| *is_required);
+    json!({
+        "required": true,
+        "content": { "application/json": { "schema": {
+            "type": "object",
+            "properties": properties.collect::<Map<_, _>>(),
+            "required": required.map(|(name, ..)| *name).collect::<Vec<_>>(),
+            "additionalProperties": false,
+        } } },
     })
 }
 

@@ -18,6 +18,7 @@ pub(super) fn routes() -> Vec<Route> {
         path: "/api/reload",
         summary: "Reads flows and their credentials again, and exchanges the workflows; calls go on",
         parameters: &[],
+        body: &[],
         answers: &[
             ("200", "The active workflows, what came, and what went"),
             ("409", "The flows of before stay in force: `error` says why"),

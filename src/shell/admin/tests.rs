@@ -14,6 +14,8 @@ use crate::shell::credentials::Credentials;
 use crate::shell::owed;
 use crate::shell::{Server, Store};
 
+mod requests;
+
 #[test]
 fn only_who_has_the_token_is_heard() {
     let data = fresh("token");
@@ -263,6 +265,8 @@ fn promised(data: &Path, promises: &[(u64, &str)]) {
             place: Place { class: 1, enqueued_us: now_ms * 1000 + promise, sequence: *promise },
             made_ms: now_ms,
             expires_ms: now_ms + 86_400_000,
+            request: None,
+            override_hours: None,
         };
         store.write(*promise, record).unwrap();
     }

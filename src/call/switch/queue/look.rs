@@ -190,6 +190,7 @@ pub fn promise_value(promise: u64, view: &View) -> Value {
         State::Live => "live",
         State::Queued => "queued",
         State::Armed { .. } => "armed",
+        State::Closed { .. } => "closed",
         State::Planned { .. } | State::Dialling { .. } => "dialling",
         State::Answered { .. } => "answered",
     };
@@ -205,6 +206,8 @@ pub fn promise_value(promise: u64, view: &View) -> Value {
         "attemptsMax": view.attempts_max,
         "joinedMs": view.wanted.place.enqueued_us / 1000,
         "dueMs": view.due_ms,
+        "outsideHoursUntil": view.outside_hours,
+        "overrideHours": view.wanted.override_hours,
         "expiresMs": view.expires_ms,
     })
 }

@@ -40,7 +40,8 @@ impl Switch {
                 let settings = self.queue_settings(reference).clone();
                 let key = queue_key(graph.name(), reference);
                 self.promises.set_policy(key, settings.policy.clone());
-                let expiry = settings.policy.expiry;
+                // The book says when a promise ends; a place is not given up before.
+                let expiry = settings.policy.stands_max();
                 let policy = Policy { callback_expiry: expiry, ..Policy::DEFAULT };
                 let set = self.queues.dispatcher.set_queue(id, agents, policy);
                 set.expect("queues and agents were counted before, or are those of the start");

@@ -12,7 +12,7 @@ use crate::base::Tick;
 use crate::call::leg;
 use crate::call::switch::Switch;
 use crate::dispatch::{AgentStanding, EntryId, OfferId, OrderKey, QueueId, Standing};
-use crate::promise::PromiseId;
+use crate::promise::{PromiseId, State};
 
 /// Steps that are kept of one entry; of more, the first and the last are.
 const STEPS_MAX: usize = 64;
@@ -200,7 +200,10 @@ impl Switch {
             None => {
                 let promise = PromiseId(named.parse().ok()?);
                 let held = self.promises.by_entry.iter().filter(|(_, of)| **of == promise);
-                *held.map(|(entry, _)| entry).max_by_key(|entry| self.has_entry(**entry))?
+                match held.map(|(entry, _)| entry).max_by_key(|entry| self.has_entry(**entry)) {
+                    Some(entry) => *entry,
+                    None => return self.why_no_place(promise, now),
+                }
             }
         };
         let past = self.queues.pasts.0.iter().rev().find(|past| past.entry == entry);
@@ -232,8 +235,11 @@ impl Switch {
             )
         }));
         steps.sort_by_key(|(at, _)| *at);
+        let promise = self.promises.by_entry.get(&entry).copied();
         if is_there {
             steps.push((now, self.why_now(entry, queue)?));
+        } else if let Some(why) = promise.and_then(|promise| self.why_not_offered(promise)) {
+            steps.push((now, format!("now not offered: {why}")));
         }
         let shown = steps.iter().map(|(at, why)| {
             json!({ "atMs": self.config.epoch_ms.saturating_add(at.as_millis()), "why": why })
@@ -241,6 +247,30 @@ impl Switch {
         let reference = &self.queues.queues[queue.0 as usize].reference;
         let steps = shown.collect::<Vec<_>>();
         Some(json!({ "entry": entry_text(entry), "queue": reference, "steps": steps }))
+    }
+
+    /// Of a promise that has not had a place in this process.
+    fn why_no_place(&self, promise: PromiseId, now: Tick) -> Option<Value> {
+        let why = format!("now not offered: {}", self.why_not_offered(promise)?);
+        let queue = self.promises.book.wanted(promise)?.queue;
+        let queue = self.queue_by_key(queue).map(|queue| &self.queues.queues[queue.0 as usize]);
+        let at_ms = self.config.epoch_ms.saturating_add(now.as_millis());
+        Some(json!({
+            "entry": null,
+            "promise": promise.0,
+            "queue": queue.map(|queue| queue.reference.clone()),
+            "steps": [{ "atMs": at_ms, "why": why }],
+        }))
+    }
+
+    /// Why a promise has no place in its queue.
+    pub(super) fn why_not_offered(&self, promise: PromiseId) -> Option<String> {
+        let view = self.promises.book.view(promise)?;
+        match (view.outside_hours, view.state) {
+            (Some(opens), _) => Some(format!("outside hours until {opens}")),
+            (None, State::Armed { .. }) => Some("its next attempt is not due yet".to_owned()),
+            (None, _) => None,
+        }
     }
 
     fn why_now(&self, entry: EntryId, queue: QueueId) -> Option<String> {
