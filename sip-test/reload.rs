@@ -35,15 +35,22 @@ fn a_call_goes_on_under_the_flow_it_began_with_and_the_next_gets_the_new_one() {
     let answer = || ("call.answer", json!({}));
     let old = chain(&[answer(), wait, play("goodbye.wav")]);
     let new = chain(&[answer(), play("hello.wav")]);
+    let version = |flow: &Graph| flow.version().to_string();
+    let versions = [version(&old), version(&new)];
+    assert_ne!(versions[0], versions[1]);
     let mut story = Story::with_server("reload_next_call", old).dial().talking().at(2000);
     let told = exchange(&mut story.world, vec![new]);
-    assert_eq!(told, Reloaded { workflows: vec!["story".to_owned()], ..Reloaded::default() });
+    let workflows = vec!["story".to_owned()];
+    let expected = vec![versions[1].clone()];
+    assert_eq!(told, Reloaded { workflows, versions: expected, ..Reloaded::default() });
     let ends = |times: usize| move |world: &World| ended(world, CALLER, Cause::Bye) == times;
     let story = story.until("the first call is over", ends(1)).hears("goodbye.wav", 0);
     let mut story = story.dial().until("the second call is over", ends(2)).rest_of_server();
     let records = story.world.server().take_call_records();
-    let calls = records.iter().filter(|record| record["record"] == "call");
-    let paths = calls.map(|call| {
+    let calls = || records.iter().filter(|record| record["record"] == "call");
+    let under = calls().map(|call| call["flowVersion"].as_str().unwrap());
+    assert_eq!(under.collect::<Vec<_>>(), versions, "each names the version that it began with");
+    let paths = calls().map(|call| {
         let visits = call["path"].as_array().unwrap().iter();
         visits.map(|visit| visit["node"].as_str().unwrap()).collect::<Vec<_>>().join(", ")
     });

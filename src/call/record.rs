@@ -4,6 +4,7 @@
 //! started for it, and every leg that these runs or its queue dialled.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -100,7 +101,7 @@ pub struct Visit {
     /// Which run of the call it was, from 1.
     pub run: u64,
     /// The node.
-    pub node: std::sync::Arc<str>,
+    pub node: Arc<str>,
     /// Labels of the outputs that gave items; none: nothing came of it.
     pub outputs: Vec<String>,
     /// The code of what went wrong, also where the run went on.
@@ -227,7 +228,9 @@ pub struct Call {
     /// When it began.
     pub began: Tick,
     /// The flow that had it first.
-    pub flow: std::sync::Arc<str>,
+    pub flow: Arc<str>,
+    /// Which version of it was active then; empty for a run that no call started.
+    pub version: Arc<str>,
     /// The call that it continues: the one whose caller asked to be called back.
     pub continues: Option<CallKey>,
     /// Every leg it had.
@@ -253,10 +256,11 @@ const LEGS_MAX: usize = 1000;
 
 impl Call {
     /// A call that begins.
-    pub fn new(began: Tick, flow: std::sync::Arc<str>, continues: Option<CallKey>) -> Self {
+    pub fn new(began: Tick, flow: Arc<str>, version: Arc<str>, continues: Option<CallKey>) -> Self {
         Self {
             began,
             flow,
+            version,
             continues,
             legs: Vec::new(),
             legs_open: 0,
@@ -290,6 +294,9 @@ impl Call {
         set("record", "call".into());
         set("call", epoch.call_text(key).into());
         set("flow", (&*self.flow).into());
+        if !self.version.is_empty() {
+            set("flowVersion", (&*self.version).into());
+        }
         set("began", epoch.time(self.began).into());
         if let Some(answered) = self.answered {
             set("answered", epoch.time(answered).into());

@@ -10,6 +10,7 @@ use crate::base::Rng;
 use crate::flow::expr::{Compiled, Refusal, Scripts};
 use crate::flow::graph::{Graph, Node};
 use crate::flow::problem::nearest;
+use crate::flow::version::version;
 use crate::flow::{
     Catalogue, Document, Edge, Findings, Item, NodeIndex, NodeType, Object, OnError, Order,
     Problem, Retry, Role, Severity, Shown,
@@ -67,6 +68,7 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         file: document.file.clone(),
         id,
         name,
+        version: version(body).into(),
         owner,
         order,
         timezone,

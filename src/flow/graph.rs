@@ -122,6 +122,7 @@ pub struct Graph {
     pub(super) file: String,
     pub(super) id: String,
     pub(super) name: Arc<str>,
+    pub(super) version: Arc<str>,
     pub(super) owner: Arc<str>,
     pub(super) order: Order,
     pub(super) timezone: Option<String>,
@@ -154,6 +155,11 @@ impl Graph {
     /// The same, to be kept.
     pub(super) const fn shared_name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Which version of the workflow it is, such as `3f2a91bc`: equal for what does the same.
+    pub const fn version(&self) -> &Arc<str> {
+        &self.version
     }
 
     /// Under which name it keeps things from run to run: its id, or its name when it has none.

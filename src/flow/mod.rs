@@ -23,6 +23,7 @@ mod repair;
 mod resume;
 mod run;
 mod runner;
+mod version;
 mod zone;
 #[cfg(test)]
 mod tests;

@@ -85,9 +85,9 @@ impl Reloader {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.exchange();
         match &outcome {
-            Ok(Reloaded { workflows, came, went }) => {
+            Ok(Reloaded { workflows, versions, came, went }) => {
                 let workflows = workflows.join(", ");
-                tracing::info!(workflows, ?came, ?went, "flows reloaded");
+                tracing::info!(workflows, ?versions, ?came, ?went, "flows reloaded");
             }
             Err(refused) => tracing::warn!("flows not reloaded: {refused}"),
         }
@@ -120,8 +120,8 @@ impl Reloader {
 
 /// What has changed, as the API says it.
 pub(super) fn value(reloaded: &Reloaded) -> Value {
-    let Reloaded { workflows, came, went } = reloaded;
-    json!({ "workflows": workflows, "came": came, "went": went })
+    let Reloaded { workflows, versions, came, went } = reloaded;
+    json!({ "workflows": workflows, "versions": versions, "came": came, "went": went })
 }
 
 /// The same for people.
@@ -130,7 +130,9 @@ pub(super) fn in_words(value: &Value) -> String {
         let of = value[key].as_array().map_or(&[][..], Vec::as_slice);
         of.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
     };
-    let head = format!("reloaded: {}", list("workflows").join(", "));
+    let named = list("workflows").into_iter().zip(list("versions"));
+    let named = named.map(|(name, version)| format!("{name} (version {version})"));
+    let head = format!("reloaded: {}", named.collect::<Vec<_>>().join(", "));
     let came = list("came").into_iter().map(|one| format!("  new   {one}"));
     let went = list("went").into_iter().map(|one| format!("  gone  {one}"));
     std::iter::once(head).chain(came).chain(went).collect::<Vec<_>>().join("\n")

@@ -49,11 +49,13 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>, origin: Origin) -> Ex
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen to signals: {error}")),
     };
+    let version = |graph: &Graph| format!("flow    {} (version {})", graph.name(), graph.version());
+    let versions = graphs.iter().map(version).collect::<Vec<_>>();
     let server = match Server::start(settings, graphs) {
         Ok(server) => server,
         Err(error) => return complain(&error.to_string()),
     };
-    welcome(&server, settings, origin);
+    welcome(&server, settings, &versions, origin);
     if let Err(error) = reload_on_hangup(hangups, server.reloader()) {
         return complain(&format!("the system refused a thread: {error}"));
     }
@@ -87,13 +89,14 @@ pub(super) fn run(settings: &Settings, graphs: Vec<Graph>, origin: Origin) -> Ex
 }
 
 /// Says where the server listens, what it answers, and what to try.
-fn welcome(server: &Server, settings: &Settings, origin: Origin) {
+fn welcome(server: &Server, settings: &Settings, versions: &[String], origin: Origin) {
     let sip = server.sip();
     say(&format!("ringback {}", env!("CARGO_PKG_VERSION")));
     say(&format!("sip     {sip} (UDP and TCP)"));
     say(&format!("rtp     {}", settings.rtp));
     say(&format!("http    http://{} (/healthz /readyz /metrics /api)", server.http()));
     say(&format!("data    {}", settings.data.display()));
+    versions.iter().for_each(|version| say(version));
     for trigger in server.triggers() {
         say(&format!("answers {trigger}"));
         let kind = Some(&trigger.kind).filter(|_| trigger.asks.is_none());

@@ -23,6 +23,8 @@ pub const WORKFLOWS_MAX: usize = 10_000;
 pub struct Reloaded {
     /// Names of the workflows that are active now.
     pub workflows: Vec<String>,
+    /// Which version of each it is.
+    pub versions: Vec<String>,
     /// What was not there before.
     pub came: Vec<String>,
     /// What is not there any more, and what becomes of those who use it.
@@ -101,7 +103,8 @@ impl Switch {
         self.outputs.push_back(Output::Flow(Input::Workflows(graphs)));
         self.drain_endpoint(now);
         let workflows = self.active.iter().map(|graph| graph.name().to_owned()).collect();
-        Ok(Reloaded { workflows, came, went })
+        let versions = self.active.iter().map(|graph| graph.version().to_string()).collect();
+        Ok(Reloaded { workflows, versions, came, went })
     }
 
     /// Exchanges triggers, accounts, registrations and queues; gives the accounts that have gone.
@@ -110,8 +113,10 @@ impl Switch {
         for (graph, number) in graphs.iter().zip(&numbers) {
             if *number >= self.workflows.len() {
                 self.workflows.resize(*number + 1, Arc::default());
+                self.versions.resize(*number + 1, Arc::default());
             }
             self.workflows[*number] = graph.name().into();
+            self.versions[*number] = graph.version().clone();
         }
         let after = self.triggers_of(&graphs, &numbers);
         let before = std::mem::replace(&mut self.triggers, after);

@@ -39,7 +39,8 @@ impl Switch {
         self.calls.begun += 1;
         let key = CallKey(self.calls.begun);
         let flow = self.workflows.get(workflow).cloned().unwrap_or_default();
-        self.calls.open.insert(key, Call::new(now, flow, continues));
+        let version = self.versions.get(workflow).cloned().unwrap_or_default();
+        self.calls.open.insert(key, Call::new(now, flow, version, continues));
         key
     }
 

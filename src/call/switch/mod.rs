@@ -244,6 +244,8 @@ pub struct Switch {
     site: Site,
     /// Names of the workflows that there have been, by their number.
     workflows: Vec<Arc<str>>,
+    /// Which version of each was active last.
+    versions: Vec<Arc<str>>,
     /// The active ones.
     active: Vec<Arc<Graph>>,
     runs: BTreeMap<RunId, RunCard>,
@@ -292,6 +294,7 @@ impl Switch {
             triggers: Vec::new(),
             site,
             workflows: Vec::new(),
+            versions: Vec::new(),
             active: Vec::new(),
             runs: BTreeMap::new(),
             calls: Calls::default(),

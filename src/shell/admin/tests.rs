@@ -152,8 +152,16 @@ fn flows_are_exchanged_and_unsound_ones_refused() {
         let names = queues.as_array().unwrap().iter().map(|queue| queue["queue"].clone());
         names.collect::<Vec<_>>()
     };
-    let same = json!({ "workflows": ["queue-callback"], "came": [], "went": [] });
+    let version = |graph: &crate::flow::Graph| graph.version().to_string();
+    let version_of = || {
+        let checked = check_files(&[file.clone()], &root.join("prompts"));
+        checked.graphs.iter().map(version).collect::<Vec<_>>()
+    };
+    let (workflows, versions) = (["queue-callback"], version_of());
+    let same = json!({ "workflows": workflows, "versions": versions, "came": [], "went": [] });
     assert_eq!(reload().unwrap(), same);
+    let shown = client.ask("GET", "/api/queues").map_err(Refusal::text).unwrap();
+    assert_eq!(shown[0]["flowVersion"], versions[0].as_str());
 
     fs::write(&file, shipped.replace("\"queueExtensions\": \"103\"", "\"queueExtensions\": \"\""))
         .unwrap();
@@ -167,6 +175,8 @@ fn flows_are_exchanged_and_unsound_ones_refused() {
     fs::write(&file, other).unwrap();
     let exchanged = reload().unwrap();
     assert_eq!(exchanged["came"], json!(["queue orders of queue-callback"]));
+    assert_eq!(exchanged["versions"], json!(version_of()));
+    assert_ne!(version_of(), versions, "another flow, another version");
     assert!(exchanged["went"][0].as_str().unwrap().starts_with("queue sales of queue-callback"));
     assert_eq!(queues(), ["support", "orders"]);
     fs::remove_file(&file).unwrap();

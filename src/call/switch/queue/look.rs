@@ -52,6 +52,7 @@ impl Switch {
         json!({
             "queue": queue.reference,
             "flow": queue.graph.name(),
+            "flowVersion": &**queue.graph.version(),
             "live": live,
             "callbacks": dispatcher.entries_of(id).count() - live,
             "agents": agents,
