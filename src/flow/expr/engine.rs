@@ -30,6 +30,26 @@ const INTERRUPTS_MAX: u32 = 100;
 const CODE_TIMES: u32 = 100;
 /// Scripts kept compiled.
 const SCRIPTS_MAX: usize = 4096;
+/// A script that says one of these needs luxon, which takes longer to read on a busy machine than an
+/// expression may take. One that gets at dates in another way reads it in its own time.
+const DATE_WORDS: [&str; 16] = [
+    "$now",
+    "$today",
+    "DateTime",
+    "Duration",
+    "Interval",
+    "beginningOf",
+    "diffTo",
+    "endOfMonth",
+    "extract",
+    "format",
+    "isBetween",
+    "isDst",
+    "isInLast",
+    "isWeekend",
+    "minus",
+    "plus",
+];
 
 /// How long one evaluation may take by the clock, which this room does not have.
 pub trait Deadline {
@@ -92,6 +112,8 @@ pub(super) struct Engine {
     text: Persistent<Function<'static>>,
     name_kind: Persistent<Function<'static>>,
     weigh: Persistent<Function<'static>>,
+    read_dates: Persistent<Function<'static>>,
+    has_dates: bool,
     context: Context,
     runtime: Runtime,
     desk: Rc<Desk>,
@@ -154,10 +176,10 @@ impl Engine {
             let tool = |name: &str| {
                 tools.get::<_, Function<'_>>(name).map(|tool| Persistent::save(&ctx, tool))
             };
-            let names = ["begin", "text", "kind", "run", "call", "weigh"];
+            let names = ["begin", "text", "kind", "run", "call", "weigh", "readDates"];
             names.into_iter().map(tool).collect::<rquickjs::Result<Vec<_>>>()
         })?;
-        let [begin, text, name_kind, run, call, weigh] =
+        let [begin, text, name_kind, run, call, weigh, read_dates] =
             tools.try_into().map_err(|_| Error::Unknown)?;
         let meter = Rc::new(Meter {
             interrupts: Cell::new(0),
@@ -179,6 +201,8 @@ impl Engine {
             text,
             name_kind,
             weigh,
+            read_dates,
+            has_dates: false,
             context,
             runtime,
             desk,
@@ -228,6 +252,11 @@ impl Engine {
     /// Evaluates a compiled script; as text, it is what the script leaves in the middle of a text.
     pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
         let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
+        if DATE_WORDS.iter().any(|word| code.contains(word))
+            && let Err(outcome) = self.read_dates()
+        {
+            return outcome;
+        }
         *self.desk.current.borrow_mut() = Some(current);
         self.meter.arm(1);
         let mut kind = "undefined";
@@ -248,6 +277,24 @@ impl Engine {
         });
         self.kind = kind;
         self.conclude(outcome)
+    }
+
+    /// Reads what dates need, once, before the time of an expression begins.
+    fn read_dates(&mut self) -> Result<(), Outcome> {
+        if self.has_dates {
+            return Ok(());
+        }
+        self.meter.arm(CODE_TIMES);
+        let read = self.context.with(|ctx| {
+            let read = self.read_dates.clone().restore(&ctx)?;
+            match read.call::<_, ()>(()) {
+                Err(Error::Exception) => Ok(self.exception(&ctx)),
+                called => called.map(|()| Outcome::Undefined),
+            }
+        });
+        let outcome = self.conclude(read);
+        self.has_dates = matches!(outcome, Outcome::Undefined);
+        if self.has_dates { Ok(()) } else { Err(outcome) }
     }
 
     /// A value as JSON; one that is too large to be is an error.
@@ -367,8 +414,11 @@ impl Engine {
         })
     }
 
-    /// Calls a function of the prelude.
+    /// Calls a function of the prelude; all of them are about dates.
     pub(super) fn call(&mut self, name: &str, argument: &Value, current: Current) -> Outcome {
+        if let Err(outcome) = self.read_dates() {
+            return outcome;
+        }
         *self.desk.current.borrow_mut() = Some(current);
         self.meter.arm(1);
         let outcome = self.context.with(|ctx| {

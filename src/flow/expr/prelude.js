@@ -121,15 +121,18 @@
     }
     return parts[name];
   };
+  const readDates = () => {
+    if (parts.luxon !== undefined) return;
+    intl();
+    extensions();
+    host.load('luxon')((made) => { parts.luxon = made; });
+    const zones = parts.luxon.IANAZone;
+    zones.isValidZone = (zone) => typeof zone === 'string' && host.offset(zone, 0) !== undefined;
+    zones.prototype.offset = function (ms) { return host.offset(this.name, ms) ?? NaN; };
+    harden([parts.luxon]);
+  };
   const luxon = () => {
-    if (parts.luxon === undefined) {
-      intl();
-      host.load('luxon')((made) => { parts.luxon = made; });
-      const zones = parts.luxon.IANAZone;
-      zones.isValidZone = (zone) => typeof zone === 'string' && host.offset(zone, 0) !== undefined;
-      zones.prototype.offset = function (ms) { return host.offset(this.name, ms) ?? NaN; };
-      harden([parts.luxon]);
-    }
+    readDates();
     const zone = host.zone();
     if (parts.zone !== zone) {
       parts.luxon.Settings.defaultZone = zone;
@@ -368,6 +371,7 @@
   const join = Array.prototype.join;
   const tools = {
     begin() { store = {}; isWhole = false; },
+    readDates,
     weigh,
     kind(value) {
       if (value instanceof NativeDate) return 'date';

@@ -483,6 +483,24 @@ fn a_deadline_stops_a_script_before_its_steps_are_spent() {
 }
 
 #[test]
+fn the_time_of_an_expression_begins_when_what_dates_need_has_been_read() {
+    /// Past at its first question, unless there is more time than an expression has.
+    struct Impatient(Cell<bool>);
+    impl Deadline for Impatient {
+        fn arm(&self, times: u32) {
+            self.0.set(times == 1);
+        }
+        fn is_past(&self) -> bool {
+            self.0.get()
+        }
+    }
+    for code in ["{{ $now.year }}", "{{ '2023-11-14'.toDateTime().year }}"] {
+        let mut scripts = Scripts::new(Rng::new(1), Some(Rc::new(Impatient(Cell::new(false)))));
+        assert_eq!(resolve(&mut scripts, code, payload()), Ok(json!(2023)), "{code}");
+    }
+}
+
+#[test]
 fn what_is_no_script_is_refused_at_import_with_its_place() {
     // The words after the place are the engine's own.
     let refuse = |text: &str, column: usize, message: &str| {
