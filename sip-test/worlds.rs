@@ -232,8 +232,7 @@ impl Played {
         }
         let mut dials = calls.all.values().filter(|call| call.is_dial_back());
         dials.find_map(|call| {
-            let lives = self.clocks.iter().rev();
-            let (_, epoch_ms) = lives.into_iter().find(|(since, _)| *since <= call.began)?;
+            let (_, epoch_ms) = self.clocks.iter().rfind(|(since, _)| *since <= call.began)?;
             let at_ms = epoch_ms + call.began.as_millis();
             let is_wrong = !hours.is_open(at_ms) && !excepted.contains(&call.number);
             is_wrong.then(|| format!("A5: {} is called at {}", call.number, hours.say(at_ms)))

@@ -67,6 +67,8 @@ pub struct Leg {
     pub promise: Option<PromiseId>,
     /// The promise that it is to keep, and the number of the attempt, from its answer on.
     pub attempt: Option<(PromiseId, u32)>,
+    /// The promised number that this leg calls back, as long as it is up.
+    pub called_back: Option<String>,
     /// The number that it was called from.
     pub caller_number: String,
     /// The name that it was called from.
@@ -272,6 +274,7 @@ impl Leg {
             entry: None,
             promise: None,
             attempt: None,
+            called_back: None,
             caller_number: String::new(),
             caller_name: String::new(),
             is_inbound: true,

@@ -410,7 +410,7 @@ pub enum Refused {
     NotDue,
     /// Nobody may be called before the hours of the queue begin (A5).
     OutsideHours,
-    /// An attempt of another promise dials this number.
+    /// An attempt of another promise dials this number, or its customer talks there.
     NumberBusy,
     /// Number, name, trunk or a reason are empty or longer than [`TEXT_MAX`].
     BadText,
@@ -438,7 +438,7 @@ impl fmt::Display for Refused {
             Self::Attempting => "the promise is being attempted already",
             Self::NotDue => "the next attempt is not due yet",
             Self::OutsideHours => "nobody is called outside the hours of the queue",
-            Self::NumberBusy => "the number is being dialled for another promise",
+            Self::NumberBusy => "the customer is being called back for another promise",
             Self::BadText => "number, name, trunk or a reason are empty or too long",
             Self::TooMany => "too many promises are open",
             Self::NumberLimit => "the number has had its callbacks for today",

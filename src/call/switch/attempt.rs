@@ -131,7 +131,12 @@ impl Switch {
         let fence = (attempt.promise, attempt.attempt);
         target.derived = Some(derived(&attempt));
         let whose = Whose { call, workflow, offer: None, promise: Some(fence) };
-        self.begin_dial(whose, vec![target], strategy, caller, now)
+        let dial = self.begin_dial(whose, vec![target], strategy, caller, now)?;
+        let leg = self.dials.get(dial).and_then(|dial| dial.attempts.first().copied());
+        if let (Some(leg), Some(wanted)) = (leg, self.promises.book.wanted(attempt.promise)) {
+            self.on_called_back(leg, wanted.number.clone());
+        }
+        Some(dial)
     }
 
     /// The customer of an attempt rings: a later process would have to know where.

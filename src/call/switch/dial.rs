@@ -73,6 +73,10 @@ impl Switch {
                 // He may be in a menu still; who is on the line is never dialled (A10, A11).
                 return self.fail(&ask, Failed::Promise(Refused::Live));
             }
+            if self.is_called_back(number.trim()) {
+                // For another queue: he is not rung while he talks there (A1, I3).
+                return self.fail(&ask, Failed::Promise(Refused::NumberBusy));
+            }
             let target = targets.remove(0);
             let (strategy, caller) = (strategy(&ask), self.caller(&ask));
             return self.plan_attempt(ask, promise, target, strategy, caller, now);

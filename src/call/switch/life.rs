@@ -1,5 +1,7 @@
 //! How long a leg lives: what retains it, what ends it, and when it is forgotten (contract §3).
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::base::Tick;
@@ -74,7 +76,7 @@ impl Switch {
         let players = std::mem::take(&mut leg.players);
         let recordings = std::mem::take(&mut leg.recordings);
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
-        let attempt = leg.attempt.take();
+        let (attempt, called_back) = (leg.attempt.take(), leg.called_back.take());
         let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
         let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
@@ -85,7 +87,10 @@ impl Switch {
         self.drop_record_request(id);
         self.fault("end");
         if let Some(number) = caller {
-            self.forget_caller(&number);
+            take_one(&mut self.callers, &number);
+        }
+        if let Some(number) = called_back {
+            take_one(&mut self.called_back, &number);
         }
         for player in players {
             self.finish_player(player, End::Interrupted("call_ended", None), now);
@@ -134,18 +139,22 @@ impl Switch {
         }
     }
 
+    /// A customer is being called back, by this leg.
+    pub(super) fn on_called_back(&mut self, id: LegRef, number: String) {
+        if let Some(leg) = self.legs.get_mut(id).filter(|leg| leg.end().is_none()) {
+            leg.called_back = Some(number.clone());
+            *self.called_back.entry(number).or_default() += 1;
+        }
+    }
+
+    /// Whether somebody is being called back at this number, or talks there.
+    pub(super) fn is_called_back(&self, number: &str) -> bool {
+        self.called_back.contains_key(number)
+    }
+
     /// Whether somebody is on the line who calls from this number.
     pub(super) fn is_on_line(&self, number: &str) -> bool {
         self.callers.contains_key(number)
-    }
-
-    fn forget_caller(&mut self, number: &str) {
-        if let Some(legs) = self.callers.get_mut(number) {
-            *legs -= 1;
-            if *legs == 0 {
-                self.callers.remove(number);
-            }
-        }
     }
 
     fn on_waited_leg_ended(&mut self, key: AskRef, id: LegRef, reason: EndReason, now: Tick) {
@@ -215,5 +224,15 @@ impl Switch {
         let payload =
             json!({ "legId": leg_text(id), "eventType": "ended", "reason": reason.to_string() });
         self.answer(ask, ask.branch("Ended"), payload, None);
+    }
+}
+
+/// One leg less of this number.
+fn take_one(legs: &mut BTreeMap<String, u32>, number: &str) {
+    if let Some(count) = legs.get_mut(number) {
+        *count -= 1;
+        if *count == 0 {
+            legs.remove(number);
+        }
     }
 }

@@ -228,6 +228,8 @@ pub struct Switch {
     leaving: HashMap<DialogId, (usize, String)>,
     /// Callers who are on the line by a trunk: how many legs, by number.
     callers: BTreeMap<String, u32>,
+    /// Legs that call back, by number: while one is up, no other promise to it is kept.
+    called_back: BTreeMap<String, u32>,
     pending: BTreeMap<AskRef, (Ask, Pending)>,
     players: BTreeMap<u64, Player>,
     recordings: BTreeMap<u64, Recording>,
@@ -282,6 +284,7 @@ impl Switch {
             busy: BTreeMap::new(),
             leaving: HashMap::new(),
             callers: BTreeMap::new(),
+            called_back: BTreeMap::new(),
             pending: BTreeMap::new(),
             players: BTreeMap::new(),
             recordings: BTreeMap::new(),

@@ -154,7 +154,7 @@ fn flows_are_exchanged_and_unsound_ones_refused() {
     };
     let version = |graph: &crate::flow::Graph| graph.version().to_string();
     let version_of = || {
-        let checked = check_files(&[file.clone()], &root.join("prompts"));
+        let checked = check_files(std::slice::from_ref(&file), &root.join("prompts"));
         checked.graphs.iter().map(version).collect::<Vec<_>>()
     };
     let (workflows, versions) = (["queue-callback"], version_of());
