@@ -75,18 +75,23 @@ struct Place<T> {
     entry: Option<T>,
 }
 
+/// Places that an empty table keeps for the next entries.
+const KEPT: usize = 1024;
+
 /// Entries by [`Id`], in places that are used again; at most as many as were allowed at the start.
 #[derive(Debug)]
 pub struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// What a new place begins with: more than any id of a place that was given back.
+    generation: u32,
     entries_max: usize,
 }
 
 impl<T> Slab<T> {
     /// An empty table for at most `entries_max` entries.
     pub const fn with_max(entries_max: usize) -> Self {
-        Self { places: Vec::new(), free: Vec::new(), entries_max }
+        Self { places: Vec::new(), free: Vec::new(), generation: 0, entries_max }
     }
 
     /// Puts an entry in; `None` when the table is full.
@@ -100,7 +105,7 @@ impl<T> Slab<T> {
             return None;
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, entry: None });
+            self.places.push(Place { generation: self.generation, entry: None });
             (self.places.len() - 1) as u32
         });
         let place = &mut self.places[index as usize];
@@ -118,7 +123,17 @@ impl<T> Slab<T> {
         let entry = place.entry.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);
+        if self.is_empty() && self.places.len() > KEPT {
+            self.give_back();
+        }
         Some(entry)
+    }
+
+    /// Frees the places of a burst that is over.
+    fn give_back(&mut self) {
+        let newest = self.places.iter().map(|place| place.generation).max();
+        self.generation = newest.unwrap_or(self.generation);
+        (self.places, self.free) = (Vec::new(), Vec::new());
     }
 
     /// The entry with this id.
@@ -167,6 +182,25 @@ mod tests {
         assert_eq!(slab.get(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(Id::from_u64(second.as_u64())), Some(&"second"));
+    }
+
+    /// The memory of a burst is given back when it is over, and its ids find nothing ever after.
+    #[test]
+    fn a_burst_leaves_no_places_behind() {
+        let mut slab = Slab::with_max(usize::MAX);
+        let burst: Vec<_> = (0..=KEPT).map(|number| slab.insert(number).unwrap()).collect();
+        for id in &burst[1..] {
+            slab.remove(*id);
+        }
+        let again = slab.insert(0).unwrap();
+        slab.remove(again);
+        assert!(slab.places.capacity() > KEPT);
+        slab.remove(burst[0]);
+        assert_eq!((slab.places.capacity(), slab.free.capacity()), (0, 0));
+        let next: Vec<_> = (0..=KEPT).map(|number| slab.insert(number).unwrap()).collect();
+        let earlier: std::collections::BTreeSet<_> = burst.iter().chain([&again]).collect();
+        assert!(next.iter().all(|id| !earlier.contains(id)));
+        assert!(earlier.iter().all(|id| slab.get(**id).is_none()));
     }
 
     #[test]
