@@ -25,31 +25,27 @@ pub fn call(
     let to = to.as_ref().map(uri_text).unwrap_or_default();
     let call_id = message.call_id().unwrap_or_default().to_owned();
     let leg = leg_text(leg);
-    let mut payload = json!({
-        "eventType": "invite",
-        "ref": reference,
-        "legId": leg,
-        "callId": call_id,
-        "direction": "inbound",
-        "from": from,
-        "callerNumber": user_of(&from),
-        "callerName": caller_name,
-        "to": to,
-        "calledNumber": user_of(&to),
-        "calledName": called_name,
-        "raw": raw(message, &from, &to, &call_id, &caller_name),
-        "sipPbx": { "ref": reference, "legId": leg },
-    });
+    let (caller_number, called_number) = (user_of(&from), user_of(&to));
+    let raw = raw(message, extension, &from, &to, &call_id, &caller_name);
+    let mut payload = object([
+        ("eventType", "invite".into()),
+        ("ref", reference.into()),
+        ("legId", leg.as_str().into()),
+        ("callId", call_id.into()),
+        ("direction", "inbound".into()),
+        ("from", from.into()),
+        ("callerNumber", caller_number.into()),
+        ("callerName", caller_name.into()),
+        ("to", to.into()),
+        ("calledNumber", called_number.into()),
+        ("calledName", called_name.into()),
+        ("raw", raw),
+        ("sipPbx", Value::Object(object([("ref", reference.into()), ("legId", leg.into())]))),
+    ]);
     if let Some(extension) = extension {
-        payload["extension"] = extension.into();
-        payload["raw"]["extension"] = extension.into();
+        payload.insert("extension".to_owned(), extension.into());
     }
-    match payload {
-        Value::Object(object) => object,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            unreachable!("an object literal is an object")
-        }
-    }
+    payload
 }
 
 /// The item of a trigger's `Auth` branch (contract §5.6): what a request shows of its sender.
@@ -90,33 +86,51 @@ pub fn auth(
         "transport": flow.transport.in_via().to_ascii_lowercase(),
         "localIp": flow.local.ip().to_string(),
         "localPort": flow.local.port(),
-        "raw": raw(message, &from, &to, &call_id, &caller_name),
+        "raw": raw(message, None, &from, &to, &call_id, &caller_name),
         "sipPbx": { "ref": reference, "authRequestId": id },
     });
     payload.as_object().cloned().unwrap_or_default()
 }
 
-fn raw(message: &Message<'_>, from: &str, to: &str, call_id: &str, caller_name: &str) -> Value {
+fn raw(
+    message: &Message<'_>,
+    extension: Option<&str>,
+    from: &str,
+    to: &str,
+    call_id: &str,
+    caller_name: &str,
+) -> Value {
     let (method, uri) = match &message.start {
-        Start::Request { method, uri } => (method.as_str().to_owned(), text(uri)),
-        Start::Response { .. } => (String::new(), String::new()),
+        Start::Request { method, uri } => (method.as_str(), text(uri)),
+        Start::Response { .. } => ("", String::new()),
     };
-    let mut headers = Map::new();
+    let mut headers = Map::with_capacity(message.fields.len());
     for field in &message.fields {
         let key = camel(&text(field.raw_name));
         headers.entry(key).or_insert_with(|| Value::String(text(&field.value)));
     }
-    json!({
-        "callId": call_id,
-        "from": from,
-        "callerName": caller_name,
-        "to": to,
-        "headers": headers,
-        "startLine": format!("{method} {uri} SIP/2.0"),
-        "method": method,
-        "requestUri": uri,
-        "body": text(&message.body[..message.body.len().min(BODY_MAX)]),
-    })
+    let mut raw = object([
+        ("callId", call_id.into()),
+        ("from", from.into()),
+        ("callerName", caller_name.into()),
+        ("to", to.into()),
+        ("headers", Value::Object(headers)),
+        ("startLine", format!("{method} {uri} SIP/2.0").into()),
+        ("method", method.into()),
+        ("requestUri", uri.into()),
+        ("body", text(&message.body[..message.body.len().min(BODY_MAX)]).into()),
+    ]);
+    if let Some(extension) = extension {
+        raw.insert("extension".to_owned(), extension.into());
+    }
+    Value::Object(raw)
+}
+
+/// An object of these members, with room for one more: every call has it, so it is made at its size.
+fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    let mut object = Map::with_capacity(N + 1);
+    object.extend(members.map(|(key, value)| (key.to_owned(), value)));
+    object
 }
 
 /// The user part of an address: of the URI in angle brackets first, decoded; else the text before

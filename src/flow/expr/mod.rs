@@ -373,13 +373,19 @@ impl Scripts {
         match plan {
             Plan::Constant(value) => Ok(value.clone()),
             Plan::List(plans) => {
-                let values = plans.iter().map(|plan| self.value(plan, current));
-                values.collect::<Result<Vec<Value>, Fault>>().map(Value::Array)
+                let mut values = Vec::with_capacity(plans.len());
+                for plan in plans {
+                    values.push(self.value(plan, current)?);
+                }
+                Ok(Value::Array(values))
             }
+            // Made at its size: collected results do not know how many they are.
             Plan::Object(plans) => {
-                let fields =
-                    plans.iter().map(|(key, plan)| Ok((key.clone(), self.value(plan, current)?)));
-                fields.collect::<Result<Object, Fault>>().map(Value::Object)
+                let mut object = Object::with_capacity(plans.len());
+                for (key, plan) in plans {
+                    object.insert(key.clone(), self.value(plan, current)?);
+                }
+                Ok(Value::Object(object))
             }
             Plan::Typed(script) => Ok(self.typed(script, current)?.unwrap_or(Value::Null)),
             Plan::Text(chunks) => {

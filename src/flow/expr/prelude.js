@@ -409,20 +409,36 @@
     if (name !== 'globalThis') hide(world, name, {});
   }
   const seen = new Set([json, globals.$node, globals.$vars, globals.$env]);
+  // Two thousand objects for each engine: no call that could be spared, and none of the guarded ones.
   function harden(objects) {
-    const next = [...objects];
-    while (next.length > 0) {
-      const object = next.pop();
-      if ((typeof object !== 'object' && typeof object !== 'function') || object === null) continue;
-      if (seen.has(object)) continue;
-      seen.add(object);
+    const next = [];
+    let count = 0;
+    const add = (value) => {
+      if (value === null || (typeof value !== 'object' && typeof value !== 'function') || seen.has(value)) return;
+      seen.add(value);
+      next[count] = value;
+      count += 1;
+    };
+    for (let i = 0; i < objects.length; i += 1) add(objects[i]);
+    while (count > 0) {
+      count -= 1;
+      const object = next[count];
       deleteProperty(object, 'constructor');
       if (object !== world) freeze(object);
-      for (const key of ownKeys(object)) {
-        const { value, get, set } = getOwnPropertyDescriptor(object, key);
-        next.push(value, get, set);
+      const keys = ownKeys(object);
+      const isFunction = typeof object === 'function';
+      for (let i = 0; i < keys.length; i += 1) {
+        const key = keys[i];
+        if (isFunction && ((key === 'name' && typeof object.name === 'string') || (key === 'length' && typeof object.length === 'number'))) continue;
+        const found = getOwnPropertyDescriptor(object, key);
+        if (found.get === undefined && found.set === undefined) {
+          add(found.value);
+        } else {
+          add(found.get);
+          add(found.set);
+        }
       }
-      next.push(getPrototypeOf(object));
+      add(getPrototypeOf(object));
     }
   }
   harden([world, host, async function () {}, function* () {}, async function* () {},
