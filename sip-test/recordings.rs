@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ringback::base::Tick;
 use ringback::flow::Graph;
 use ringback::media::{Clip, ear};
-use ringback::sim::Party;
+use ringback::sim::{Party, PhoneEvent};
 use serde_json::{Value, json};
 
 use crate::story::*;
@@ -176,6 +177,42 @@ fn a_recording_in_an_item_is_played_from_it() {
     let heard = story.world.phone(CALLER).heard();
     assert!(ear::power(&heard[2000..14_000], 400.0) > 1e6);
     story.hangup(CALLER).end_with_server();
+}
+
+/// While a server that has nothing lets a flow wait, its caller hears no noise, and another caller
+/// hears his prompt without a gap.
+#[test]
+fn a_source_that_takes_its_time_slows_nobody() {
+    let (dead, well) = ("https://tts.test/dead", "https://tts.test/hello");
+    let url = "={{ 'https://tts.test/' + $('line').first().json.calledNumber }}";
+    let flow = chain(&[
+        ("call.answer", json!({})),
+        ("media.playAudio", json!({ "sourceType": "http", "playbackHttpUrl": url })),
+        ("call.hangup", json!({})),
+    ]);
+    let config = ringback::sim::standard_config(address(9));
+    let clips = [(well.to_owned(), clip("hello.wav"))].into();
+    let server = ringback::sim::Server::new(address(9), config, vec![flow], clips, 1)
+        .with_slow_sound(dead, Duration::from_secs(4));
+    let (slow, other) = (phone("slow", 2), phone("other", 3));
+    let mut parties: Vec<_> = [slow, other].map(|phone| Party::Phone(Box::new(phone))).into();
+    parties.push(Party::Server(Box::new(server)));
+    let mut story = Story::of("a_slow_source", parties);
+    story.world.with_phone(0, |phone, now| phone.call("dead", address(9), now));
+    story.world.with_phone(1, |phone, now| phone.call("hello", address(9), now));
+    let story = story.at(3900);
+    assert!(story.world.phone(0).heard().iter().all(|sample| sample.abs() < 100));
+    let prompt = clip("hello.wav");
+    // Three seconds in one piece.
+    let heard = ear::find(story.world.phone(1).heard(), &prompt.samples()[..24_000]);
+    let heard = heard.expect("a prompt");
+    assert!(heard.coefficient > 0.999, "likeness {}", heard.coefficient);
+    // The call whose prompt could not be had leaves by Completed, behind which nothing is drawn.
+    let story = story.until("the call is over", |world| {
+        world.phone(0).events().iter().any(|(_, event)| matches!(event, PhoneEvent::Ended(_)))
+    });
+    assert!(story.world.now() >= Tick::from_millis(4000));
+    story.rest_of_server().end(&[0, 1]);
 }
 
 /// A prompt of another server is heard; one that is not there leaves by the regular branch.

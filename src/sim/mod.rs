@@ -11,6 +11,7 @@ mod own_runs;
 mod phone;
 mod server;
 mod silence;
+mod sounds;
 mod tapes;
 mod traffic;
 mod world;

@@ -16,6 +16,7 @@ use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wi
 use crate::promise::{Journal, Record, Secret};
 use crate::sim::own_runs::OwnRuns;
 use crate::sim::silence::{Silence, Sound};
+use crate::sim::sounds::Sounds;
 use crate::sim::tapes::Tapes;
 use crate::sim::{Packet, Payload};
 use crate::sip::digest::Hash;
@@ -39,7 +40,7 @@ pub struct Server {
     runner: Runner,
     own_runs: OwnRuns,
     audio: Audio,
-    clips: BTreeMap<String, Arc<Clip>>,
+    sounds: Sounds,
     /// Legs by RTP port; the port above is their RTCP.
     by_port: HashMap<u16, LegId>,
     /// Ports that another program has.
@@ -129,7 +130,7 @@ impl Server {
             runner,
             own_runs,
             audio: Audio::Heard(Box::new(Shard::new(media::Config::STANDARD, rng))),
-            clips,
+            sounds: Sounds::new(clips),
             by_port: HashMap::new(),
             taken_ports: BTreeSet::new(),
             ports: HashMap::new(),
@@ -161,6 +162,13 @@ impl Server {
     #[must_use]
     pub const fn with_flow_delay(mut self, delay: Duration) -> Self {
         self.flow_delay = delay;
+        self
+    }
+
+    /// The server behind this URL takes so long for its sound, or to say that it has none.
+    #[must_use]
+    pub fn with_slow_sound(mut self, url: &str, delay: Duration) -> Self {
+        self.sounds.delay(url, delay);
         self
     }
 
@@ -298,8 +306,7 @@ impl Server {
 
     /// The name of a sound file that flows play.
     pub fn name_of(&self, clip: &Arc<Clip>) -> Option<&str> {
-        let found = self.clips.iter().find(|(_, known)| Arc::ptr_eq(known, clip));
-        found.map(|(name, _)| name.as_str())
+        self.sounds.name_of(clip)
     }
 
     /// Takes the oldest sound of a soundless server.
@@ -409,6 +416,9 @@ impl Server {
             let Some((_, input)) = self.to_flows.pop_front() else { break };
             self.runner.handle_input(input, now);
         }
+        for origin in self.sounds.take_due(now) {
+            self.give_sound(&origin, now);
+        }
         while self.to_disk.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, sequence)) = self.to_disk.pop_front() else { break };
             self.written.push(now);
@@ -435,7 +445,7 @@ impl Server {
         let flows = self.to_flows.front().map(|(due, _)| *due);
         let disk = self.to_disk.front().map(|(due, _)| *due);
         let (runs, calls) = (self.runner.poll_timeout(), self.switch.poll_timeout());
-        let due = [audio, flows, disk, self.own_runs.due(), runs, calls];
+        let due = [audio, flows, self.sounds.due(), disk, self.own_runs.due(), runs, calls];
         due.into_iter().flatten().min()
     }
 
@@ -477,19 +487,9 @@ impl Server {
         }
     }
 
-    /// Files and other servers are what [`Self::new`] was given, by name or URL.
-    fn sound(&self, origin: &Origin) -> Result<Arc<Clip>, String> {
-        let known = |name: &String| {
-            self.clips.get(name).cloned().ok_or_else(|| format!("no sound file {name}"))
-        };
-        match origin {
-            Origin::File(path) => known(path),
-            Origin::Remote(remote) => known(&remote.url),
-            Origin::Item(data) => {
-                let clip = Clip::read(&flow::unbase64(data));
-                clip.map(Arc::new).map_err(|error| error.to_string())
-            }
-        }
+    fn give_sound(&mut self, origin: &Origin, now: Tick) {
+        let sound = self.sounds.find(origin).map(Source::Clip);
+        self.switch.handle_sound(origin, sound, now);
     }
 
     fn route(&mut self, output: Output, now: Tick) {
@@ -521,8 +521,9 @@ impl Server {
             }
             Output::Flow(input) => self.to_flows.push_back((now + self.flow_delay, input)),
             Output::Load(origin) => {
-                let sound = self.sound(&origin).map(Source::Clip);
-                self.switch.handle_sound(&origin, sound, now);
+                if let Some(origin) = self.sounds.ask(origin, now) {
+                    self.give_sound(&origin, now);
+                }
             }
             Output::Keep(keep) => self.tapes.handle(keep),
             Output::Record(sequence, record) => {
