@@ -8,7 +8,8 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ringback::base::{Rng, Tick};
 use ringback::media::{
-    Channel, Clip, Codec, Command, Config, FRAME, LegId, Shard, Source, Stream, Tone, Wire, ear,
+    Channel, Clip, Codec, Command, Config, FRAME, LegId, Shard, Source, Stream, Tape, TapeFormat,
+    Tone, Wire, ear,
 };
 
 /// Counts what is allocated: nothing may be, per packet or tick.
@@ -153,6 +154,55 @@ fn bridge_a_frame_from_g722_to_pcmu(bencher: Bencher<'_, '_>) {
         }
         while shard.poll_report().is_some() {}
     });
+}
+
+/// 20 ms of a leg that is heard: received, through the jitter buffer, searched for digits; of so
+/// many packets one is lost and concealed. Less `tick_1000_legs_that_are_heard` of one leg, it is
+/// the jitter buffer and what the decoder takes.
+#[divan::bench(args = [0, 20, 5])]
+fn hear_a_frame(bencher: Bencher<'_, '_>, one_is_lost_of: u32) {
+    let mut shard = shard_of(1, |_| Codec::Pcmu);
+    shard.handle_command(Command::FindDigits { leg: LegId(0), is_on: true }, Tick::ZERO);
+    let mut packet: [u8; 12 + FRAME] = std::array::from_fn(|n| 0x80 | (n * 7) as u8);
+    (packet[0], packet[1]) = (0x80, 0);
+    let mut sequence = 0_u32;
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(move || {
+        sequence = sequence.wrapping_add(1);
+        packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+        packet[4..8].copy_from_slice(&sequence.wrapping_mul(160).to_be_bytes());
+        let now = Tick::from_millis(u64::from(sequence) * 20);
+        if one_is_lost_of == 0 || !sequence.is_multiple_of(one_is_lost_of) {
+            shard.handle_packet(LegId(0), Channel::Rtp, remote(0), &packet, &mut Void, now);
+        }
+        for phase in 0..4 {
+            let now = Tick::from_micros(now.as_micros() + 5000 * u64::from(phase));
+            shard.tick(phase, &mut Void, now);
+        }
+        while shard.poll_report().is_some() {}
+    });
+}
+
+/// 20 ms of a recording become bytes of its file: rate, bits and channels of it.
+#[divan::bench(args = [(8000, 16, 1), (8000, 16, 2), (48_000, 24, 2)])]
+fn tape_a_frame(bencher: Bencher<'_, '_>, (rate, bits, channels): (u32, u16, u16)) {
+    let format = TapeFormat::new(rate, bits, channels).expect("a format");
+    let (mut tape, mut bytes, mut index) = (Tape::new(format), Vec::new(), 0);
+    let frame: [i16; FRAME] = std::array::from_fn(|n| (n as i16 - 80) * 400);
+    let frames = vec![frame; channels.into()];
+    bencher.bench_local(move || {
+        bytes.clear();
+        tape.push(index, black_box(&frames), &mut bytes);
+        index += 1;
+        bytes.len()
+    });
+}
+
+/// A second of compressed sound, as a prompt is loaded.
+#[divan::bench(args = ["stereo.mp3", "stereo.ogg", "stereo.flac"])]
+fn read_a_second(bencher: Bencher<'_, '_>, name: &str) {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sip-test/sounds");
+    let bytes = std::fs::read(directory.join(name)).expect("a sound of this repository");
+    bencher.bench_local(move || Clip::read(black_box(&bytes)).expect("a whole file"));
 }
 
 #[divan::bench(args = [Codec::Pcmu, Codec::Pcma, Codec::G722])]
