@@ -64,6 +64,8 @@ pub struct Settings {
     pub digest_integrity: bool,
     /// Where audio is received.
     pub rtp: RtpRange,
+    /// Whether the audio thread goes before all others, where the system lets it.
+    pub is_realtime: bool,
     /// Where health and metrics are served.
     pub http: SocketAddr,
     /// Where the server keeps what must outlive it.
@@ -143,6 +145,7 @@ impl Default for Settings {
             digest: vec![Hash::Md5],
             digest_integrity: false,
             rtp: RtpRange { address: IpAddr::from([127, 0, 0, 1]), ports: 20_000..=29_999 },
+            is_realtime: true,
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("data"),
             prompts: PathBuf::from("prompts"),
@@ -207,6 +210,7 @@ pub fn check(raw: Raw) -> Result<Settings, Vec<Problem>> {
         session_timer: checked.session_timer("sip.session_timer_s", raw.sip.session_timer_s),
         realm: raw.sip.realm.filter(|realm| checked.realm("sip.realm", realm)),
         rtp: checked.parse("rtp.listen", raw.rtp.listen, defaults.rtp),
+        is_realtime: raw.rtp.realtime.unwrap_or(defaults.is_realtime),
         http: checked.parse("http.listen", raw.http.listen, defaults.http),
         data: raw.data.unwrap_or(defaults.data),
         prompts: raw.prompts.unwrap_or(defaults.prompts),

@@ -57,6 +57,7 @@ pub(super) const OPTIONS: &[Known] = &[
     known("sip.digest_integrity", Kind::Flag, "false"),
     known("sip.session_timer_s", Kind::Number, "1800"),
     known("rtp.listen", Kind::Text, "\"127.0.0.1:20000-29999\""),
+    known("rtp.realtime", Kind::Flag, "true"),
     known("http.listen", Kind::Text, "\"127.0.0.1:8080\""),
     known("outbound.allow", Kind::Texts, "[]"),
     known("limits.legs", Kind::Number, "2000"),

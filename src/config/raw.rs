@@ -69,6 +69,9 @@ pub struct Sip {
 pub struct Rtp {
     /// Address and port range for audio; `127.0.0.1:20000-29999`.
     pub listen: Option<String>,
+    /// Whether the audio thread goes before all others, where the system lets it and has two
+    /// processors; true.
+    pub realtime: Option<bool>,
 }
 
 /// `[http]`

@@ -112,6 +112,8 @@ pub(super) struct MediaThread {
     patient: Poller,
     inbox: Inbox<MediaInput>,
     reports: Sender<Input>,
+    /// A report that signalling had no room for; the shard keeps those behind it meanwhile.
+    held: Option<Input>,
     clock: Clock,
     phase: u8,
     /// Who spoke last on a port, and until when that matters; at most one for each port.
@@ -132,8 +134,8 @@ impl MediaThread {
         urgent.add(&inbox, INBOX)?;
         let table = Table { places: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
-        let sources = BTreeMap::new();
-        Ok(Self { shard, table, urgent, patient, inbox, reports, clock, phase: 0, sources })
+        let (held, sources) = (None, BTreeMap::new());
+        Ok(Self { shard, table, urgent, patient, inbox, reports, held, clock, phase: 0, sources })
     }
 
     /// Runs until it is told to stop.
@@ -170,8 +172,19 @@ impl MediaThread {
                     number => self.receive(number, &mut buffer, self.clock.now()),
                 }
             }
-            while let Some(report) = self.shard.poll_report() {
-                self.reports.send(Input::Media(report));
+            self.report();
+        }
+    }
+
+    /// Tells signalling what there is. What it has no room for is told after the next tick: a report
+    /// that is lost may be the end of a prompt that a flow waits for.
+    fn report(&mut self) {
+        while let Some(report) =
+            self.held.take().or_else(|| self.shard.poll_report().map(Input::Media))
+        {
+            if let Err(report) = self.reports.offer(report) {
+                self.held = Some(report);
+                return;
             }
         }
     }

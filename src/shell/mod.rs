@@ -25,6 +25,7 @@ mod owed;
 mod phone;
 mod poller;
 mod quota;
+mod realtime;
 mod recordings;
 mod reload;
 mod run;

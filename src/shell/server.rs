@@ -32,7 +32,7 @@ use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
-use crate::shell::{Clock, calls, flows, media};
+use crate::shell::{Clock, calls, flows, media, realtime};
 use crate::sip;
 
 /// Values that a channel between two threads may hold.
@@ -194,7 +194,7 @@ impl Server {
         let (legs_max, seed) = (settings.legs_max, Rng::new(rng.next_u64()));
         let reports = to_signalling.clone();
         let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
-        let runs_max = legs_max * 2;
+        let (runs_max, is_realtime) = (legs_max * 2, settings.is_realtime);
         let worker = flows::Worker {
             config: flow::Config { runs_max, epoch_ms: clock.epoch_ms() },
             rng,
@@ -211,6 +211,9 @@ impl Server {
         let threads = vec![
             spawn("signalling", move || signalling.run())?,
             spawn("media", move || {
+                if is_realtime {
+                    realtime::begin();
+                }
                 if let Err(error) = media.run() {
                     tracing::error!(%error, "the media thread ended");
                 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -55,6 +55,17 @@ impl<T> Sender<T> {
     /// Sends a value and wakes the receiver; a full channel drops and counts it.
     pub(super) fn send(&self, value: T) {
         self.post(value);
+        self.wake();
+    }
+
+    /// Sends a value and wakes the receiver, or gives the value back: the channel is full.
+    pub(super) fn offer(&self, value: T) -> Result<(), T> {
+        let offered = self.values.try_send(value);
+        self.wake();
+        offered.map_err(|(TrySendError::Full(value) | TrySendError::Disconnected(value))| value)
+    }
+
+    fn wake(&self) {
         // One write wakes for any number of values sent before the receiver looks.
         if !self.shared.is_signalled.swap(true, Ordering::AcqRel) {
             let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());
@@ -84,5 +95,22 @@ impl<T> Inbox<T> {
 impl<T> AsFd for Inbox<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.event.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_channel_gives_back_what_is_offered() {
+        let (sender, inbox) = channel(1).unwrap();
+        assert_eq!(sender.offer(1), Ok(()));
+        assert_eq!(sender.offer(2), Err(2));
+        assert_eq!(inbox.dropped(), 0);
+        inbox.clear();
+        assert_eq!((inbox.take(), inbox.take()), (Some(1), None));
+        assert_eq!(sender.offer(2), Ok(()));
+        assert_eq!(inbox.take(), Some(2));
     }
 }
