@@ -5,7 +5,7 @@ use ringback::call::{PromiseMade, PromiseRequest, QueueSettings};
 use ringback::promise::{Hours, Policy, RequestKey};
 use ringback::sim::Phone;
 
-use crate::queue::{AGENT, CUSTOMER, Centre, NUMBER, OTHER};
+use crate::queue::{AGENT, CUSTOMER, Centre, NUMBER, OTHER, server};
 
 /// Friday, 2026-11-27, 19:58:30 in Berlin.
 const FRIDAY_MS: u64 = 1_795_805_910_000;
@@ -39,10 +39,14 @@ impl Centre {
 
     /// Asks for a promise to the customer.
     fn request(&mut self, key: &str, override_hours: Option<&str>) -> PromiseMade {
+        self.request_in("support", key, override_hours)
+    }
+
+    fn request_in(&mut self, queue: &str, key: &str, override_hours: Option<&str>) -> PromiseMade {
         self.world.note(&format!("somebody asks that the customer be called, with the key {key}"));
         let request = PromiseRequest {
             key: RequestKey::parse(key).unwrap(),
-            queue: "support".to_owned(),
+            queue: queue.to_owned(),
             number: NUMBER.to_owned(),
             name: Some("Ada".to_owned()),
             trunk: None,
@@ -174,5 +178,29 @@ fn a_recorded_exception_calls_at_night() {
     assert_eq!(centre.promise()["overrideHours"], "he mailed: call me now");
     centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
     centre.both_hear_each_other();
+    centre.close();
+}
+
+/// A1, I3: a number has a promise in each of two queues. While its customer talks in the one
+/// callback, the agent of the other is told, and nobody rings him; later he is called for that too.
+#[test]
+fn who_talks_in_one_callback_is_not_dialled_for_another_queue() {
+    let mut centre = Centre::at("request_in_two_queues", FRIDAY_MS, QueueSettings::default());
+    centre.agent_comes();
+    centre.pass(200);
+    centre.request_in("support", "order-4711", None);
+    centre.request_in("sales", "order-4712", None);
+    centre.until("the customer talks", |world| world.phone(CUSTOMER).is_talking());
+    let rung = centre.rung(CUSTOMER);
+    centre.world.note("the agent of the other queue registers");
+    centre.act(OTHER, |phone, now| phone.register(server(), "103", "secret-103", now));
+    centre.until("he answers", |world| world.phone(OTHER).is_talking());
+    centre.pass(30_000);
+    assert_eq!(centre.rung(CUSTOMER), rung, "nobody rings him meanwhile");
+    centre.world.note("the first agent hangs up");
+    centre.act(AGENT, Phone::hangup);
+    centre.pass(320_000);
+    assert_eq!(centre.talks(CUSTOMER), 2);
+    assert_eq!(centre.world.server().gauges().promises, 0, "nothing is owed any more");
     centre.close();
 }

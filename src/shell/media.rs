@@ -18,11 +18,11 @@ use rustix::time::{
 
 use crate::base::{Rng, Tick};
 use crate::media::{self, Channel, Command, FRAME, LegId, Report, Shard, Wire};
-use crate::shell::Clock;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
 use crate::shell::wake::{Inbox, Sender};
+use crate::shell::{Clock, realtime};
 
 /// A quarter of the packet duration: each tick serves a quarter of the legs.
 const PHASE: Duration = Duration::from_millis(5);
@@ -138,8 +138,11 @@ impl MediaThread {
         Ok(Self { shard, table, urgent, patient, inbox, reports, held, clock, phase: 0, sources })
     }
 
-    /// Runs until it is told to stop.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    /// Runs until it is told to stop, before all other threads where that is wished and can be had.
+    pub(super) fn run(mut self, is_realtime: bool) -> io::Result<()> {
+        if is_realtime {
+            realtime::begin();
+        }
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,

@@ -32,7 +32,7 @@ use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
-use crate::shell::{Clock, calls, flows, media, realtime};
+use crate::shell::{Clock, calls, flows, media};
 use crate::sip;
 
 /// Values that a channel between two threads may hold.
@@ -211,10 +211,7 @@ impl Server {
         let threads = vec![
             spawn("signalling", move || signalling.run())?,
             spawn("media", move || {
-                if is_realtime {
-                    realtime::begin();
-                }
-                if let Err(error) = media.run() {
+                if let Err(error) = media.run(is_realtime) {
                     tracing::error!(%error, "the media thread ended");
                 }
             })?,
