@@ -141,9 +141,11 @@ fn add(arguments: &AddArgs, server: &ServerArgs) -> ExitCode {
     let body = given.map(|(field, value)| (field, Value::from(value.as_str()))).collect();
     let answer = server.post("/api/promises", &key, &Value::Object(body)).map_err(|refusal| {
         let again = |why| format!("{why}\n  = help: to try again, add --key {key}");
+        // The key matters where nobody knows whether the request has arrived.
         match refusal {
             Refusal::Absent(why) => Refusal::Absent(again(why)),
-            Refusal::Said(status, why) => Refusal::Said(status, again(why)),
+            Refusal::Said(status @ 500.., why) => Refusal::Said(status, again(why)),
+            refused @ Refusal::Said(..) => refused,
         }
     });
     let answer = answer.map(|mut value| {
