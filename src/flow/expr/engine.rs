@@ -10,7 +10,7 @@ use rquickjs::context::EvalOptions;
 use rquickjs::context::intrinsic::{
     Date, Eval, Json, MapSet, Promise, Proxy, RegExp, RegExpCompiler, TypedArrays,
 };
-use rquickjs::function::{Args, Function};
+use rquickjs::function::Function;
 use rquickjs::{Context, Ctx, Error, Exception, Persistent, Runtime, Type};
 use serde_json::Value;
 
@@ -101,14 +101,21 @@ struct Meter {
     deadline: Option<Rc<dyn Deadline>>,
 }
 
+#[derive(Clone)]
+struct Script {
+    function: Persistent<Function<'static>>,
+    /// It may speak of dates: they are to be read before its time begins.
+    needs_dates: bool,
+}
+
 /// One QuickJS runtime. After [`Outcome::Broken`] it is to be thrown away.
 pub(super) struct Engine {
     // Dropped before the runtime that they live in.
-    scripts: HashMap<Arc<str>, Persistent<Function<'static>>>,
+    scripts: HashMap<Arc<str>, Script>,
     code: HashMap<Arc<str>, Persistent<Function<'static>>>,
     run: Persistent<Function<'static>>,
     call: Persistent<Function<'static>>,
-    begin: Persistent<Function<'static>>,
+    start: Persistent<Function<'static>>,
     text: Persistent<Function<'static>>,
     name_kind: Persistent<Function<'static>>,
     weigh: Persistent<Function<'static>>,
@@ -176,10 +183,10 @@ impl Engine {
             let tool = |name: &str| {
                 tools.get::<_, Function<'_>>(name).map(|tool| Persistent::save(&ctx, tool))
             };
-            let names = ["begin", "text", "kind", "run", "call", "weigh", "readDates"];
+            let names = ["start", "text", "kind", "run", "call", "weigh", "readDates"];
             names.into_iter().map(tool).collect::<rquickjs::Result<Vec<_>>>()
         })?;
-        let [begin, text, name_kind, run, call, weigh, read_dates] =
+        let [start, text, name_kind, run, call, weigh, read_dates] =
             tools.try_into().map_err(|_| Error::Unknown)?;
         let meter = Rc::new(Meter {
             interrupts: Cell::new(0),
@@ -197,7 +204,7 @@ impl Engine {
             code,
             run,
             call,
-            begin,
+            start,
             text,
             name_kind,
             weigh,
@@ -230,7 +237,8 @@ impl Engine {
             Err(_) => Err(syntax_error(&ctx)),
         });
         self.meter.rest();
-        self.scripts.insert(code.clone(), compiled?);
+        let needs_dates = DATE_WORDS.iter().any(|word| code.contains(word));
+        self.scripts.insert(code.clone(), Script { function: compiled?, needs_dates });
         Ok(())
     }
 
@@ -252,7 +260,7 @@ impl Engine {
     /// Evaluates a compiled script; as text, it is what the script leaves in the middle of a text.
     pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
         let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
-        if DATE_WORDS.iter().any(|word| code.contains(word))
+        if script.needs_dates
             && let Err(outcome) = self.read_dates()
         {
             return outcome;
@@ -261,9 +269,8 @@ impl Engine {
         self.meter.arm(1);
         let mut kind = "undefined";
         let outcome = self.context.with(|ctx| {
-            let begin = self.begin.clone().restore(&ctx)?;
-            begin.call::<_, ()>(())?;
-            let value: rquickjs::Value<'_> = match call(&ctx, script) {
+            let start = self.start.clone().restore(&ctx)?;
+            let value: rquickjs::Value<'_> = match start.call((script.function,)) {
                 Err(Error::Exception) => return Ok(self.exception(&ctx)),
                 called => called?,
             };
@@ -495,13 +502,6 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine with {} scripts", self.scripts.len())
     }
-}
-
-fn call<'js>(
-    ctx: &Ctx<'js>,
-    script: Persistent<Function<'static>>,
-) -> rquickjs::Result<rquickjs::Value<'js>> {
-    script.restore(ctx)?.call_arg(Args::new(ctx.clone(), 0))
 }
 
 /// A script as a function. A name that means nothing is undefined instead of an error: it becomes

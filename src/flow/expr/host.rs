@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rquickjs::function::{Constructor, Function};
 use rquickjs::object::Property;
-use rquickjs::{Array, Ctx, Error, Exception, Object};
+use rquickjs::{Array, CString, Ctx, Error, Exception, Object};
 use serde_json::Value;
 
 use crate::flow::expr::bytes;
@@ -43,8 +43,8 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, desk: &Rc<Desk>) -> rquickjs::Result<O
 
 fn add_item<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickjs::Result<()> {
     let of = desk.clone();
-    let field = move |ctx: Ctx<'js>, key: String| -> Js<'js> {
-        of.with(&ctx, |current| match current.scope.items[current.item].json.get(&key) {
+    let field = move |ctx: Ctx<'js>, key: CString<'js>| -> Js<'js> {
+        of.with(&ctx, |current| match current.scope.items[current.item].json.get(key.as_str()) {
             Some(value) => to_js(&ctx, value),
             None => Ok(rquickjs::Value::new_undefined(ctx.clone())),
         })

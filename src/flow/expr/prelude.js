@@ -162,20 +162,22 @@
   kit.isDateTime = isDateTime;
   kit.isDuration = (value) => parts.luxon !== undefined && parts.luxon.Duration.isDuration(value);
 
-  // `$json` is one proxy for all evaluations: a field crosses over when it is asked for.
-  let store = {};
-  let isWhole = false;
-  const whole = () => {
-    if (!isWhole) store = Object.assign(host.json(), store);
-    isWhole = true;
-    return store;
-  };
+  // `$json` is one proxy for all evaluations: a field crosses over when it is asked for. Fields that
+  // did stand apart, without a prototype, so that one look finds them and nothing else.
+  const NONE = {};
+  const noFields = () => ({ __proto__: null });
+  let fields = noFields();
+  let all;
+  const whole = () => (all ??= Object.assign(host.json(), fields));
   const json = new Proxy({}, {
     get(_, key) {
-      if (isWhole || typeof key === 'symbol' || has(store, key)) return store[key];
-      const value = host.field(key);
-      if (value !== undefined) store[key] = value;
-      return store[key];
+      if (all !== undefined) return all[key];
+      let value = fields[key];
+      if (value !== undefined) return value;
+      if (typeof key === 'symbol') return NONE[key];
+      value = host.field(key);
+      if (value === undefined) return NONE[key];
+      return fields[key] = value;
     },
     set(_, key, value) { whole()[key] = value; return true; },
     has(_, key) { return key in whole(); },
@@ -370,7 +372,8 @@
 
   const join = Array.prototype.join;
   const tools = {
-    begin() { store = {}; isWhole = false; },
+    begin() { fields = noFields(); all = undefined; },
+    start(script) { fields = noFields(); all = undefined; return script(); },
     readDates,
     weigh,
     kind(value) {
