@@ -141,32 +141,61 @@ impl Path {
     }
 }
 
-/// A record of a leg or of a call, to be written down.
-#[derive(Clone, Debug, PartialEq)]
+/// A record of a leg or of a call. It is what the switch had of it, and becomes JSON where it is
+/// written down: no call waits for that.
+#[derive(Debug)]
 pub enum Record {
     /// A leg is over.
     Leg(Box<LegRecord>),
     /// A call is over: all its legs and runs are.
-    Call(Value),
+    Call(Box<CallRecord>),
 }
 
-/// A leg that is over, with what counters want to know.
-#[derive(Clone, Debug, PartialEq)]
+/// A leg that is over.
+#[derive(Debug)]
 pub struct LegRecord {
-    /// The whole.
-    pub json: Value,
-    /// How long both sides talked.
-    pub talked: Option<std::time::Duration>,
+    /// Which leg it was.
+    pub id: LegRef,
+    /// The leg.
+    pub leg: Leg,
+    /// The flow that it belonged to.
+    pub flow: Arc<str>,
+    /// When this process began.
+    pub epoch: Epoch,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct CallRecord {
+    /// Which call it was.
+    pub key: CallKey,
+    /// The call.
+    pub call: Call,
+    /// When it ended.
+    pub ended: Option<Tick>,
+    /// When this process began.
+    pub epoch: Epoch,
+}
+
+impl LegRecord {
+    /// How long both sides talked; `None` unless it was answered and has ended.
+    pub fn talked(&self) -> Option<std::time::Duration> {
+        self.leg.ended.and(talked(&self.leg))
+    }
+
     /// The opinion score of what we heard.
-    pub mos: Option<f64>,
+    pub fn mos(&self) -> Option<f64> {
+        let encoding = self.leg.audio.agreed.as_ref()?.encoding;
+        heard_mos(self.leg.statistics.as_ref()?, encoding)
+    }
 }
 
 impl Record {
     /// The line of the file.
-    pub const fn json(&self) -> &Value {
+    pub fn json(&self) -> Value {
         match self {
-            Self::Leg(leg) => &leg.json,
-            Self::Call(call) => call,
+            Self::Leg(record) => leg_json(record.id, &record.leg, &record.flow, record.epoch),
+            Self::Call(record) => record.call.to_json(record.key, record.ended, record.epoch),
         }
     }
 }
@@ -177,12 +206,13 @@ impl fmt::Display for Record {
     }
 }
 
+fn talked(leg: &Leg) -> Option<std::time::Duration> {
+    leg.answered.map(|answered| leg.ended.unwrap_or(answered).since(answered))
+}
+
 /// The record of a leg that is over, or as it would be now.
-pub fn leg_record(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> LegRecord {
-    let talked = leg.answered.map(|answered| leg.ended.unwrap_or(answered).since(answered));
+pub fn leg_json(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> Value {
     let encoding = leg.audio.agreed.as_ref().map(|agreed| agreed.encoding);
-    let heard = leg.statistics.as_ref().zip(encoding);
-    let score = heard.and_then(|(heard, encoding)| heard_mos(heard, encoding));
     let mut json = json!({
         "record": "leg",
         "call": epoch.call_text(leg.call),
@@ -212,14 +242,14 @@ pub fn leg_record(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> LegRecord 
     set("answered", leg.answered.map(|at| epoch.time(at).into()));
     set("ended", leg.ended.map(|at| epoch.time(at).into()));
     set("lastedMs", leg.ended.map(|at| millis(at.since(leg.started))));
-    set("talkedMs", leg.ended.and(talked).map(millis));
+    set("talkedMs", leg.ended.and(talked(leg)).map(millis));
     set("reason", leg.end().map(|reason| reason.to_string().into()));
     set("status", leg.end().and_then(status).map(Value::from));
     set("codec", encoding.map(|encoding| encoding.name().into()));
     set("audio", leg.statistics.as_ref().map(|heard| audio(heard, encoding)));
     set("messages", Some(leg.trace.to_json(epoch)));
     set("messagesLeftOut", (leg.trace.left_out > 0).then(|| leg.trace.left_out.into()));
-    LegRecord { json, talked: leg.ended.and(talked), mos: score }
+    json
 }
 
 /// What a call is made of, apart from its legs.

@@ -296,6 +296,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::base::Tick;
+    use crate::call::record::{Call, CallKey, CallRecord, Epoch};
 
     fn directory(name: &str) -> PathBuf {
         let path =
@@ -351,7 +353,9 @@ mod tests {
         std::fs::create_dir(data.join("calls.jsonl")).unwrap();
         let (calls, recorder) = channel(&data);
         for number in 0..WAITING_MAX + 3 {
-            calls.send(Record::Call(json!({ "record": "call", "call": number })));
+            let call = Call::new(Tick::ZERO, "flow".into(), "1".into(), None);
+            let (key, epoch) = (CallKey(number as u64), Epoch { ms: 0 });
+            calls.send(Record::Call(Box::new(CallRecord { key, call, ended: None, epoch })));
         }
         assert_eq!(calls.counts(), (0, 3), "beyond the maximum");
         let Calls { records, counts } = calls;

@@ -135,11 +135,11 @@ pub struct Talks {
 
 impl Talks {
     fn count(&mut self, leg: &LegRecord) {
-        if let Some(talked) = leg.talked {
+        if let Some(talked) = leg.talked() {
             self.count += 1;
             self.millis += u64::try_from(talked.as_millis()).unwrap_or(u64::MAX);
         }
-        if let Some(mos) = leg.mos {
+        if let Some(mos) = leg.mos() {
             for (count, bound) in self.mos.iter_mut().zip(MOS_BOUNDS.iter().chain([&f64::INFINITY]))
             {
                 *count += u64::from(mos <= *bound);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::{Rng, Tick};
 use crate::call::guard::DENIED;
+use crate::call::record::Record as CallRecord;
 use crate::call::{
     Blocked, Config, Fact, Gauges, NotPromised, NotReloaded, Origin, Output, PromiseMade,
     PromiseRequest, QueueSettings, Reloaded, Switch, Withdrawal,
@@ -59,7 +60,7 @@ pub struct Server {
     /// When each of them was written.
     written: Vec<Tick>,
     facts: Vec<(Tick, Fact)>,
-    call_records: Vec<serde_json::Value>,
+    call_records: Vec<CallRecord>,
     /// How long a commit takes.
     disk_delay: Duration,
     /// Commits under way, by the number of their record.
@@ -320,7 +321,7 @@ impl Server {
     /// Takes the records of calls and legs that were written since they were last taken; no more
     /// than the first [`FACTS_MAX`].
     pub fn take_call_records(&mut self) -> Vec<serde_json::Value> {
-        std::mem::take(&mut self.call_records)
+        std::mem::take(&mut self.call_records).iter().map(CallRecord::json).collect()
     }
 
     /// Takes all that has happened since it was last taken.
@@ -537,7 +538,7 @@ impl Server {
             }
             Output::CallRecord(record) => {
                 if self.call_records.len() < FACTS_MAX {
-                    self.call_records.push(record.json().clone());
+                    self.call_records.push(record);
                 }
             }
             Output::Fact(fact) => {

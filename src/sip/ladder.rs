@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use super::message::{Message, Start};
+use super::message::{Start, find};
 use crate::base::Tick;
 
 /// Rows that a ladder keeps; a longer story loses its end, and says so.
@@ -172,28 +172,52 @@ fn shaft(span: usize, label: &str, is_rightward: bool, has_arrived: bool) -> Str
     cells.into_iter().collect()
 }
 
-/// What a message is called: its method, or its status and the method it answers.
+/// What a message is called: its method, or its status and the method it answers. Only its first
+/// line and its CSeq are read: this is asked of every message that comes and goes.
 pub fn label(bytes: &[u8]) -> String {
-    let Ok(message) = Message::parse(bytes) else { return "malformed".to_owned() };
-    match &message.start {
-        Start::Request { method, .. } => method.as_str().to_owned(),
-        Start::Response { status, .. } => match message.cseq() {
-            Ok(cseq) => format!("{status} {}", cseq.method),
-            Err(_) => status.to_string(),
-        },
+    let mut lines = Lines(bytes.trim_ascii_start());
+    match lines.next().map(Start::parse) {
+        Some(Ok((Start::Request { method, .. }, _))) => method.as_str().to_owned(),
+        Some(Ok((Start::Response { status, .. }, _))) => {
+            let cseq = lines.value(|name| name.eq_ignore_ascii_case(b"cseq"));
+            match cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1)) {
+                Some(method) => format!("{status} {method}"),
+                None => status.to_string(),
+            }
+        }
+        Some(Err(_)) | None => "malformed".to_owned(),
     }
 }
 
 /// The Call-ID of a message, found without reading the rest of it; `None` where there is none in a
 /// line of its own.
 pub fn call_id(bytes: &[u8]) -> Option<&str> {
-    let lines = bytes.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
-    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(b"call-id") || matches!(name, b"i" | b"I");
-    let mut values = lines.filter_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        is_it(line[..colon].trim_ascii()).then_some(&line[colon + 1..])
-    });
-    std::str::from_utf8(values.next()?.trim_ascii()).ok()
+    Lines(bytes).value(|name| matches!(name, b"i" | b"I") || name.eq_ignore_ascii_case(b"call-id"))
+}
+
+/// The lines of a head that are left, as they stand there: folds are not undone.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// The value of the first field whose name is wanted.
+    fn value(&mut self, is_wanted: impl Fn(&[u8]) -> bool) -> Option<&'a str> {
+        let value = self.find_map(|line| {
+            let colon = find(line, b':')?;
+            is_wanted(line[..colon].trim_ascii()).then_some(&line[colon + 1..])
+        });
+        std::str::from_utf8(value?.trim_ascii()).ok()
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = find(self.0, b'\n').unwrap_or(self.0.len());
+        let line = self.0[..end].strip_suffix(b"\r").unwrap_or(&self.0[..end]);
+        self.0 = self.0.get(end + 1..).unwrap_or_default();
+        (!line.is_empty()).then_some(line)
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +236,16 @@ mod tests {
         assert_eq!(of("CALL-id \t:  x:y "), Some("x:y".to_owned()));
         assert_eq!(of("X-Call-ID: a"), None);
         assert_eq!(call_id(b""), None);
+    }
+
+    #[test]
+    fn a_message_is_called_by_its_first_line_and_its_cseq() {
+        let of = |text: &str| label(text.as_bytes());
+        assert_eq!(of("\r\nBYE sip:a@b SIP/2.0\r\nCSeq: 2 BYE\r\n\r\n"), "BYE");
+        assert_eq!(of("SIP/2.0 180 Ringing\r\nVia: x\r\ncseq:  7  INVITE \r\n\r\n"), "180 INVITE");
+        assert_eq!(of("SIP/2.0 200 OK\r\nVia: x\r\n\r\nCSeq: 1 BYE"), "200");
+        assert_eq!(of("SIP/2.0 99 x\r\nCSeq: 2 BYE\r\n\r\n"), "malformed");
+        assert_eq!(of(""), "malformed");
     }
 
     #[test]

@@ -338,7 +338,7 @@ const FIELDS_USUAL: usize = 20;
 
 impl<'a> Start<'a> {
     /// Takes the line apart at its outer blanks, so that a crooked one can still be answered.
-    fn parse(line: &'a [u8]) -> Result<(Self, Option<Flaw>), ParseError> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<(Self, Option<Flaw>), ParseError> {
         if names_sip(line) {
             return Self::parse_status(line).map(|start| (start, None));
         }
@@ -518,7 +518,7 @@ impl<'a> Lines<'a> {
 }
 
 fn next_break(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
+    find(bytes, b'\n')
 }
 
 /// The top bit of each byte of a word.
@@ -527,7 +527,7 @@ const TOPS: u64 = u64::from_ne_bytes([1 << 7; 8]);
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
 /// Where this byte stands first: eight at a time, because every name of every field is looked for.
-fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word) ^ (ONES * wanted as u64);

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::base::Tick;
 use crate::call::leg::{Leg, LegRef};
-use crate::call::record::{Call, CallKey, Epoch, Heading, Record, Trace, Visit, leg_record};
+use crate::call::record::{
+    Call, CallKey, CallRecord, Epoch, Heading, LegRecord, Record, Trace, Visit, leg_json,
+};
 use crate::call::switch::{Output, Switch};
 use crate::flow::{RunId, Visited};
 use crate::sip;
@@ -79,9 +81,11 @@ impl Switch {
         }
     }
 
-    /// A message has come or is about to leave.
-    pub(super) fn trace(&mut self, heading: Heading, bytes: &[u8]) {
-        let known = sip::call_id(bytes).and_then(|call_id| self.calls.by_call_id.get(call_id));
+    /// A message has come or is about to leave: it is remembered, and named in the ladder of its leg.
+    pub(super) fn remember(&mut self, heading: Heading, flow: sip::Flow, bytes: &[u8]) {
+        let call_id = sip::call_id(bytes);
+        self.recent.push(heading, flow, call_id, bytes);
+        let known = call_id.and_then(|call_id| self.calls.by_call_id.get(call_id));
         if let Some(leg) = known.and_then(|leg| self.legs.get_mut(*leg)) {
             leg.trace.push(self.recent.now(), heading, &sip::label(bytes));
         }
@@ -143,15 +147,17 @@ impl Switch {
     }
 
     /// A leg is forgotten: its record is complete, and perhaps its call is over.
-    pub(super) fn record_leg(&mut self, id: LegRef, leg: &Leg) {
+    pub(super) fn record_leg(&mut self, id: LegRef, leg: Leg) {
         self.calls.by_call_id.remove(&leg.trace.call_id);
-        let record = leg_record(id, leg, self.flow_of(leg), self.epoch());
-        self.outputs.push_back(Output::CallRecord(Record::Leg(Box::new(record))));
-        if let Some(call) = self.calls.open.get_mut(&leg.call) {
+        let key = leg.call;
+        if let Some(call) = self.calls.open.get_mut(&key) {
             call.legs_open -= 1;
             call.ended = call.ended.max(leg.ended);
         }
-        self.end_call_if_over(leg.call);
+        let flow = self.workflows.get(leg.origin.workflow).cloned().unwrap_or_default();
+        let record = LegRecord { id, leg, flow, epoch: self.epoch() };
+        self.outputs.push_back(Output::CallRecord(Record::Leg(Box::new(record))));
+        self.end_call_if_over(key);
     }
 
     /// Writes a call down of which nothing goes on.
@@ -159,9 +165,13 @@ impl Switch {
         if self.calls.open.get(&key).is_some_and(Call::is_over)
             && let Some(call) = self.calls.open.remove(&key)
         {
-            let json = call.to_json(key, call.ended, self.epoch());
-            self.outputs.push_back(Output::CallRecord(Record::Call(json)));
+            self.record_call(key, call.ended, call);
         }
+    }
+
+    fn record_call(&mut self, key: CallKey, ended: Option<Tick>, call: Call) {
+        let record = CallRecord { key, call, ended, epoch: self.epoch() };
+        self.outputs.push_back(Output::CallRecord(Record::Call(Box::new(record))));
     }
 
     /// Writes down what there is of every call: the server ends.
@@ -170,13 +180,12 @@ impl Switch {
         for id in legs {
             if let Some(mut leg) = self.legs.remove(id) {
                 self.timers.clear_slot(&mut leg.free);
-                self.record_leg(id, &leg);
+                self.record_leg(id, leg);
             }
         }
         for (key, call) in std::mem::take(&mut self.calls.open) {
             let ended = call.ended.filter(|_| call.is_over());
-            let json = call.to_json(key, ended, self.epoch());
-            self.outputs.push_back(Output::CallRecord(Record::Call(json)));
+            self.record_call(key, ended, call);
         }
     }
 
@@ -205,7 +214,7 @@ impl Switch {
         let (key, call) = self.calls.open.iter().find(is_it)?;
         let mut records = vec![call.to_json(*key, self.ended(call), self.epoch())];
         let legs = call.legs.iter().filter_map(|id| Some((*id, self.legs.get(*id)?)));
-        let record = |(id, leg)| leg_record(id, leg, self.flow_of(leg), self.epoch()).json;
+        let record = |(id, leg)| leg_json(id, leg, self.flow_of(leg), self.epoch());
         records.extend(legs.map(record));
         Some(records)
     }

@@ -218,7 +218,7 @@ impl Switch {
                 self.endpoint.purge(leg.dialog);
                 leg.status = Status::Ended(EndReason::Panicked);
                 leg.ended = leg.ended.or(Some(now));
-                let _ = caught(|| self.record_leg(*id, &leg));
+                let _ = caught(|| self.record_leg(*id, leg));
             }
         }
         if let Some(dialog) = victims.dialog {

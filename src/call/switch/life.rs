@@ -49,7 +49,7 @@ impl Switch {
         leg.free = None;
         if leg.end().is_some() {
             if let Some(leg) = self.legs.remove(id) {
-                self.record_leg(id, &leg);
+                self.record_leg(id, leg);
             }
         } else {
             self.hangup_leg(id, EndReason::FreeTtl, now);

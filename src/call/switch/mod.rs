@@ -78,7 +78,7 @@ use media_wait::{MediaWait, Over};
 use play::Player;
 use promise::Promises;
 use queue::Queues;
-use recent::{Recent, Way};
+use recent::Recent;
 use record::Recording;
 use recording::RecordRequests;
 use source::Sounds;
@@ -338,8 +338,7 @@ impl Switch {
     /// A whole SIP message has arrived.
     pub fn handle_message(&mut self, flow: sip::Flow, bytes: &[u8], now: Tick) {
         self.suspect = Suspect::Message;
-        self.recent.push(Way::In, flow, bytes);
-        self.trace(Heading::In, bytes);
+        self.remember(Heading::In, flow, bytes);
         self.endpoint.handle_message(flow, bytes, now);
         self.drain_endpoint(now);
     }
@@ -480,8 +479,7 @@ impl Switch {
         // What SIP says goes first: a 200 leaves before the prompt that it announces.
         match self.endpoint.poll_transmit() {
             Some(transmit) => {
-                self.recent.push(Way::Out, transmit.flow, &transmit.bytes);
-                self.trace(Heading::Out, &transmit.bytes);
+                self.remember(Heading::Out, transmit.flow, &transmit.bytes);
                 Some(Output::Transmit(transmit))
             }
             None => self.outputs.pop_front(),

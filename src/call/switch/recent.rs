@@ -14,19 +14,10 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// Messages that are looked through for those of a new call.
 const LOOK_BACK: usize = 64;
 
-/// Which way a message went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// It came in.
-    In,
-    /// It went out.
-    Out,
-}
-
 #[derive(Debug)]
 struct Remembered {
     at: Tick,
-    way: Way,
+    heading: Heading,
     flow: Flow,
     /// The Call-ID, hashed: a new call looks through many messages for its own.
     call: u64,
@@ -56,16 +47,22 @@ impl Recent {
         Message::parse(bytes).ok()?.call_id().ok().map(str::to_owned)
     }
 
-    /// Remembers a message.
-    pub(super) fn push(&mut self, way: Way, flow: Flow, bytes: &[u8]) {
+    /// Remembers a message, whose Call-ID is known already.
+    pub(super) fn push(
+        &mut self,
+        heading: Heading,
+        flow: Flow,
+        call_id: Option<&str>,
+        bytes: &[u8],
+    ) {
         if bytes.len() > BYTES_MAX {
             return;
         }
-        self.is_heard |= way == Way::In;
+        self.is_heard |= heading == Heading::In;
         self.bytes += bytes.len();
-        let call = hashed(sip::call_id(bytes).unwrap_or_default());
+        let call = hashed(call_id.unwrap_or_default());
         let (at, bytes) = (self.now, Box::from(bytes));
-        self.messages.push_back(Remembered { at, way, flow, call, bytes });
+        self.messages.push_back(Remembered { at, heading, flow, call, bytes });
         while self.messages.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
             let gone = self.messages.pop_front();
             self.bytes -= gone.map_or(0, |gone| gone.bytes.len());
@@ -75,7 +72,7 @@ impl Recent {
     /// The message that came in last.
     pub(super) fn last_in(&self) -> Option<(Flow, &[u8])> {
         let mut latest = self.messages.iter().rev();
-        latest.find(|one| one.way == Way::In).map(|one| (one.flow, &*one.bytes))
+        latest.find(|one| one.heading == Heading::In).map(|one| (one.flow, &*one.bytes))
     }
 
     /// The time of the input that is being handled.
@@ -91,25 +88,20 @@ impl Recent {
         let first = self.messages.len().saturating_sub(LOOK_BACK);
         let call = hashed(call_id);
         let its = self.messages.range(first..).filter(move |one| one.call == call);
-        its.filter(move |one| sip::call_id(&one.bytes) == Some(call_id)).map(|one| {
-            let heading = match one.way {
-                Way::In => Heading::In,
-                Way::Out => Heading::Out,
-            };
-            (one.at, heading, &*one.bytes)
-        })
+        its.filter(move |one| sip::call_id(&one.bytes) == Some(call_id))
+            .map(|one| (one.at, one.heading, &*one.bytes))
     }
 
     /// What is remembered of this call, as a ladder.
     pub(super) fn ladder(&self, call_id: &str) -> String {
         let mut ladder = Ladder::new(&["peer", "ringback"]);
-        for Remembered { at, way, bytes, .. } in &self.messages {
+        for Remembered { at, heading, bytes, .. } in &self.messages {
             let is_its = Message::parse(bytes)
                 .is_ok_and(|message| message.call_id().is_ok_and(|its| its == call_id));
             if is_its {
-                let (from, to) = match way {
-                    Way::In => (0, 1),
-                    Way::Out => (1, 0),
+                let (from, to) = match heading {
+                    Heading::In => (0, 1),
+                    Heading::Out => (1, 0),
                 };
                 ladder.message(*at, Some(*at), from, to, bytes);
             }
