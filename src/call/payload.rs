@@ -106,7 +106,7 @@ fn raw(
     };
     let mut headers = Map::with_capacity(message.fields.len());
     for field in &message.fields {
-        let key = camel(&text(field.raw_name));
+        let key = camel(&String::from_utf8_lossy(field.raw_name));
         headers.entry(key).or_insert_with(|| Value::String(text(&field.value)));
     }
     let mut raw = object([
@@ -145,13 +145,15 @@ pub fn user_of(address: &str) -> String {
 
 /// A name in camel case: `X-Test-Header` becomes `xTestHeader`.
 pub fn camel(name: &str) -> String {
-    let mut words =
-        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut key = words.next().map(str::to_ascii_lowercase).unwrap_or_default();
-    for word in words {
-        let (head, tail) = word.split_at(1);
-        key.push_str(&head.to_ascii_uppercase());
-        key.push_str(&tail.to_ascii_lowercase());
+    let mut key = String::with_capacity(name.len());
+    let mut begins_word = false;
+    for c in name.chars() {
+        if !c.is_ascii_alphanumeric() {
+            begins_word = !key.is_empty();
+            continue;
+        }
+        key.push(if begins_word { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() });
+        begins_word = false;
     }
     key
 }
@@ -221,6 +223,7 @@ mod tests {
         assert_eq!(camel("X-Test-Header"), "xTestHeader");
         assert_eq!(camel("call-id"), "callId");
         assert_eq!(camel("CSeq"), "cseq");
+        assert_eq!(camel("--a--b-"), "aB");
         assert_eq!(camel("--"), "");
     }
 }

@@ -11,6 +11,7 @@ mod extend;
 mod host;
 mod path;
 mod plan;
+mod reuse;
 mod scan;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ use engine::{Engine, Outcome};
 use path::Found;
 pub(super) use plan::Plan;
 use plan::{Chunk, Piece, Script, split};
+use reuse::{Resolved, renew};
 
 use crate::base::Rng;
 use crate::flow::{Evaluated, Fault, Object, Resume};
@@ -54,6 +56,7 @@ pub(super) struct Scripts {
     resume: Option<Rc<Resume>>,
     /// Outlives engines that are thrown away.
     statics: Rc<RefCell<Statics>>,
+    resolved: Resolved,
 }
 
 /// Why an expression is refused at import.
@@ -78,7 +81,8 @@ impl Scripts {
     /// No scripts yet; the engine is built when the first one needs it.
     pub(super) fn new(rng: Rng, deadline: Option<Rc<dyn Deadline>>) -> Self {
         let (variables, statics, place) = (Rc::default(), Rc::default(), Place::Here);
-        Self { place, engine: None, deadline, rng, variables, resume: None, statics }
+        let resolved = Resolved::default();
+        Self { place, engine: None, deadline, rng, variables, resume: None, statics, resolved }
     }
 
     /// Where they are evaluated.
@@ -153,7 +157,7 @@ impl Scripts {
         if let Some(engine) = self.engine() {
             engine.set_facts(Some(facts));
         }
-        let resolved = self.resolve(plan, current);
+        let resolved = self.value(plan, current).map(fields);
         if let Some(engine) = &self.engine {
             engine.set_facts(None);
         }
@@ -161,15 +165,18 @@ impl Scripts {
     }
 
     /// Resolves the parameters of a node for one item.
-    pub(super) fn resolve(&mut self, plan: &Plan, current: &Current) -> Result<Object, Fault> {
-        match self.value(plan, current)? {
-            Value::Object(parameters) => Ok(parameters),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => unreachable!("the parameters of a node are an object"),
+    pub(super) fn resolve(
+        &mut self,
+        plan: &Arc<Plan>,
+        current: &Current,
+    ) -> Result<Arc<Object>, Fault> {
+        let mut parameters = self.resolved.take(plan);
+        let fields = Arc::make_mut(&mut parameters);
+        let is_small = renew(plan, fields, &mut |script| self.value(script, current))?;
+        if is_small {
+            self.resolved.keep(plan, &parameters);
         }
+        Ok(parameters)
     }
 
     /// Compiles the text of one expression, without its `=`.
@@ -504,6 +511,16 @@ impl Scripts {
 impl std::fmt::Debug for Scripts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scripts").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// The parameters of a node are an object.
+fn fields(parameters: Value) -> Object {
+    match parameters {
+        Value::Object(fields) => fields,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Object::new()
+        }
     }
 }
 

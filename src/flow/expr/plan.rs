@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::flow::expr::path::Path;
 use crate::flow::expr::{extend, scan};
@@ -63,6 +63,21 @@ impl Script {
 }
 
 impl Plan {
+    /// What it comes to, with nothing in the places of scripts.
+    pub(super) fn shape(&self) -> Value {
+        match self {
+            Self::Constant(value) => value.clone(),
+            Self::List(plans) => plans.iter().map(Self::shape).collect(),
+            // Made at its size: collected results do not know how many they are.
+            Self::Object(plans) => {
+                let mut object = Map::with_capacity(plans.len());
+                object.extend(plans.iter().map(|(key, plan)| (key.clone(), plan.shape())));
+                Value::Object(object)
+            }
+            Self::Typed(_) | Self::Text(_) => Value::Null,
+        }
+    }
+
     /// Whether every script in it is light.
     pub(in crate::flow) fn is_light(&self) -> bool {
         match self {

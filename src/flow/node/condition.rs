@@ -1,5 +1,7 @@
 //! Conditions: the comparisons that If, Filter and Switch share, in their old and new spelling.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::flow::{Fault, Object, Work};
@@ -41,7 +43,7 @@ pub(super) fn filter_holds(
         // What the author typed on the right is text in the file, whatever it is meant to be.
         let lenient = Rules { is_strict: false, ..rules };
         let right = if has_one_side(operation) {
-            Value::Null
+            Cow::Owned(Value::Null)
         } else {
             let right = lenient.convert(&condition["rightValue"], right_kind, work, item);
             right.map_err(|what| wrong_type(&what, place, item))?
@@ -74,8 +76,8 @@ pub(super) fn old_holds(
         "isNotEmpty" => "notEmpty",
         same => same,
     };
-    let left = rules.convert(left, kind, work, item).unwrap_or(Value::Null);
-    let right = rules.convert(right, kind, work, item).unwrap_or(Value::Null);
+    let left = rules.convert(left, kind, work, item).unwrap_or(Cow::Owned(Value::Null));
+    let right = rules.convert(right, kind, work, item).unwrap_or(Cow::Owned(Value::Null));
     rules.compare(kind, operation, &left, &right, work, item)
 }
 
@@ -128,13 +130,13 @@ const OPERATIONS: [&str; 30] = [
 
 impl Rules {
     /// A side as the type that the condition compares; nothing stays nothing.
-    fn convert(
+    fn convert<'v>(
         self,
-        value: &Value,
+        value: &'v Value,
         kind: &str,
         work: &mut Work<'_>,
         item: usize,
-    ) -> Result<Value, String> {
+    ) -> Result<Cow<'v, Value>, String> {
         let fits = match kind {
             "string" => value.is_string(),
             "number" => value.is_number(),
@@ -143,30 +145,30 @@ impl Rules {
             "object" => value.is_object(),
             "dateTime" => {
                 return match moment(value, work, item) {
-                    Some(ms) => Ok(ms.into()),
-                    None if value.is_null() || value == "" => Ok(Value::Null),
+                    Some(ms) => Ok(Cow::Owned(ms.into())),
+                    None if value.is_null() || value == "" => Ok(Cow::Owned(Value::Null)),
                     None => Err(format!("'{}' is no date", plain(value))),
                 };
             }
             _ => true,
         };
         if fits || value.is_null() {
-            return Ok(value.clone());
+            return Ok(Cow::Borrowed(value));
         }
         let fail = || format!("'{}' is {} but {kind} was expected", plain(value), type_of(value));
         if self.is_strict {
             return Err(fail());
         }
-        match kind {
-            "string" => Ok(plain(value).into()),
-            "number" => self.number(value).ok_or_else(fail),
-            "boolean" => Ok(self.boolean(value).into()),
+        let converted = match kind {
+            "string" => Some(plain(value).into()),
+            "number" => self.number(value),
+            "boolean" => Some(self.boolean(value).into()),
             _ => {
                 let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
-                let fits = |parsed: &Value| (kind == "array") == parsed.is_array();
-                parsed.filter(fits).ok_or_else(fail)
+                parsed.filter(|parsed: &Value| (kind == "array") == parsed.is_array())
             }
-        }
+        };
+        converted.map(Cow::Owned).ok_or_else(fail)
     }
 
     fn number(self, value: &Value) -> Option<Value> {
@@ -225,21 +227,32 @@ impl Rules {
         work: &mut Work<'_>,
         item: usize,
     ) -> Result<bool, Fault> {
-        let text = |value: &Value| if value.is_null() { String::new() } else { plain(value) };
         let (mut left, mut right) = (text(left), text(right));
         if self.ignores_case {
-            left = left.to_lowercase();
+            left = left.to_lowercase().into();
             // A pattern keeps its case: `\D` is not `\d`.
-            right = if operation == "regex" { right } else { right.to_lowercase() };
+            if operation != "regex" {
+                right = right.to_lowercase().into();
+            }
         }
         Ok(match operation {
             "equals" => left == right,
-            "contains" => left.contains(&right),
-            "startsWith" => left.starts_with(&right),
-            "endsWith" => left.ends_with(&right),
+            "contains" => left.contains(&*right),
+            "startsWith" => left.starts_with(&*right),
+            "endsWith" => left.ends_with(&*right),
             "regex" => return work.matches(&left, &right, item),
             _ => false,
         })
+    }
+}
+
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => "".into(),
+        Value::String(text) => text.into(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            plain(value).into()
+        }
     }
 }
 

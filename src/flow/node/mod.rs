@@ -370,7 +370,7 @@ pub(super) fn parameters(
         None => Ok(node.parameters.clone()),
         Some(plan) => {
             let current = Current { scope: scope.clone(), item, now_ms };
-            scripts.resolve(plan, &current).map(Arc::new)
+            scripts.resolve(plan, &current)
         }
     }
 }

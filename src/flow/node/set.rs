@@ -189,13 +189,12 @@ fn raw(parameters: &Object, spliced: Option<String>) -> Result<Object, Fault> {
 
 /// Names and values in order, each of the type that its author chose.
 fn assigned(version: f64, parameters: &Object) -> Result<Vec<(String, Value)>, Fault> {
-    let list = |group: &str, key: &str| -> Vec<Value> {
+    let list = |group: &str, key: &str| -> &[Value] {
         let list = parameters.get(group).and_then(|group| group[key].as_array());
-        list.cloned().unwrap_or_default()
+        list.map_or(&[], Vec::as_slice)
     };
     if version < 3.0 {
-        let of =
-            |kind: &'static str| list("values", kind).into_iter().map(move |value| (kind, value));
+        let of = |kind: &'static str| list("values", kind).iter().map(move |value| (kind, value));
         let values = of("string").chain(of("number")).chain(of("boolean"));
         return values
             .map(|(kind, value)| assign(&value["name"], kind, &value["value"], true))
@@ -204,7 +203,7 @@ fn assigned(version: f64, parameters: &Object) -> Result<Vec<(String, Value)>, F
     let ignores =
         parameters.get("options").is_some_and(|options| options["ignoreConversionErrors"] == true);
     if version < 3.3 {
-        let fields = list("fields", "values").into_iter();
+        let fields = list("fields", "values").iter();
         return fields
             .map(|field| {
                 let slot = field["type"].as_str().unwrap_or("stringValue");
@@ -212,7 +211,7 @@ fn assigned(version: f64, parameters: &Object) -> Result<Vec<(String, Value)>, F
             })
             .collect();
     }
-    let assignments = list("assignments", "assignments").into_iter();
+    let assignments = list("assignments", "assignments").iter();
     assignments
         .map(|one| {
             let kind = one["type"].as_str().unwrap_or("string");
