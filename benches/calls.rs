@@ -30,6 +30,10 @@ const WARM_UP: usize = 20_000;
 /// Simulated time from one call to the next.
 const PACE: Duration = Duration::from_millis(2);
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

@@ -9,6 +9,10 @@ use ringback::dispatch::{
     Retry, Strategy,
 };
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const WAITING: &[usize] = &[1, 1_000, 100_000];
 const QUEUE: QueueId = QueueId(1);
 /// Nobody is given up.

@@ -10,6 +10,10 @@ use ringback::flow::{
 };
 use serde_json::{Value, json};
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const STEPS: usize = 100;
 
 fn main() {

@@ -14,7 +14,7 @@ use ringback::media::{
 
 /// Counts what is allocated: nothing may be, per packet or tick.
 #[global_allocator]
-static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+static ALLOCATIONS: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
 
 const LEGS: u64 = 1000;
 

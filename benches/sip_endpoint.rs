@@ -13,6 +13,10 @@ use ringback::sip::transport::{Flow, Transport};
 /// Calls of one sample.
 const CALLS: u32 = 2000;
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

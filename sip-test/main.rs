@@ -37,3 +37,7 @@ mod torture;
 mod trunks;
 mod webhooks;
 mod worlds;
+
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -101,8 +101,9 @@ struct Meter {
     deadline: Option<Rc<dyn Deadline>>,
 }
 
+/// A compiled script.
 #[derive(Clone)]
-struct Script {
+pub(super) struct Script {
     function: Persistent<Function<'static>>,
     /// It may speak of dates: they are to be read before its time begins.
     needs_dates: bool,
@@ -218,14 +219,14 @@ impl Engine {
         })
     }
 
-    /// Compiles a script, unless it is compiled already.
-    pub(super) fn compile(
+    /// A script, compiled unless it is already.
+    pub(super) fn compiled(
         &mut self,
         code: &Arc<str>,
         unknown: &[String],
-    ) -> Result<(), SyntaxError> {
-        if self.scripts.contains_key(code) {
-            return Ok(());
+    ) -> Result<Script, SyntaxError> {
+        if let Some(script) = self.scripts.get(code) {
+            return Ok(script.clone());
         }
         if self.scripts.len() >= SCRIPTS_MAX {
             self.scripts.clear();
@@ -238,8 +239,9 @@ impl Engine {
         });
         self.meter.rest();
         let needs_dates = DATE_WORDS.iter().any(|word| code.contains(word));
-        self.scripts.insert(code.clone(), Script { function: compiled?, needs_dates });
-        Ok(())
+        let script = Script { function: compiled?, needs_dates };
+        self.scripts.insert(code.clone(), script.clone());
+        Ok(script)
     }
 
     /// What scripts know beyond the run, from now on.
@@ -258,8 +260,7 @@ impl Engine {
     }
 
     /// Evaluates a compiled script; as text, it is what the script leaves in the middle of a text.
-    pub(super) fn evaluate(&mut self, code: &Arc<str>, is_text: bool, current: Current) -> Outcome {
-        let script = self.scripts.get(code).cloned().expect("scripts are compiled before");
+    pub(super) fn evaluate(&mut self, script: Script, is_text: bool, current: Current) -> Outcome {
         if script.needs_dates
             && let Err(outcome) = self.read_dates()
         {

@@ -30,7 +30,7 @@ use engine::{Engine, Outcome};
 use path::Found;
 pub(super) use plan::Plan;
 use plan::{Chunk, Piece, Script, split};
-use reuse::{Resolved, renew};
+use reuse::Resolved;
 
 use crate::base::Rng;
 use crate::flow::{Evaluated, Fault, Object, Resume};
@@ -170,13 +170,10 @@ impl Scripts {
         plan: &Arc<Plan>,
         current: &Current,
     ) -> Result<Arc<Object>, Fault> {
-        let mut parameters = self.resolved.take(plan);
-        let fields = Arc::make_mut(&mut parameters);
-        let is_small = renew(plan, fields, &mut |script| self.value(script, current))?;
-        if is_small {
-            self.resolved.keep(plan, &parameters);
-        }
-        Ok(parameters)
+        let mut resolved = std::mem::take(&mut self.resolved);
+        let parameters = resolved.renew(plan, &mut |script| self.value(script, current));
+        self.resolved = resolved;
+        parameters
     }
 
     /// Compiles the text of one expression, without its `=`.
@@ -367,7 +364,7 @@ impl Scripts {
         })?;
         if script.path.is_none()
             && let Some(engine) = self.engine()
-            && let Err(error) = engine.compile(&script.code, &script.unknown)
+            && let Err(error) = engine.compiled(&script.code, &script.unknown)
         {
             let before = code.split_inclusive('\n').take(error.line - 1);
             let before: usize = before.map(|line| line.chars().count()).sum();
@@ -474,11 +471,11 @@ impl Scripts {
         let Some(engine) = self.engine() else {
             return Err(no_memory());
         };
-        if engine.compile(&script.code, &script.unknown).is_err() {
+        let Ok(compiled) = engine.compiled(&script.code, &script.unknown) else {
             self.engine = None;
             return Err(Fault::new("E-FLOW-SCRIPT-LIMIT", "no memory to compile the expression"));
-        }
-        let outcome = engine.evaluate(&script.code, is_text, current.clone());
+        };
+        let outcome = engine.evaluate(compiled, is_text, current.clone());
         if matches!(outcome, Outcome::Thrown) {
             return Ok((!script.reaches).then_some(Value::Null));
         }

@@ -162,22 +162,26 @@
   kit.isDateTime = isDateTime;
   kit.isDuration = (value) => parts.luxon !== undefined && parts.luxon.Duration.isDuration(value);
 
-  // `$json` is one proxy for all evaluations: a field crosses over when it is asked for. Fields that
-  // did stand apart, without a prototype, so that one look finds them and nothing else.
+  // `$json` is one proxy for all evaluations: a field crosses over when it is asked for. What has an
+  // identity or takes long to cross is kept, apart and without a prototype: one look finds it.
   const NONE = {};
-  const noFields = () => ({ __proto__: null });
-  let fields = noFields();
+  const LONG = 32;
+  let fields;
   let all;
   const whole = () => (all ??= Object.assign(host.json(), fields));
   const json = new Proxy({}, {
     get(_, key) {
       if (all !== undefined) return all[key];
-      let value = fields[key];
-      if (value !== undefined) return value;
       if (typeof key === 'symbol') return NONE[key];
+      let value = fields === undefined ? undefined : fields[key];
+      if (value !== undefined) return value;
       value = host.field(key);
       if (value === undefined) return NONE[key];
-      return fields[key] = value;
+      if (value !== null && (typeof value === 'object' || value.length > LONG)) {
+        if (fields === undefined) fields = { __proto__: null };
+        fields[key] = value;
+      }
+      return value;
     },
     set(_, key, value) { whole()[key] = value; return true; },
     has(_, key) { return key in whole(); },
@@ -372,8 +376,8 @@
 
   const join = Array.prototype.join;
   const tools = {
-    begin() { fields = noFields(); all = undefined; },
-    start(script) { fields = noFields(); all = undefined; return script(); },
+    begin() { fields = undefined; all = undefined; },
+    start(script) { fields = undefined; all = undefined; return script(); },
     readDates,
     weigh,
     kind(value) {

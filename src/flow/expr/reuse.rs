@@ -23,37 +23,36 @@ type Resolve<'a> = dyn FnMut(&Plan) -> Result<Value, Fault> + 'a;
 pub(super) struct Resolved(HashMap<*const Plan, (Arc<Plan>, Arc<Object>)>);
 
 impl Resolved {
-    /// Parameters that follow this plan, with whatever in the places of scripts.
-    pub(super) fn take(&mut self, plan: &Arc<Plan>) -> Arc<Object> {
-        let kept = self.0.remove(&Arc::as_ptr(plan)).map(|(_, object)| object);
-        // Somebody may still look at them: a call that waits, for one.
-        let kept = kept.filter(|object| Arc::strong_count(object) == 1);
-        kept.unwrap_or_else(|| Arc::new(fields(plan.shape())))
-    }
-
-    /// Keeps them for the next time.
-    pub(super) fn keep(&mut self, plan: &Arc<Plan>, object: &Arc<Object>) {
+    /// Parameters that follow this plan, with what scripts say now.
+    pub(super) fn renew(
+        &mut self,
+        plan: &Arc<Plan>,
+        resolve: &mut Resolve<'_>,
+    ) -> Result<Arc<Object>, Fault> {
         if self.0.len() >= NODES_MAX {
             self.0.clear();
         }
-        self.0.insert(Arc::as_ptr(plan), (plan.clone(), object.clone()));
+        let fresh = || Arc::new(fields(plan.shape()));
+        let kept = self.0.entry(Arc::as_ptr(plan)).or_insert_with(|| (plan.clone(), fresh()));
+        if Arc::get_mut(&mut kept.1).is_none() {
+            // Somebody still looks at them: a call that waits, for one.
+            kept.1 = fresh();
+        }
+        let parameters = Arc::make_mut(&mut kept.1);
+        let is_small = match &**plan {
+            Plan::Object(plans) => renew_fields(plans, parameters, resolve)?,
+            Plan::Constant(_) | Plan::List(_) | Plan::Typed(_) | Plan::Text(_) => true,
+        };
+        let renewed = kept.1.clone();
+        if !is_small {
+            self.0.remove(&Arc::as_ptr(plan));
+        }
+        Ok(renewed)
     }
 }
 
-/// Resolves every script of parameters that follow this plan, in place. Tells whether they may be
+/// Resolves every script of fields, which stand in the order of the plan. Tells whether they may be
 /// kept: what scripts say in them is small.
-pub(super) fn renew(
-    plan: &Plan,
-    parameters: &mut Object,
-    resolve: &mut Resolve<'_>,
-) -> Result<bool, Fault> {
-    match plan {
-        Plan::Object(plans) => renew_fields(plans, parameters, resolve),
-        Plan::Constant(_) | Plan::List(_) | Plan::Typed(_) | Plan::Text(_) => Ok(false),
-    }
-}
-
-/// The fields stand in the order of the plan.
 fn renew_fields(
     plans: &[(String, Plan)],
     fields: &mut Object,
