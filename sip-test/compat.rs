@@ -319,3 +319,13 @@ fn each_item(runs: &Value, key: &str) -> Value {
     let runs = list(runs);
     runs.iter().map(|run| outputs(run).iter().map(items).collect::<Value>()).collect()
 }
+
+/// The engine would ask after ten thousand of these products whether time is up: minutes later.
+#[test]
+fn a_script_that_does_not_come_back_ends_the_command() {
+    let endless = "{{ (() => { const a = (1n << 500000n) - 1n; for (;;) a * a; })() }}";
+    let line = json!({ "expr": endless });
+    let answers = ringback(&["eval", "--batch"], &format!("{line}\n{line}\n"));
+    let error = "a script did not come back, long after its time was over";
+    assert_eq!(answers.lines().collect::<Vec<_>>(), [json!({ "error": error }).to_string()]);
+}

@@ -41,6 +41,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod wake;
+mod watchdog;
 mod webhooks;
 
 pub use clock::Clock;

@@ -19,8 +19,9 @@ use crate::flow::{
 use crate::shell::Clock;
 use crate::shell::cli::{complain, say};
 use crate::shell::credentials::Credentials;
-use crate::shell::flows::{ClockDeadline, http_request, perform};
+use crate::shell::flows::{http_request, perform};
 use crate::shell::outbound::Policy;
+use crate::shell::watchdog::Watchdog;
 
 /// How long one expression may take here.
 const SCRIPT_MAX: Duration = Duration::from_secs(5);
@@ -149,6 +150,8 @@ struct Session {
 }
 
 const RUN: RunId = RunId(1);
+/// Of a script that had to be given up.
+const STUCK: &str = "a script did not come back, long after its time was over";
 
 impl Session {
     fn new(graphs: &[Arc<Graph>], order: &Order) -> Result<Self, String> {
@@ -158,7 +161,12 @@ impl Session {
         let seed = Rng::new(clock.epoch_ms().unsigned_abs());
         let runner = Runner::new(config, seed).manual().traced().with_workflows(graphs.iter());
         let runner = runner.with_variables(credentials.variables());
-        let runner = runner.with_deadline(Rc::new(ClockDeadline::new(clock, SCRIPT_MAX)));
+        let deadline = Watchdog::start(clock, SCRIPT_MAX, || {
+            let error = json!({ "message": STUCK, "code": "E-FLOW-SCRIPT-LIMIT" });
+            let report = json!({ "status": "error", "order": [], "runs": {}, "error": error });
+            give_up(&report, "");
+        });
+        let runner = runner.with_deadline(Rc::new(deadline));
         Ok(Self {
             runner,
             graph: graphs[0].clone(),
@@ -273,6 +281,13 @@ impl Session {
     }
 }
 
+/// Says that a script did not come back, and ends the process with it.
+fn give_up(answer: &Value, more: &str) {
+    say(&answer.to_string());
+    complain(&format!("{STUCK}{more}"));
+    std::process::exit(1);
+}
+
 /// Evaluates one expression, or one for each line of standard input, and prints the answers.
 pub(super) fn eval(
     expression: Option<&str>,
@@ -282,7 +297,11 @@ pub(super) fn eval(
 ) -> ExitCode {
     let clock = Clock::start();
     let seed = Rng::new(clock.epoch_ms().unsigned_abs());
-    let deadline = Rc::new(ClockDeadline::new(clock, SCRIPT_MAX));
+    let is_batch = expression.is_none();
+    let deadline = Rc::new(Watchdog::start(clock, SCRIPT_MAX, move || {
+        let rest = if is_batch { "; the lines after it are not answered" } else { "" };
+        give_up(&json!({ "error": STUCK }), rest);
+    }));
     let mut evaluator = Evaluator::new(clock.epoch_ms(), seed, zone, deadline);
     let Some(expression) = expression else {
         return eval_lines(&mut evaluator);

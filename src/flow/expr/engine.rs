@@ -414,12 +414,14 @@ impl Engine {
     /// Whether the script of a Code node can be compiled.
     pub(super) fn check_code(&mut self, code: &str) -> Result<(), SyntaxError> {
         self.meter.arm(CODE_TIMES);
-        self.context.with(|ctx| {
+        let checked = self.context.with(|ctx| {
             match ctx.eval_with_options::<Function<'_>, _>(code_source(code), code_options()) {
                 Ok(_) => Ok(()),
                 Err(_) => Err(syntax_error(&ctx)),
             }
-        })
+        });
+        self.meter.rest();
+        checked
     }
 
     /// Calls a function of the prelude; all of them are about dates.
