@@ -67,8 +67,8 @@ impl Centre {
     }
 }
 
-/// QC-03, QC-14: the key interrupts the announcement itself; afterwards the caller is where he was,
-/// at the same position and with music.
+/// QC-03, QC-07, QC-14: the key interrupts the announcement itself; afterwards the caller is where
+/// he was, at the same position and with music.
 #[test]
 fn a_key_interrupts_the_announcement_and_moves_nobody() {
     let mut centre = Centre::open("callback_announcement");
@@ -94,7 +94,8 @@ fn a_key_interrupts_the_announcement_and_moves_nobody() {
     centre.close();
 }
 
-/// QC-10: the agent hears the customer's phone ring, by the tone at the agent's own phone.
+/// QC-10: the agent hears the customer's phone ring, by the tone at the agent's own phone. Of SM-32
+/// it shows that the agent is there first.
 #[test]
 fn the_agent_hears_that_the_customer_rings() {
     let mut centre = Centre::open("callback_ringback_tone");
@@ -116,7 +117,8 @@ fn the_agent_hears_that_the_customer_rings() {
     centre.close();
 }
 
-/// QC-09, QC-22, A2: busy at first; five minutes later, at the second attempt, the customer answers.
+/// QC-09, QC-12, QC-22, A2: busy at first; five minutes later, at the second attempt, the customer
+/// answers.
 #[test]
 fn a_busy_customer_is_reached_at_the_second_attempt() {
     let mut centre = Centre::soundless("callback_second_attempt");
@@ -136,8 +138,8 @@ fn a_busy_customer_is_reached_at_the_second_attempt() {
     centre.close();
 }
 
-/// QC-09, A2: three attempts that nobody answers, with 5 and 15 minutes between, end the promise, and
-/// each time an agent is told.
+/// QC-09, QC-12, QC-22, A2, I7: three attempts that nobody answers, with 5 and 15 minutes between,
+/// end the promise, and each time an agent is told.
 #[test]
 fn three_attempts_in_vain_exhaust_a_promise() {
     let mut centre = Centre::soundless("callback_exhausted");
@@ -158,7 +160,8 @@ fn three_attempts_in_vain_exhaust_a_promise() {
     centre.close();
 }
 
-/// QC-09: 603 is the customer's own no, and 404 no number at all: both end the promise at once.
+/// QC-09, QC-12, A2: 603 is the customer's own no, and 404 no number at all: both end the promise
+/// at once.
 #[test]
 fn a_refusal_or_a_wrong_number_ends_the_promise() {
     let cases =
@@ -176,7 +179,7 @@ fn a_refusal_or_a_wrong_number_ends_the_promise() {
     }
 }
 
-/// QC-09: 503 is the trunk's trouble: it is tried again, and no attempt is used up by it.
+/// QC-09, SC-31: 503 is the trunk's trouble: it is tried again, and no attempt is used up by it.
 #[test]
 fn the_trunks_trouble_uses_up_no_attempt() {
     let mut centre = Centre::soundless("callback_trunk_down");
@@ -215,7 +218,7 @@ fn an_agent_who_gives_up_stops_the_ringing() {
     centre.close();
 }
 
-/// A12: a promise that is taken back while its customer waits at home: nobody is dialled.
+/// A12, SC-17: a promise that is taken back while its customer waits at home: nobody is dialled.
 #[test]
 fn a_promise_that_is_taken_back_rings_nobody() {
     let mut centre = Centre::soundless("callback_taken_back");
@@ -230,7 +233,7 @@ fn a_promise_that_is_taken_back_rings_nobody() {
     centre.close();
 }
 
-/// A12: taken back while the customer rings: CANCEL, and the agent is told.
+/// A12, SC-18: taken back while the customer rings: CANCEL, and the agent is told.
 #[test]
 fn a_promise_that_is_taken_back_stops_ringing() {
     let mut centre = Centre::soundless("callback_taken_back_ringing");
@@ -250,8 +253,8 @@ fn a_promise_that_is_taken_back_stops_ringing() {
     centre.close();
 }
 
-/// A12: taken back after the agent has taken it and before the dial: his run dials nobody, and
-/// nothing but a look at the steps of the entry would tell.
+/// A12, SC-17, SC-34: taken back after the agent has taken it and before the dial: his run dials
+/// nobody, and nothing but a look at the steps of the entry would tell.
 #[test]
 fn a_promise_that_is_taken_back_is_not_dialled_by_a_run_that_has_begun() {
     let mut centre = Centre::soundless("callback_taken_back_between");
@@ -267,7 +270,8 @@ fn a_promise_that_is_taken_back_is_not_dialled_by_a_run_that_has_begun() {
     centre.close();
 }
 
-/// The reasons why an entry was or was not offered, in order, until its end and after it.
+/// The reasons why an entry was or was not offered, in order, until its end and after it. A8, I9:
+/// the figures are those of what happened.
 #[test]
 fn an_entry_says_why_it_was_not_offered() {
     let mut centre = Centre::soundless("callback_why");
@@ -299,8 +303,8 @@ fn an_entry_says_why_it_was_not_offered() {
     centre.close();
 }
 
-/// A10, A11: his turn comes while he phones in again and is still in the menu: he is not dialled,
-/// the agent is told, and he is served on the line.
+/// A10, A11, SC-35 of queues: his turn comes while he phones in again and is still in the menu: he
+/// is not dialled, the agent is told, and he is served on the line.
 #[test]
 fn a_customer_who_is_in_the_menu_is_not_dialled() {
     let mut centre = Centre::soundless("callback_caller_in_the_menu");
@@ -371,7 +375,8 @@ fn a_hang_up_after_the_agents_answer_and_before_the_bridge_is_called_back_once()
     centre.close();
 }
 
-/// QC-17, I2: the caller leaves just after the bridge: that was his call, and nobody calls back.
+/// QC-04, QC-17, I2: the caller leaves just after the bridge: that was his call, and nobody calls
+/// back.
 #[test]
 fn a_hang_up_after_the_bridge_is_served() {
     let mut centre = hangs_up_after_the_answer("race_after_the_bridge", true, 400);

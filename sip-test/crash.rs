@@ -84,8 +84,8 @@ fn a_crash_while_the_promise_waits() {
     centre.close();
 }
 
-/// I4, A1: the attempt is on disk, and the server dies before its INVITE leaves. The trunk knows of
-/// no such call, and says so.
+/// I4, A1, SC-34: the attempt is on disk, and the server dies before its INVITE leaves. The trunk
+/// knows of no such call, and says so.
 #[test]
 fn a_crash_before_the_invite_left() {
     let mut centre = agent_answers_for_a_callback("crash_before_the_invite");
@@ -99,7 +99,7 @@ fn a_crash_before_the_invite_left() {
     called_again_in_his_turn(centre);
 }
 
-/// A1: the server dies while the customer's phone rings: the next one makes it stop.
+/// A1, SC-34: the server dies while the customer's phone rings: the next one makes it stop.
 #[test]
 fn a_crash_while_the_customer_rings() {
     let mut centre = agent_answers_for_a_callback("crash_while_ringing");
@@ -113,7 +113,7 @@ fn a_crash_while_the_customer_rings() {
     called_again_in_his_turn(centre);
 }
 
-/// The server dies after the answer is on disk and before anybody is connected: BYE.
+/// SC-34: the server dies after the answer is on disk and before anybody is connected: BYE.
 #[test]
 fn a_crash_after_the_answer() {
     let mut centre = agent_answers_for_a_callback("crash_after_the_answer");
@@ -130,8 +130,8 @@ fn a_crash_after_the_answer() {
     called_again_in_his_turn(centre);
 }
 
-/// The server dies with the answer heard and not on disk: what rang is known, so its dialog gets a
-/// BYE too, and the customer does not stay on a call with nobody.
+/// SC-34: the server dies with the answer heard and not on disk: what rang is known, so its dialog
+/// gets a BYE too, and the customer does not stay on a call with nobody.
 #[test]
 fn a_crash_before_the_answer_was_on_disk() {
     let mut centre = agent_answers_for_a_callback("crash_before_the_answer_was_on_disk");
@@ -148,8 +148,9 @@ fn a_crash_before_the_answer_was_on_disk() {
     called_again_in_his_turn(centre);
 }
 
-/// QC-17: the agent hangs up in the moment in which the customer answers. Nobody was connected, so
-/// the promise stands, and the customer is called again a minute later.
+/// QC-17, SC-29: the agent hangs up in the moment in which the customer answers. Nobody was
+/// connected, so the promise stands, and the customer is called again a minute later. FR-61, of
+/// attempts: each is in the journal with its outcome.
 #[test]
 fn an_agent_who_hangs_up_as_the_customer_answers() {
     let mut centre = agent_answers_for_a_callback("queue_agent_gone_as_the_customer_answers");
@@ -170,8 +171,8 @@ fn an_agent_who_hangs_up_as_the_customer_answers() {
     centre.close();
 }
 
-/// QC-17, A10: the agent has answered for a live caller who asked to be called back; he hangs up
-/// before they are bridged, and is called back, once.
+/// QC-17, A10, I2: the agent has answered for a live caller who asked to be called back; he hangs
+/// up before they are bridged, and is called back, once.
 #[test]
 fn a_caller_who_hangs_up_between_the_agents_answer_and_the_bridge() {
     let mut centre = Centre::open("queue_hangup_after_the_agents_answer");

@@ -32,21 +32,21 @@ const BACK: u16 = 20_000;
 /// What an agent's packet begins with; the number of the call follows.
 const MARK: [u8; 4] = *b"CALL";
 
-/// Every agent who is free rings: the way of the SIP PBX node.
+/// A1, A2, A4, A9, A10, I2, I5, I10, QC-06: every free agent rings, as with the SIP PBX node.
 #[test]
 fn nobody_is_lost_when_all_agents_ring() {
     Crowd::new("parallel", 1).run();
     Crowd::new("parallel", 2).run();
 }
 
-/// One agent rings at a time, chosen by what he did before.
+/// A1, A2, A4, A9, A10, I2, I5, I10, QC-06: one agent rings, chosen by what he did before.
 #[test]
 fn nobody_is_lost_when_one_agent_rings_at_a_time() {
     Crowd::new("longestIdle", 3).run();
     Crowd::new("fewestCalls", 4).run();
 }
 
-/// One agent rings at a time, chosen by turns or by chance.
+/// A1, A2, A4, A9, A10, I2, I5, I10, QC-06: one agent rings, chosen by turns or by chance.
 #[test]
 fn nobody_is_lost_when_agents_ring_by_turns() {
     Crowd::new("roundRobin", 5).run();

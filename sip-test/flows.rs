@@ -118,6 +118,7 @@ const fn after(seconds: u64) -> Answering {
     Answering::After(Duration::from_secs(seconds))
 }
 
+/// I6: the phone that still rings is cancelled.
 #[test]
 fn the_first_of_a_group_who_answers_has_the_caller() {
     let mut house = House::open("group_answers", "ring-group.json").with_phones([

@@ -106,6 +106,7 @@ fn a_trunk_denies_what_nobody_has_allowed() {
     check("+4930123", lists(&["*"], &["+4930"]), Denied::NotAllowed, "number_forbidden");
 }
 
+/// A5: a blocked number gets no INVITE.
 #[test]
 fn blocked_and_premium_numbers_are_denied_though_all_is_allowed() {
     check("004930666", lists(&["*"], &[]), Denied::Blocked, "number_forbidden");
@@ -189,6 +190,7 @@ fn direct(connection: Option<&str>) -> Graph {
 }
 
 /// Contract §7.1, §13: the credential's name leads to `[trunk.NAME]`, whose guard holds here too.
+/// SC-21: the call shows the number of that trunk. SC-25: without one nothing is sent.
 #[test]
 fn a_direct_dial_goes_where_the_settings_say() {
     let world = |connection: Option<&str>, allow: &[&str]| {

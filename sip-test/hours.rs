@@ -64,8 +64,8 @@ impl Centre {
     }
 }
 
-/// A5, I7, QC-05: asked at 19:59, gone at 20:00, called at 8:00 of the next working day, which is
-/// Monday; the agents who are free in the evening ring for nobody.
+/// A5, I7, QC-05, SC-04 of hours: asked at 19:59, gone at 20:00, called at 8:00 of the next working
+/// day, which is Monday; the agents who are free in the evening ring for nobody.
 #[test]
 fn who_asks_at_the_end_of_the_hours_is_called_when_they_begin() {
     let mut centre = Centre::at("hours_next_morning", FRIDAY_MS, working());
@@ -126,8 +126,8 @@ fn who_waits_for_an_agent_when_the_hours_end_is_not_offered() {
     centre.close();
 }
 
-/// A6, QC-08: a promise that somebody outside asks for is kept as that of a caller who hung up; the
-/// same request once more changes nothing, before the call and after it.
+/// A6, QC-08, SC-05, SM-30: a promise that somebody outside asks for is kept as that of a caller
+/// who hung up; the same request once more changes nothing, before the call and after it.
 #[test]
 fn a_promise_that_was_asked_for_outside_is_kept_once() {
     let mut centre = Centre::at("request_called_back", FRIDAY_MS, QueueSettings::default());
@@ -168,7 +168,7 @@ fn a_request_whose_answer_was_lost_is_not_kept_twice() {
     centre.close();
 }
 
-/// A5: "unless a recorded exception exists": who has asked to be called at night is.
+/// A5, SM-33: "unless a recorded exception exists": who has asked to be called at night is.
 #[test]
 fn a_recorded_exception_calls_at_night() {
     let mut centre = Centre::at("hours_overridden", FRIDAY_MS + 3_600_000, working());

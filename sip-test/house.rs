@@ -115,6 +115,7 @@ fn nothing_is_left_to_be_fixed_and_nobody_manages() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// QC-23: what is shipped is imported without an error.
 #[test]
 fn every_flow_of_this_repository_is_sound() {
     let flows = fs::read_dir(package().join("flows")).unwrap().map(|entry| entry.unwrap().path());

@@ -416,7 +416,7 @@ fn main() {
     std::process::exit(1);
 }
 
-/// What is not as it must be.
+/// What is not as it must be (A1, A2, I1, I3, I4).
 fn judge(world: &World, journal: &BTreeMap<PromiseId, Kept>, panics: u64) -> Vec<String> {
     let mut wrong = world.doubles.clone();
     if world.confirmed.is_empty() {

@@ -319,7 +319,7 @@ fn an_attempt_that_is_hung_up_is_rejected() {
     assert_eq!(say(&steps, nothing).0, rejected);
 }
 
-/// §6.1: bridging an attempt that rings makes it the winner; the others are broken off.
+/// §6.1, I6: bridging an attempt that rings makes it the winner; the others are broken off.
 #[test]
 fn an_attempt_that_is_bridged_has_won() {
     let bridge = json!({ "legAId": "={{ $('line').item.json.legId }}",

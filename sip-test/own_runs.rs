@@ -121,7 +121,8 @@ fn a_schedule_wakes_the_phone_of_its_own_flow() {
     close(world, "schedule_wakes");
 }
 
-/// A customer's page asks for it: the one is called, then the other, and they are connected.
+/// FR-46, the call behind the link: a customer's page asks for it, the one is called, then the
+/// other, and they are connected.
 #[test]
 fn a_request_connects_two_phones() {
     let parts = [

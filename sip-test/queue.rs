@@ -289,7 +289,7 @@ pub(crate) fn ended(world: &World, index: usize, cause: Cause) -> usize {
     events.filter(|(_, event)| *event == PhoneEvent::Ended(cause)).count()
 }
 
-/// QC-04, QC-16, QC-20: an agent is free, so the caller is bridged at once.
+/// QC-04, QC-16, QC-19, QC-20: an agent is free, so the caller is bridged at once.
 #[test]
 fn a_free_agent_is_bridged_with_the_live_caller() {
     let mut centre = Centre::open("queue_live_caller_bridged");
@@ -303,8 +303,9 @@ fn a_free_agent_is_bridged_with_the_live_caller() {
     centre.close();
 }
 
-/// QC-03, QC-05, QC-06, QC-07, QC-08, QC-09, QC-14, QC-17, QC-19, QC-21: the agents are
-/// busy; the customer asks to be called back, hangs up, and is called when an agent is free.
+/// QC-03, QC-05, QC-06, QC-07, QC-08, QC-09, QC-14, QC-17, QC-19, QC-21, SC-09 as spoken: the
+/// agents are busy; the customer asks to be called back, hangs up, and is called when an agent is
+/// free.
 #[test]
 fn a_customer_who_asked_is_called_back() {
     let mut centre = Centre::open("queue_called_back");
@@ -370,7 +371,7 @@ fn a_caller_who_did_not_ask_is_not_called_back() {
     centre.close();
 }
 
-/// QC-15, QC-17: the caller who asked hangs up while the agent rings: he is called back, once.
+/// QC-15, QC-17, I2: the caller who asked hangs up while the agent rings: he is called back, once.
 #[test]
 fn a_caller_who_hangs_up_while_the_agent_rings_is_called_back_once() {
     let mut centre = Centre::open("queue_hangup_between");
@@ -390,7 +391,7 @@ fn a_caller_who_hangs_up_while_the_agent_rings_is_called_back_once() {
     centre.close();
 }
 
-/// An extension calls another, and dials out with a leading 9: bridged while it still rings.
+/// QC-02: an extension calls another, and dials out with a leading 9: bridged while it still rings.
 #[test]
 fn extensions_call_each_other_and_out() {
     let mut centre = Centre::open("queue_extensions_call");
@@ -428,8 +429,8 @@ fn a_promise_outlives_the_server_that_made_it() {
     after.close();
 }
 
-/// SC-35 of queues, A10: the customer phones in again while his promise is open: he is served live,
-/// and nobody dials him.
+/// SC-35 of queues, A10, QC-04: the customer phones in again while his promise is open: he is
+/// served live, and nobody dials him.
 #[test]
 fn a_customer_who_calls_again_takes_his_place_live() {
     let mut centre = Centre::open("queue_calls_again");

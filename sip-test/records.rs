@@ -91,6 +91,7 @@ fn a_bad_link_is_seen_in_loss_jitter_and_opinion() {
     assert!((30.0..120.0).contains(&number("roundTripMs")), "{audio:#}");
 }
 
+/// SC-24: the call back has a record of its own, which names the call that it continues.
 #[test]
 fn a_callback_is_a_call_that_continues_the_one_that_asked_for_it() {
     let mut centre = Centre::soundless("record_callback");

@@ -124,7 +124,7 @@ fn registrations_stay_where_accounts_do() {
     assert_server_at_rest(&mut world);
 }
 
-/// What cannot be taken leaves the flows of before in force.
+/// QC-01: what cannot be taken leaves the flows of before in force.
 #[test]
 fn what_cannot_be_activated_changes_nothing() {
     let mut world = office_world(&[("100", "a")]);
@@ -195,7 +195,7 @@ fn a_caller_in_a_queue_that_goes_is_served() {
     centre.close();
 }
 
-/// A promise outlives its queue: it is kept when a queue of that name is back, and not before.
+/// A2: a promise outlives its queue: it is kept when a queue of that name is back, and not before.
 #[test]
 fn a_promise_waits_for_its_queue() {
     let mut centre = Centre::open("reload_promise_waits");
@@ -216,7 +216,7 @@ fn a_promise_waits_for_its_queue() {
     centre.close();
 }
 
-/// Reloads at any moment of a callback: nothing is left over, and no promise is lost.
+/// A2, A9: reloads at any moment of a callback: nothing is left over, and no promise is lost.
 #[test]
 fn nothing_is_lost_by_reloads_at_any_moment() {
     for step in 0..8_u64 {

@@ -270,7 +270,7 @@ fn a_trunk_that_says_nothing_is_a_network_error() {
     story.close();
 }
 
-/// QC-09: nobody answers in the time of the wait, and breaking the dial sends CANCEL.
+/// QC-09, QC-11: nobody answers in the time of the wait, and breaking the dial sends CANCEL.
 #[test]
 fn a_trunk_that_rings_too_long_is_cancelled() {
     let ringing = |phone: Phone| phone.answering(Answering::Never);

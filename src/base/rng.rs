@@ -67,6 +67,7 @@ fn splitmix(state: &mut u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// A13, of chance.
     #[test]
     fn same_seed_same_numbers() {
         let mut one = Rng::new(7);

@@ -217,6 +217,7 @@ mod tests {
         }
     }
 
+    /// A5: however it is written.
     #[test]
     fn a_blocked_number_is_blocked_in_both_spellings() {
         let blocked = Blocked::new(&["+4930123".to_owned()]);

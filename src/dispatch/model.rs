@@ -433,6 +433,7 @@ impl Pair {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
+    /// A3, A4, I5, I8: first come, first served, and an agent has one offer at a time.
     #[test]
     fn the_dispatcher_does_what_a_list_would_do(reports in reports()) {
         let mut pair = Pair::new();

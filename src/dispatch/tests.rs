@@ -13,6 +13,7 @@ const HELP: QueueId = QueueId(2);
 const ANN: AgentId = AgentId(1);
 const BOB: AgentId = AgentId(2);
 
+/// QC-04: who is on the line is offered as a live caller.
 #[test]
 fn an_agent_who_is_free_at_once_hears_of_the_caller_first() {
     let mut world = World::new(&[(SALES, &[ANN, BOB])]);
@@ -124,7 +125,7 @@ fn a_caller_who_did_not_opt_in_is_gone() {
     );
 }
 
-/// A10: a caller who is back on the line is not dialled; the agents ringing for it stop.
+/// A10, SC-35: a caller who is back on the line is not dialled; the agents ringing for it stop.
 #[test]
 fn a_caller_who_phones_in_again_gets_the_old_place() {
     let mut world = World::new(&[(SALES, &[ANN, BOB])]);
@@ -189,6 +190,7 @@ fn a_callback_outlasts_the_night() {
     );
 }
 
+/// A3, A4, I8: in the order in which they came, over both queues.
 #[test]
 fn an_agent_of_two_queues_is_offered_once_and_to_whoever_waits_longest() {
     let mut world = World::new(&[(SALES, &[ANN]), (HELP, &[ANN, BOB])]);
@@ -212,6 +214,7 @@ fn an_agent_of_two_queues_is_offered_once_and_to_whoever_waits_longest() {
     );
 }
 
+/// A3: a callback goes before the live caller who came later.
 #[test]
 fn a_callback_of_an_earlier_life_stands_where_it_stood() {
     let mut world = World::new(&[(SALES, &[ANN])]);
@@ -232,7 +235,8 @@ fn a_callback_of_an_earlier_life_stands_where_it_stood() {
     );
 }
 
-/// Contract §15: as many callers are offered at a time as agents are free, and each has one ringing.
+/// A4, contract §15: as many callers are offered at a time as agents are free, and each has one
+/// ringing.
 #[test]
 fn one_agent_rings_for_one_caller() {
     let mut world = World::new(&[(SALES, &[ANN, BOB])]);

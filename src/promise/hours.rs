@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(Hours::default().closing(17), None);
     }
 
-    /// What ends at midnight goes on when the next day begins with it; days may go past Sunday.
+    /// A5: what ends at midnight goes on when the next day begins with it; days may go past Sunday.
     #[test]
     fn midnight_is_no_closing() {
         let nights = hours("UTC", &["Sat-Mon 00:00-24:00"]);

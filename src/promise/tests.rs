@@ -28,6 +28,7 @@ fn a_promise_that_ends_before_it_is_on_disk_is_told_of_twice() {
     assert_eq!(world.heard(), [Event::Confirmed { promise: id }, ended]);
 }
 
+/// A10, I4, SC-09: a live caller is not dialled; records go before words and before INVITEs.
 #[test]
 fn nothing_is_confirmed_or_dialled_before_it_is_on_disk() {
     let mut world = World::new();
@@ -52,7 +53,7 @@ fn nothing_is_confirmed_or_dialled_before_it_is_on_disk() {
     assert_eq!(world.book.attempt_ended(id, 1, Outcome::Busy, world.now), Err(Stale));
 }
 
-/// QC-22: the waits of the retry policy, and the place kept to the last attempt.
+/// QC-22, I7: the waits of the retry policy, and the place kept to the last attempt.
 #[test]
 fn a_customer_who_is_not_reached_is_tried_at_5_and_15_minutes_more() {
     let mut world = World::new();
@@ -74,6 +75,7 @@ fn a_customer_who_is_not_reached_is_tried_at_5_and_15_minutes_more() {
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Exhausted }]);
 }
 
+/// SC-31: what the network spoils is tried again.
 #[test]
 fn a_network_failure_does_not_count_and_a_refusal_ends_it() {
     let mut world = World::new();
@@ -110,7 +112,7 @@ fn a_phone_is_not_made_to_ring_for_a_day_by_agents_who_hang_up() {
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Exhausted }]);
 }
 
-/// A10, section 15: never dialled while on the line; the same promise, the same place.
+/// A10, SC-35, section 15: never dialled while on the line; the same promise, the same place.
 #[test]
 fn a_customer_who_phones_in_during_the_dial_is_live_again() {
     let mut world = World::new();
@@ -129,6 +131,7 @@ fn a_customer_who_phones_in_during_the_dial_is_live_again() {
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Reached }]);
 }
 
+/// A12, SC-17: its INVITE is never sent.
 #[test]
 fn an_attempt_taken_back_before_it_is_written_never_leaves() {
     let mut world = World::new();
@@ -141,7 +144,7 @@ fn an_attempt_taken_back_before_it_is_written_never_leaves() {
     assert_eq!(world.heard(), [Event::Ended { promise: id, end: End::Cancelled }]);
 }
 
-/// A12: what is under way ends with the dial, and the answer wins if it came first.
+/// A12, SC-18: what is under way ends with the dial, and the answer wins if it came first.
 #[test]
 fn a_cancellation_during_the_dial_has_a_definite_outcome() {
     for (outcome, end) in [(Outcome::Busy, End::Cancelled), (Outcome::Reached, End::Reached)] {
@@ -156,6 +159,7 @@ fn a_cancellation_during_the_dial_has_a_definite_outcome() {
     }
 }
 
+/// SC-34: it is due again once, after the pause, though the process dies twice.
 #[test]
 fn an_attempt_cut_off_by_a_crash_is_used_and_never_redialled_at_once() {
     let mut world = World::new();
@@ -277,6 +281,7 @@ fn a_number_and_a_queue_have_limits_by_the_day() {
     assert_eq!(world.book.promise(wanted("al", 9), world.now), Err(Refused::NumberLimit));
 }
 
+/// A2: nothing is owed for ever.
 #[test]
 fn a_promise_that_is_never_attempted_expires_after_a_day() {
     let mut world = World::new();
@@ -290,6 +295,7 @@ fn a_promise_that_is_never_attempted_expires_after_a_day() {
     assert_eq!(world.now, at(86_400));
 }
 
+/// I3: the second is told that the number is busy.
 #[test]
 fn two_promises_never_dial_one_number_and_a_failed_disk_stops_both() {
     let mut world = World::new();

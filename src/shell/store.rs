@@ -420,6 +420,7 @@ mod tests {
 
     const KEEPING: Retention = Retention::STANDARD;
 
+    /// A2, as far as the disk: no open promise is lost.
     #[test]
     fn what_was_reported_durable_survives_a_kill() {
         let directory = fresh("kill");

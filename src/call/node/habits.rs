@@ -240,6 +240,7 @@ mod tests {
         json!({ "operation": "call.hangup", "options": { "legId": leg } })
     }
 
+    /// QC-13: named by an expression, or as what comes in.
     #[test]
     fn a_leg_after_dispatch_needs_a_look() {
         let leg = "={{ $('support').item.json.legId }}";

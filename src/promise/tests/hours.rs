@@ -36,8 +36,8 @@ impl World {
     }
 }
 
-/// A5: asked at 19:59 and gone at 20:00 of a Friday; called at 8:00 on Monday, at the old place,
-/// with every attempt left.
+/// A5, SC-04 of hours: asked at 19:59 and gone at 20:00 of a Friday; called at 8:00 on Monday, at
+/// the old place, with every attempt left.
 #[test]
 fn who_leaves_when_the_hours_end_is_called_when_they_begin() {
     let mut world = world("2026-11-27T18:59:00", working());
@@ -97,7 +97,7 @@ fn a_slow_disk_does_not_call_after_the_hours() {
     assert_eq!(world.next_heard(), (utc("2026-11-26T07:00:00"), vec![Event::Due { promise: id }]));
 }
 
-/// The pause after an attempt ends at night; what is shown is when it really comes.
+/// A5: the pause after an attempt ends at night; what is shown is when it really comes.
 #[test]
 fn a_pause_that_ends_at_night_ends_in_the_morning() {
     let mut world = world("2026-11-25T18:58:00", working());
@@ -129,7 +129,7 @@ fn a_promise_does_not_expire_overnight() {
     assert_eq!(*expired, utc("2026-12-01T18:59:00"));
 }
 
-/// A5: "unless a recorded exception exists"; and the record outlives the process.
+/// A5, SM-33: "unless a recorded exception exists"; and the record outlives the process.
 #[test]
 fn a_recorded_exception_overrides_the_hours() {
     for crashes in [false, true] {
@@ -146,7 +146,8 @@ fn a_recorded_exception_overrides_the_hours() {
     }
 }
 
-/// A number whose promise waits for the morning gets the exception that a later request records.
+/// A5: a number whose promise waits for the morning gets the exception that a later request
+/// records.
 #[test]
 fn an_exception_may_come_later() {
     let mut world = world("2026-11-27T22:00:00", working());

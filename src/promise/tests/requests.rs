@@ -17,8 +17,8 @@ impl World {
     }
 }
 
-/// A6: the same key is the same promise, also after it has ended and after a restart, and other
-/// arguments are a conflict.
+/// A6, SM-30: the same key is the same promise, also after it has ended and after a restart, and
+/// other arguments are a conflict.
 #[test]
 fn a_request_that_comes_again_changes_nothing() {
     let mut world = World::new();
@@ -40,7 +40,8 @@ fn a_request_that_comes_again_changes_nothing() {
     assert_eq!(world.book.iter().count(), 0);
 }
 
-/// A6: a request whose record the power took was never made, and its repetition is the first.
+/// A6, SM-30: a request whose record the power took was never made, and its repetition is the
+/// first.
 #[test]
 fn a_request_that_was_never_written_is_made_when_it_comes_again() {
     let mut world = World::new();
@@ -66,7 +67,7 @@ fn a_number_that_has_a_promise_gets_no_other() {
     assert_eq!(world.request("k", "al", None), Ok(again));
 }
 
-/// It is due as soon as it is made, at the place that it was given.
+/// SM-09, that nothing waits: it is due as soon as it is made, at the place that it was given.
 #[test]
 fn what_was_requested_is_due_at_once() {
     let mut world = World::new();

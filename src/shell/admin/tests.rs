@@ -87,7 +87,8 @@ fn the_description_lists_every_route() {
     }
 }
 
-/// A12: whoever takes a promise back is told so when it is on disk.
+/// A12: whoever takes a promise back is told so when it is on disk. SC-16, SC-27, SC-33 by the API;
+/// SC-32 without who it was.
 #[test]
 fn a_promise_is_listed_taken_back_and_gone() {
     let data = fresh("promise");

@@ -22,8 +22,8 @@ fn post(server: &Server, data: &Path, key: Option<&str>, body: &str) -> (u16, Va
 const AL: &str = r#"{"queue": "support", "number": "+4930111"}"#;
 const BO: &str = r#"{"queue": "support", "number": "+4930222"}"#;
 
-/// A6: the same key is the same promise, while it is open, after it has ended, and after a restart;
-/// with other arguments it is a conflict.
+/// A6, SM-30: the same key is the same promise, while it is open, after it has ended, and after a
+/// restart; with other arguments it is a conflict.
 #[test]
 fn a_request_that_comes_again_is_answered_alike() {
     let data = fresh("request");
@@ -84,7 +84,8 @@ fn a_request_whose_answer_was_lost_finds_its_promise() {
     }
 }
 
-/// A6: of many that come at once with one key, one makes the promise, and all are told of it.
+/// A6, SM-30: of many that come at once with one key, one makes the promise, and all are told of
+/// it.
 #[test]
 fn requests_at_once_make_one_promise() {
     let data = fresh("request-once");
@@ -102,7 +103,8 @@ fn requests_at_once_make_one_promise() {
     let _ = fs::remove_dir_all(data);
 }
 
-/// What cannot be promised is refused with its reason, and leaves no key behind.
+/// What cannot be promised is refused with its reason, and leaves no key behind. A5: a blocked
+/// number. SC-25: a trunk that is not there. SM-28: arguments that are wrong or unknown.
 #[test]
 fn a_request_that_cannot_be_kept_is_refused_with_its_reason() {
     let data = fresh("request-refused");
@@ -151,8 +153,8 @@ fn a_request_that_cannot_be_kept_is_refused_with_its_reason() {
     let _ = fs::remove_dir_all(data);
 }
 
-/// A5: what is asked for outside the hours waits for them, and says until when; an exception with
-/// its reason does not wait, and stands in the journal.
+/// A5, SM-33: what is asked for outside the hours waits for them, and says until when; an exception
+/// with its reason does not wait, and stands in the journal. SM-29: so does the key.
 #[test]
 fn hours_hold_for_requests_and_exceptions_are_written_down() {
     let data = fresh("request-hours");

@@ -255,6 +255,7 @@ pub(super) fn run(seed: u64, weather: Weather, commands: u32, seen: &mut Seen) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// A9, I10 of dialogs, transactions and timers.
     #[test]
     fn every_dialog_ends_once_and_leaves_nothing(
         seed in any::<u64>(),
