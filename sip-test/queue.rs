@@ -391,9 +391,9 @@ fn a_caller_who_hangs_up_while_the_agent_rings_is_called_back_once() {
     centre.close();
 }
 
-/// QC-02: an extension calls another, and dials out with a leading 9: bridged while it still rings.
+/// QC-02, of routing: an extension dials out with a leading 9, and is bridged while it still rings.
 #[test]
-fn extensions_call_each_other_and_out() {
+fn an_extension_dials_out() {
     let mut centre = Centre::open("queue_extensions_call");
     centre.agent_comes();
     centre.pass(200);

@@ -3,6 +3,7 @@
 //! The parties run the very code that real calls run; only sockets, threads and clocks are
 //! replaced. Equal seeds and equal stories give equal ladders, byte for byte.
 
+mod audio;
 #[cfg(test)]
 mod bugs;
 mod exchange;

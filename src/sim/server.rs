@@ -13,8 +13,9 @@ use crate::call::{
     PromiseRequest, QueueSettings, Reloaded, Switch, Withdrawal,
 };
 use crate::flow::{self, Graph, Item, Runner};
-use crate::media::{self, Channel, Clip, Command, FRAME, LegId, Shard, Source, Wire};
+use crate::media::{self, Channel, Clip, Command, LegId, Shard, Source};
 use crate::promise::{Journal, Record, Secret};
+use crate::sim::audio::{Audio, PortWire};
 use crate::sim::own_runs::OwnRuns;
 use crate::sim::silence::{Silence, Sound};
 use crate::sim::sounds::Sounds;
@@ -549,51 +550,5 @@ impl Server {
                 }
             }
         }
-    }
-}
-
-/// The audio of a server: the shard that real calls have, or none.
-#[derive(Debug)]
-enum Audio {
-    Heard(Box<Shard>),
-    Unheard(Silence),
-}
-
-impl Audio {
-    fn handle_command(&mut self, command: Command, now: Tick) {
-        match self {
-            Self::Heard(shard) => shard.handle_command(command, now),
-            Self::Unheard(silence) => silence.handle_command(command, now),
-        }
-    }
-
-    fn poll_report(&mut self) -> Option<media::Report> {
-        match self {
-            Self::Heard(shard) => shard.poll_report(),
-            Self::Unheard(silence) => silence.poll_report(),
-        }
-    }
-}
-
-/// Sends a leg's packets from the port that was opened for it.
-struct PortWire<'a> {
-    ports: &'a HashMap<LegId, u16>,
-    out: &'a mut VecDeque<Packet>,
-    tapes: &'a mut Tapes,
-    ip: SocketAddr,
-}
-
-impl Wire for PortWire<'_> {
-    fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        let Some(port) = self.ports.get(&leg) else { return };
-        let port = match channel {
-            Channel::Rtp => *port,
-            Channel::Rtcp => port + 1,
-        };
-        let from = SocketAddr::new(self.ip.ip(), port);
-        self.out.push_back(Packet { from, to, payload: Payload::Media(packet.to_vec()) });
-    }
-    fn record(&mut self, recorder: u64, index: u64, channels: &[&[i16; FRAME]]) {
-        self.tapes.record(recorder, index, channels);
     }
 }
