@@ -29,25 +29,25 @@ impl Resolved {
         plan: &Arc<Plan>,
         resolve: &mut Resolve<'_>,
     ) -> Result<Arc<Object>, Fault> {
-        if self.0.len() >= NODES_MAX {
+        let place = Arc::as_ptr(plan);
+        if self.0.len() >= NODES_MAX && !self.0.contains_key(&place) {
             self.0.clear();
         }
         let fresh = || Arc::new(fields(plan.shape()));
-        let kept = self.0.entry(Arc::as_ptr(plan)).or_insert_with(|| (plan.clone(), fresh()));
-        if Arc::get_mut(&mut kept.1).is_none() {
+        let (_, kept) = self.0.entry(place).or_insert_with(|| (plan.clone(), fresh()));
+        if Arc::get_mut(kept).is_none() {
             // Somebody still looks at them: a call that waits, for one.
-            kept.1 = fresh();
+            *kept = fresh();
         }
-        let parameters = Arc::make_mut(&mut kept.1);
         let is_small = match &**plan {
-            Plan::Object(plans) => renew_fields(plans, parameters, resolve)?,
-            Plan::Constant(_) | Plan::List(_) | Plan::Typed(_) | Plan::Text(_) => true,
+            Plan::Object(plans) => renew_fields(plans, Arc::make_mut(kept), resolve),
+            Plan::Constant(_) | Plan::List(_) | Plan::Typed(_) | Plan::Text(_) => Ok(true),
         };
-        let renewed = kept.1.clone();
-        if !is_small {
-            self.0.remove(&Arc::as_ptr(plan));
+        let renewed = kept.clone();
+        if !matches!(is_small, Ok(true)) {
+            self.0.remove(&place);
         }
-        Ok(renewed)
+        is_small.map(|_| renewed)
     }
 }
 
@@ -84,5 +84,62 @@ fn renew_value(plan: &Plan, value: &mut Value, resolve: &mut Resolve<'_>) -> Res
                 Value::Array(_) | Value::Object(_) => false,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::flow::expr::plan::Script;
+
+    fn plan() -> Arc<Plan> {
+        let script = || Plan::Typed(Script::read("$json.a", &mut |_| {}).unwrap());
+        let list = Plan::List(vec![Plan::Constant(json!(1)), script()]);
+        let inner = Plan::Object(vec![("list".to_owned(), list)]);
+        let kind = Plan::Constant(json!({ "is": "constant" }));
+        Arc::new(Plan::Object(vec![("kind".to_owned(), kind), ("inner".to_owned(), inner)]))
+    }
+
+    fn renewed(kept: &mut Resolved, plan: &Arc<Plan>, says: &Value) -> Result<Arc<Object>, Fault> {
+        kept.renew(plan, &mut |_| Ok(says.clone()))
+    }
+
+    #[test]
+    fn parameters_say_what_scripts_say_now_and_to_those_who_have_them_what_they_said() {
+        let (mut kept, plan) = (Resolved::default(), plan());
+        let whole =
+            |says: Value| json!({ "kind": { "is": "constant" }, "inner": { "list": [1, says] } });
+        let first = renewed(&mut kept, &plan, &json!("x")).unwrap();
+        let place = Arc::as_ptr(&first);
+        assert_eq!(json!(*first), whole(json!("x")));
+        let second = renewed(&mut kept, &plan, &json!(2)).unwrap();
+        assert_eq!((json!(*first), json!(*second)), (whole(json!("x")), whole(json!(2))));
+        drop((first, second));
+        let third = renewed(&mut kept, &plan, &Value::Null).unwrap();
+        assert_eq!(json!(*third), whole(Value::Null));
+        let place_of_second = Arc::as_ptr(&third);
+        drop(third);
+        let fourth = renewed(&mut kept, &plan, &json!(4)).unwrap();
+        assert_eq!(Arc::as_ptr(&fourth), place_of_second, "nobody looked, so nothing was made");
+        assert_ne!(place, place_of_second);
+    }
+
+    #[test]
+    fn what_is_large_or_failed_is_not_kept() {
+        let (mut kept, plan) = (Resolved::default(), plan());
+        for large in [json!("x".repeat(TEXT_MAX + 1)), json!({ "a": 1 })] {
+            renewed(&mut kept, &plan, &large).unwrap();
+            assert!(kept.0.is_empty(), "{large}");
+        }
+        let failed = kept.renew(&plan, &mut |_| Err(Fault::new("E-FLOW-X", "why")));
+        assert!(failed.is_err() && kept.0.is_empty());
+        let plans = (0..=NODES_MAX).map(|_| self::plan()).collect::<Vec<_>>();
+        for plan in plans.iter().chain(&plans[1..]) {
+            renewed(&mut kept, plan, &json!(1)).unwrap();
+            assert!(kept.0.len() <= NODES_MAX);
+        }
+        assert_eq!(kept.0.len(), NODES_MAX);
     }
 }
