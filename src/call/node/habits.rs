@@ -265,4 +265,12 @@ mod tests {
         let promise = json!({ "operation": "queue.setCallback" });
         check(&[("promise", promise)], &[("support", 0, "promise")], &[("promise", CALLBACK)]);
     }
+    #[test]
+    fn nobody_is_recorded_before_something_was_said() {
+        let tape = || json!({ "operation": "recording.start", "recordFilePath": "a.wav" });
+        check(&[("tape", tape())], &[("support", 0, "tape")], &[("tape", RECORDING)]);
+        let said = json!({ "operation": "media.playAudio", "filePath": "recorded.wav" });
+        let nodes = [("said", said), ("tape", tape())];
+        check(&nodes, &[("support", 0, "said"), ("said", 0, "tape")], &[]);
+    }
 }
