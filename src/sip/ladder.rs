@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 
 use super::message::{Start, find};
+use super::name::Method;
 use crate::base::Tick;
 
 /// Rows that a ladder keeps; a longer story loses its end, and says so.
@@ -180,8 +181,10 @@ pub fn label(bytes: &[u8]) -> String {
         Some(Ok((Start::Request { method, .. }, _))) => method.as_str().to_owned(),
         Some(Ok((Start::Response { status, .. }, _))) => {
             let cseq = lines.value(|name| name.eq_ignore_ascii_case(b"cseq"));
-            match cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1)) {
-                Some(method) => format!("{status} {method}"),
+            let method = cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1));
+            // Only a token: what is shown in a terminal is the peer's text.
+            match method.and_then(|method| Method::parse(method.as_bytes())) {
+                Some(method) => format!("{status} {}", method.as_str()),
                 None => status.to_string(),
             }
         }
@@ -244,6 +247,7 @@ mod tests {
         assert_eq!(of("\r\nBYE sip:a@b SIP/2.0\r\nCSeq: 2 BYE\r\n\r\n"), "BYE");
         assert_eq!(of("SIP/2.0 180 Ringing\r\nVia: x\r\ncseq:  7  INVITE \r\n\r\n"), "180 INVITE");
         assert_eq!(of("SIP/2.0 200 OK\r\nVia: x\r\n\r\nCSeq: 1 BYE"), "200");
+        assert_eq!(of("SIP/2.0 200 OK\r\nCSeq: 1 \u{1b}[2J\r\n\r\n"), "200");
         assert_eq!(of("SIP/2.0 99 x\r\nCSeq: 2 BYE\r\n\r\n"), "malformed");
         assert_eq!(of(""), "malformed");
     }
