@@ -1,7 +1,6 @@
 //! The flow worker: owns the runs, answers the switch's inputs, keeps their timers, and hands their
 //! requests to threads that wait.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +9,14 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::{Rng, Tick};
+use crate::base::Rng;
 use crate::flow::{
     self, AskId, Fault, Graph, HTTP_REQUEST, HttpRequest, Object, Output, Page, RESPOND, RunId,
     Runner, Schedules, WAIT,
 };
 use crate::shell::Clock;
 use crate::shell::credentials::Credentials;
+use crate::shell::deadline::ClockDeadline;
 use crate::shell::history::History;
 use crate::shell::outbound::{self, Policy};
 use crate::shell::scripts::Scripts;
@@ -32,31 +32,6 @@ const SCRIPT_MAX: Duration = Duration::from_millis(50);
 const BEHIND: Duration = Duration::from_millis(100);
 /// How long the worker sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// The deadline of a script, by the clock of this thread.
-#[derive(Debug)]
-pub(super) struct ClockDeadline {
-    clock: Clock,
-    limit: Duration,
-    until: Cell<Tick>,
-}
-
-impl ClockDeadline {
-    /// At most so long for one evaluation.
-    pub(super) fn new(clock: Clock, limit: Duration) -> Self {
-        Self { clock, limit, until: Cell::new(Tick::ZERO) }
-    }
-}
-
-impl flow::Deadline for ClockDeadline {
-    fn arm(&self, times: u32) {
-        self.until.set(self.clock.now() + self.limit * times);
-    }
-
-    fn is_past(&self) -> bool {
-        self.clock.now() >= self.until.get()
-    }
-}
 
 /// The way to the flow worker, from a thread that does not wait for it.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod calls;
 mod client;
 mod clock;
 mod credentials;
+mod deadline;
 mod files;
 mod flows;
 mod history;
@@ -41,7 +42,6 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod wake;
-mod watchdog;
 mod webhooks;
 
 pub use clock::Clock;

@@ -19,9 +19,9 @@ use crate::flow::{
 use crate::shell::Clock;
 use crate::shell::cli::{complain, say};
 use crate::shell::credentials::Credentials;
+use crate::shell::deadline::Watched;
 use crate::shell::flows::{http_request, perform};
 use crate::shell::outbound::Policy;
-use crate::shell::watchdog::Watchdog;
 
 /// How long one expression may take here.
 const SCRIPT_MAX: Duration = Duration::from_secs(5);
@@ -161,7 +161,7 @@ impl Session {
         let seed = Rng::new(clock.epoch_ms().unsigned_abs());
         let runner = Runner::new(config, seed).manual().traced().with_workflows(graphs.iter());
         let runner = runner.with_variables(credentials.variables());
-        let deadline = Watchdog::start(clock, SCRIPT_MAX, || {
+        let deadline = Watched::command(clock, SCRIPT_MAX, || {
             let error = json!({ "message": STUCK, "code": "E-FLOW-SCRIPT-LIMIT" });
             let report = json!({ "status": "error", "order": [], "runs": {}, "error": error });
             give_up(&report, "");
@@ -298,7 +298,7 @@ pub(super) fn eval(
     let clock = Clock::start();
     let seed = Rng::new(clock.epoch_ms().unsigned_abs());
     let is_batch = expression.is_none();
-    let deadline = Rc::new(Watchdog::start(clock, SCRIPT_MAX, move || {
+    let deadline = Rc::new(Watched::command(clock, SCRIPT_MAX, move || {
         let rest = if is_batch { "; the lines after it are not answered" } else { "" };
         give_up(&json!({ "error": STUCK }), rest);
     }));

@@ -5,7 +5,6 @@
 //! of two numbers of a million bits, may take seconds, and ten thousand of them pass between two
 //! questions.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
@@ -16,18 +15,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Rng, Tick};
-use crate::flow::{self, Deadline, Errand, Errands, Fault, Object, RunId, Statics};
+use crate::flow::{self, Errand, Errands, Fault, Object, RunId, Statics};
 use crate::shell::Clock;
+use crate::shell::deadline::{LOOK, Until, Watched};
 
 /// Threads at the same time; each is started when it is first needed. A workflow always has the
 /// same one, so that its runs change what it keeps one after another.
 const THREADS: usize = 4;
 /// Errands that may wait for one thread; one more fails at once.
 const WAITING_MAX: usize = 4096;
-/// How long after its deadline a script is believed to come back.
-const GRACE: Duration = Duration::from_secs(1);
-/// How often is looked, while anything is under way.
-const LOOK: Duration = Duration::from_millis(100);
 /// Threads that were given up and have not come back; with so many, scripts that may take long
 /// fail at once, until one has.
 const STRAYS_MAX: usize = 8;
@@ -73,8 +69,7 @@ struct Watch {
     /// thread that is done, or who gives it up.
     errand: AtomicU64,
     run: AtomicU64,
-    /// Milliseconds; 0 while nothing is evaluated.
-    until_ms: AtomicU64,
+    until: Arc<Until>,
 }
 
 const IDLE: u64 = 0;
@@ -85,18 +80,17 @@ impl Watch {
     fn give_up(&self, now: Tick) -> Option<RunId> {
         let errand = self.errand.load(Ordering::SeqCst);
         let run = self.run.load(Ordering::SeqCst);
-        let until = self.until_ms.load(Ordering::SeqCst);
-        let is_late = until != 0 && now.as_millis() > until + GRACE.as_millis() as u64;
-        if errand == IDLE || !is_late {
+        if errand == IDLE {
             return None;
         }
         // It may be done in this very moment.
-        self.change(errand, GIVEN_UP).then_some(RunId(run))
+        let is_given_up = self.until.when_late(now, || self.change(errand, GIVEN_UP));
+        is_given_up.unwrap_or(false).then_some(RunId(run))
     }
 
     /// The thread begins an errand.
     fn begin(&self, errand: u64, run: RunId) {
-        self.until_ms.store(0, Ordering::SeqCst);
+        self.until.set(None);
         self.run.store(run.0, Ordering::SeqCst);
         self.errand.store(errand, Ordering::SeqCst);
     }
@@ -224,7 +218,7 @@ impl Lane {
 /// Makes errands until the queue is closed, or this thread was given up.
 fn serve(queue: &Queue, watch: &Arc<Watch>, around: Surroundings, rng: Rng, kept: Statics) {
     let Surroundings { answers, clock, limit, variables, resume, strays } = around;
-    let deadline = Watched { clock, limit, until: Cell::new(Tick::ZERO), watch: watch.clone() };
+    let deadline = Watched::new(clock, limit, watch.until.clone());
     let mut errands = Errands::new(rng, Rc::new(deadline), variables, kept, Some(resume));
     for number in IDLE + 1.. {
         let Some(errand) = queue.next() else { return };
@@ -251,29 +245,5 @@ impl Queue {
             }
             waiting = self.has_come.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-}
-
-/// The deadline of a script, which others see as well.
-struct Watched {
-    clock: Clock,
-    limit: Duration,
-    until: Cell<Tick>,
-    watch: Arc<Watch>,
-}
-
-impl Deadline for Watched {
-    fn arm(&self, times: u32) {
-        let until = self.clock.now() + self.limit * times;
-        self.until.set(until);
-        self.watch.until_ms.store(until.as_millis().max(1), Ordering::SeqCst);
-    }
-
-    fn is_past(&self) -> bool {
-        self.clock.now() >= self.until.get()
-    }
-
-    fn rest(&self) {
-        self.watch.until_ms.store(0, Ordering::SeqCst);
     }
 }
