@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -283,7 +284,9 @@ class Baresip:
     def __init__(self, user, password, transport, name="baresip", at=10, outcome=True, codecs="",
                  answers="auto", hums=None):
         home = os.path.join(WORK, name)
-        os.makedirs(home, exist_ok=True)
+        # What an earlier run recorded there is not what this phone hears.
+        shutil.rmtree(home, ignore_errors=True)
+        os.makedirs(home)
         control = PORT + at + 5  # Its own neighbour is taken by TLS.
         source = f"aufile,{hum_file(hums)}" if hums else "aubridge,a"
         # What it hums and what it records has the rate of the codec.
