@@ -262,20 +262,25 @@ impl Worker {
         Duration::from_millis(left.unsigned_abs()).min(IDLE)
     }
 
-    /// Does everything that runs want now.
+    /// Does everything that runs want now, and wakes the signalling thread for all of it.
     fn drain(&mut self, runner: &mut Runner, scripts: &mut Scripts) {
+        let mut has_told = false;
         loop {
             let answer = if let Some(output) = runner.poll_output() {
+                has_told = true;
                 note(&self.history, &output, self.clock.wall_ms());
                 self.serve(output)
             } else if let Some(errand) = runner.poll_errand() {
                 scripts.start(errand, &mut self.rng, || runner.statics())
             } else {
-                return;
+                break;
             };
             if let Some(answer) = answer {
                 self.feed(runner, answer);
             }
+        }
+        if has_told {
+            self.outputs.wake();
         }
     }
 
@@ -317,7 +322,7 @@ impl Worker {
             Output::Visited { run, visited } => {
                 self.history.visited(run, visited.clone());
                 if run.0 < OWN {
-                    self.outputs.send(Input::Flow(Output::Visited { run, visited }));
+                    self.outputs.post(Input::Flow(Output::Visited { run, visited }));
                 }
             }
             Output::Paused { .. } => {}
@@ -331,7 +336,7 @@ impl Worker {
                     }
                     Output::Ask { .. } | Output::Visited { .. } | Output::Paused { .. } => {}
                 }
-                self.outputs.send(Input::Flow(output));
+                self.outputs.post(Input::Flow(output));
             }
         }
         None

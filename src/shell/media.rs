@@ -131,7 +131,7 @@ impl MediaThread {
     ) -> io::Result<Self> {
         let config = media::Config { legs_max, ..media::Config::STANDARD };
         let (urgent, patient) = (Poller::new()?, Poller::new()?);
-        urgent.add(&inbox, INBOX)?;
+        urgent.add_signal(&inbox, INBOX)?;
         let table = Table { places: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
         let (held, sources) = (None, BTreeMap::new());

@@ -38,6 +38,13 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, EventData::new_u64(number), EventFlags::IN)?)
     }
 
+    /// Watches a descriptor that is only written to so that we wake: each write is told once, and
+    /// nothing needs to be read.
+    pub(super) fn add_signal(&self, source: impl AsFd, number: u64) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, source, EventData::new_u64(number), flags)?)
+    }
+
     /// Watches a descriptor for input, and for room to write when asked.
     pub(super) fn set(&self, source: impl AsFd, number: u64, wants_write: bool) -> io::Result<()> {
         let flags = if wants_write { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };

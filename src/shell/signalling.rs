@@ -200,7 +200,7 @@ impl Signalling {
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, 4 * 1024 * 1024);
         let local = udp.local_addr()?;
         let poller = Poller::new()?;
-        poller.add(&inbox, INBOX)?;
+        poller.add_signal(&inbox, INBOX)?;
         poller.add(&udp, UDP)?;
         poller.add(streams.listener(), TCP)?;
         let (dropped, ended) = (0, BTreeMap::new());

@@ -1,4 +1,5 @@
-//! A bounded channel whose receiver waits on a descriptor, beside its sockets.
+//! A bounded channel whose receiver waits on a descriptor, beside its sockets: with
+//! [`Poller::add_signal`](super::poller::Poller::add_signal).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,20 +66,20 @@ impl<T> Sender<T> {
         offered.map_err(|(TrySendError::Full(value) | TrySendError::Disconnected(value))| value)
     }
 
-    fn wake(&self) {
+    /// Wakes the receiver, for what was posted.
+    pub(super) fn wake(&self) {
         // One write wakes for any number of values sent before the receiver looks.
-        if !self.shared.is_signalled.swap(true, Ordering::AcqRel) {
+        if !self.shared.is_signalled.swap(true, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());
         }
     }
 }
 
 impl<T> Inbox<T> {
-    /// Clears the signal; values are then taken until there is none.
+    /// Clears the signal; values are then taken until there is none. A sender who still sees the
+    /// signal has sent before, and one who does not writes again.
     pub(super) fn clear(&self) {
-        let mut count = [0_u8; 8];
-        let _ = rustix::io::read(&self.shared.event, &mut count);
-        self.shared.is_signalled.store(false, Ordering::Release);
+        self.shared.is_signalled.swap(false, Ordering::SeqCst);
     }
 
     /// The next value.
