@@ -83,6 +83,8 @@ pub(super) struct Desk {
     pub(super) resume: Option<Rc<Resume>>,
     /// `$pageCount`, `$response` and `$request`, where there are any.
     pub(super) facts: RefCell<Option<serde_json::Map<String, Value>>>,
+    /// Scripts keep fields of `$json`, which they are to forget before the next evaluation.
+    pub(super) keeps: Cell<bool>,
     /// What `$execution.customData` was told and the run does not know yet.
     pub(super) custom: RefCell<BTreeMap<String, String>>,
 }
@@ -116,7 +118,7 @@ pub(super) struct Engine {
     code: HashMap<Arc<str>, Persistent<Function<'static>>>,
     run: Persistent<Function<'static>>,
     call: Persistent<Function<'static>>,
-    start: Persistent<Function<'static>>,
+    begin: Persistent<Function<'static>>,
     text: Persistent<Function<'static>>,
     name_kind: Persistent<Function<'static>>,
     weigh: Persistent<Function<'static>>,
@@ -176,7 +178,9 @@ impl Engine {
         let rng = RefCell::new(rng);
         let (current, fault) = (RefCell::default(), RefCell::default());
         let (facts, custom) = (RefCell::default(), RefCell::default());
-        let desk = Rc::new(Desk { current, fault, rng, variables, statics, resume, facts, custom });
+        let keeps = Cell::new(false);
+        let desk = Desk { current, fault, rng, variables, statics, resume, facts, keeps, custom };
+        let desk = Rc::new(desk);
         let tools = context.with(|ctx| {
             let prelude: Function<'_> = ctx.eval(include_str!("prelude.js"))?;
             let host = host::object(&ctx, &desk)?;
@@ -184,10 +188,10 @@ impl Engine {
             let tool = |name: &str| {
                 tools.get::<_, Function<'_>>(name).map(|tool| Persistent::save(&ctx, tool))
             };
-            let names = ["start", "text", "kind", "run", "call", "weigh", "readDates"];
+            let names = ["begin", "text", "kind", "run", "call", "weigh", "readDates"];
             names.into_iter().map(tool).collect::<rquickjs::Result<Vec<_>>>()
         })?;
-        let [start, text, name_kind, run, call, weigh, read_dates] =
+        let [begin, text, name_kind, run, call, weigh, read_dates] =
             tools.try_into().map_err(|_| Error::Unknown)?;
         let meter = Rc::new(Meter {
             interrupts: Cell::new(0),
@@ -205,7 +209,7 @@ impl Engine {
             code,
             run,
             call,
-            start,
+            begin,
             text,
             name_kind,
             weigh,
@@ -270,8 +274,10 @@ impl Engine {
         self.meter.arm(1);
         let mut kind = "undefined";
         let outcome = self.context.with(|ctx| {
-            let start = self.start.clone().restore(&ctx)?;
-            let value: rquickjs::Value<'_> = match start.call((script.function,)) {
+            if self.desk.keeps.replace(false) {
+                self.begin.clone().restore(&ctx)?.call::<_, ()>(())?;
+            }
+            let value: rquickjs::Value<'_> = match script.function.restore(&ctx)?.call(()) {
                 Err(Error::Exception) => return Ok(self.exception(&ctx)),
                 called => called?,
             };

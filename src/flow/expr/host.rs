@@ -16,6 +16,9 @@ use crate::flow::{Fault, Item, Mode, zone};
 const FIRST: i32 = 1;
 const LAST: i32 = 2;
 
+/// Bytes of a text that crosses over each time that it is asked for; a longer one is kept.
+const LONG: usize = 32;
+
 /// Bytes that a workflow, or one node of it, may keep from run to run.
 const STATICS_MAX: usize = 256 * 1024;
 /// Bytes of a JMESPath query, and characters in it that may go deeper: reading one recurses.
@@ -50,6 +53,18 @@ fn add_item<'js>(ctx: &Ctx<'js>, host: &Object<'js>, desk: &Rc<Desk>) -> rquickj
         })
     };
     host.set("field", Function::new(ctx.clone(), field)?)?;
+    let of = desk.clone();
+    // What `$json` asks for a field. Its target holds what to ask where more than a look is needed.
+    let get = move |asked: Object<'js>, key: rquickjs::Value<'js>| -> Js<'js> {
+        match of.short(&key)? {
+            Some(value) => Ok(value),
+            None => asked.get::<_, Function<'js>>("look")?.call((key,)),
+        }
+    };
+    host.set("get", Function::new(ctx.clone(), get)?)?;
+    let of = desk.clone();
+    host.set("keeps", Function::new(ctx.clone(), move || of.keeps.set(true))?)?;
+    host.set("LONG", LONG)?;
     let of = desk.clone();
     let json = move |ctx: Ctx<'js>| -> Js<'js> {
         of.with(&ctx, |current| object_to_js(&ctx, &current.scope.items[current.item].json))
@@ -418,6 +433,21 @@ impl Desk {
             Some(current) => read(current),
             None => Err(Exception::throw_message(ctx, "nothing is being evaluated")),
         }
+    }
+
+    /// A short field of the current item, as long as scripts keep none.
+    fn short<'js>(
+        &self,
+        key: &rquickjs::Value<'js>,
+    ) -> rquickjs::Result<Option<rquickjs::Value<'js>>> {
+        let (Some(key), false) = (key.as_string(), self.keeps.get()) else { return Ok(None) };
+        let ctx = key.ctx();
+        let key = CString::from_string(key.clone())?;
+        self.with(ctx, |current| match current.scope.items[current.item].json.get(key.as_str()) {
+            Some(Value::String(text)) if text.len() > LONG => Ok(None),
+            None | Some(Value::Array(_) | Value::Object(_)) => Ok(None),
+            Some(value) => to_js(ctx, value).map(Some),
+        })
     }
 
     /// A fault that reaches the node unless the script catches it.

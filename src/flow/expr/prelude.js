@@ -163,26 +163,31 @@
   kit.isDuration = (value) => parts.luxon !== undefined && parts.luxon.Duration.isDuration(value);
 
   // `$json` is one proxy for all evaluations: a field crosses over when it is asked for. What has an
-  // identity or takes long to cross is kept, apart and without a prototype: one look finds it.
+  // identity or takes long to cross is kept, apart and without a prototype: one look finds it. As long
+  // as nothing is kept, the host gives short fields itself, and asks `look` for the rest.
   const NONE = {};
-  const LONG = 32;
   let fields;
   let all;
-  const whole = () => (all ??= Object.assign(host.json(), fields));
-  const json = new Proxy({}, {
-    get(_, key) {
-      if (all !== undefined) return all[key];
-      if (typeof key === 'symbol') return NONE[key];
-      let value = fields === undefined ? undefined : fields[key];
-      if (value !== undefined) return value;
-      value = host.field(key);
-      if (value === undefined) return NONE[key];
-      if (value !== null && (typeof value === 'object' || value.length > LONG)) {
-        if (fields === undefined) fields = { __proto__: null };
-        fields[key] = value;
-      }
-      return value;
-    },
+  const whole = () => {
+    host.keeps();
+    return (all ??= Object.assign(host.json(), fields));
+  };
+  const look = (key) => {
+    if (all !== undefined) return all[key];
+    if (typeof key === 'symbol') return NONE[key];
+    let value = fields === undefined ? undefined : fields[key];
+    if (value !== undefined) return value;
+    value = host.field(key);
+    if (value === undefined) return NONE[key];
+    if (value !== null && (typeof value === 'object' || value.length > host.LONG)) {
+      host.keeps();
+      if (fields === undefined) fields = { __proto__: null };
+      fields[key] = value;
+    }
+    return value;
+  };
+  const json = new Proxy({ look }, {
+    get: host.get,
     set(_, key, value) { whole()[key] = value; return true; },
     has(_, key) { return key in whole(); },
     deleteProperty(_, key) { delete whole()[key]; return true; },
@@ -377,7 +382,6 @@
   const join = Array.prototype.join;
   const tools = {
     begin() { fields = undefined; all = undefined; },
-    start(script) { fields = undefined; all = undefined; return script(); },
     readDates,
     weigh,
     kind(value) {
