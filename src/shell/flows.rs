@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{RecvTimeoutError, TrySendError};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::flow::{
     Runner, Schedules, WAIT,
 };
 use crate::shell::Clock;
+use crate::shell::bounded;
 use crate::shell::credentials::Credentials;
 use crate::shell::deadline::ClockDeadline;
 use crate::shell::history::History;
@@ -36,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The way to the flow worker, from a thread that does not wait for it.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    worker: Arc<SyncSender<flow::Input>>,
+    worker: Arc<bounded::Sender<flow::Input>>,
     /// Runs that miss an input, because the channel was full: each is cancelled when it is not.
     orphans: BTreeSet<RunId>,
     /// Workflows that the worker has not heard of, for the same reason.
@@ -44,7 +45,7 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) const fn new(worker: Arc<SyncSender<flow::Input>>) -> Self {
+    pub(super) const fn new(worker: Arc<bounded::Sender<flow::Input>>) -> Self {
         Self { worker, orphans: BTreeSet::new(), untold: None }
     }
 
@@ -87,7 +88,7 @@ const REQUESTS_MAX: usize = 64;
 /// Requests of flows, each on a thread of its own: the worker never waits for another server.
 #[derive(Debug)]
 pub(super) struct Requests {
-    answers: Weak<SyncSender<flow::Input>>,
+    answers: Weak<bounded::Sender<flow::Input>>,
     policy: Policy,
     credentials: Credentials,
     open: Arc<AtomicUsize>,
@@ -97,7 +98,7 @@ pub(super) struct Requests {
 impl Requests {
     /// Answers go to the worker while somebody else still speaks to it.
     pub(super) fn new(
-        worker: &Arc<SyncSender<flow::Input>>,
+        worker: &Arc<bounded::Sender<flow::Input>>,
         allowed: Vec<String>,
         credentials: Credentials,
         webhooks: Arc<Webhooks>,
@@ -126,7 +127,7 @@ impl Requests {
             let input = perform(run, ask, &request, &policy);
             open.fetch_sub(1, Ordering::Relaxed);
             if let Some(answers) = answers.upgrade() {
-                let _ = answers.send(input);
+                answers.send(input);
             }
         };
         let started = thread::Builder::new().name("request".to_owned()).spawn(send);
@@ -206,7 +207,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs until the channel closes.
-    pub(super) fn run(mut self, inputs: &Receiver<flow::Input>) {
+    pub(super) fn run(mut self, inputs: &bounded::Receiver<flow::Input>) {
         // A runner is built where it is used: script engines do not move between threads.
         let rng = Rng::new(self.rng.next_u64());
         let runner = Runner::new(self.config, rng).with_workflows(self.workflows.iter());
@@ -356,13 +357,11 @@ fn note(history: &History, output: &Output, now_ms: i64) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
     use super::*;
 
     #[test]
     fn a_run_that_misses_an_input_is_cancelled_as_soon_as_there_is_room() {
-        let (sender, receiver) = sync_channel(2);
+        let (sender, receiver) = bounded::channel(2);
         let mut outlet = Outlet::new(Arc::new(sender));
         let answer = |run| flow::Input::Answer { run, ask: AskId(0), answer: Ok(Vec::new()) };
         assert!(outlet.send(answer(RunId(1))).is_none() && outlet.send(answer(RunId(2))).is_none());
@@ -371,11 +370,12 @@ mod tests {
             outcome: flow::Finished::Failed { fault, .. }, .. } if fault.code == "E-FLOW-BUSY");
         assert!(is_failed, "{told:?}");
 
-        let taken: Vec<RunId> = receiver.try_iter().filter_map(|input| input.run()).collect();
+        let mut inputs = std::iter::from_fn(|| receiver.try_recv().ok());
+        let taken: Vec<RunId> = inputs.by_ref().filter_map(|input| input.run()).collect();
         assert_eq!(taken, [RunId(1), RunId(2)]);
         outlet.catch_up();
         outlet.catch_up();
         let cancelled = |input| matches!(input, flow::Input::Cancel { run: RunId(3) });
-        assert!(receiver.try_iter().map(cancelled).eq([true]));
+        assert!(inputs.map(cancelled).eq([true]));
     }
 }

@@ -1,8 +1,9 @@
 //! The media thread: a tick every 5 ms, and two epolls over the audio sockets.
 //!
-//! Legs in a bridge are *urgent*: a packet wakes the thread, because somebody waits to hear it. All
-//! others are *patient*: what came is read in the next tick, so that a caller who listens to music
-//! costs no wake-up of his own.
+//! Legs in a bridge are *urgent*, because somebody waits to hear what comes: while they are few, each
+//! packet wakes the thread; when they are many, it looks every millisecond, which costs less than
+//! waking. All others are *patient*: what came is read in the next tick, so that a caller who listens
+//! to music costs no wake-up of his own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,28 +12,24 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
 
 use crate::base::{Rng, Tick};
 use crate::media::{self, Channel, Command, FRAME, LegId, Report, Shard, Wire};
+use crate::shell::beat::Beat;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
 use crate::shell::wake::{Inbox, Sender};
 use crate::shell::{Clock, realtime};
 
-/// A quarter of the packet duration: each tick serves a quarter of the legs.
-const PHASE: Duration = Duration::from_millis(5);
-/// Rounds over the patient sockets that have something in one tick; what is left waits for the next.
+/// Rounds over the sockets that have something in one look; what is left waits for the next.
 const ROUNDS_MAX: usize = 256;
 /// Ticks that a thread which was held up catches up with; older ones are lost.
 const CATCH_UP_MAX: u64 = 20;
 
 const INBOX: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
+const URGENT: u64 = u64::MAX - 2;
 
 /// What the media thread is told.
 #[derive(Debug)]
@@ -81,6 +78,13 @@ struct Sockets {
     is_urgent: bool,
 }
 
+/// How soon a packet is to be read.
+#[derive(Clone, Copy, Debug)]
+enum Urgency {
+    Urgent,
+    Patient,
+}
+
 /// Sockets by the leg's place.
 #[derive(Debug)]
 struct Table {
@@ -108,8 +112,13 @@ impl Wire for Table {
 pub(super) struct MediaThread {
     shard: Shard,
     table: Table,
+    /// What wakes the thread: its timer, its inbox, and `urgent` while looking costs more than waking.
+    poller: Poller,
     urgent: Poller,
     patient: Poller,
+    /// Legs in `urgent`.
+    bridged: usize,
+    beat: Beat,
     inbox: Inbox<MediaInput>,
     reports: Sender<Input>,
     /// A report that signalling had no room for; the shard keeps those behind it meanwhile.
@@ -130,52 +139,81 @@ impl MediaThread {
         rng: Rng,
     ) -> io::Result<Self> {
         let config = media::Config { legs_max, ..media::Config::STANDARD };
-        let (urgent, patient) = (Poller::new()?, Poller::new()?);
-        urgent.add_signal(&inbox, INBOX)?;
+        let (poller, urgent, patient) = (Poller::new()?, Poller::new()?, Poller::new()?);
+        let beat = Beat::new()?;
+        poller.add_signal(&inbox, INBOX)?;
+        poller.add(&beat, TIMER)?;
+        poller.add(&urgent, URGENT)?;
         let table = Table { places: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
         let (held, sources) = (None, BTreeMap::new());
-        Ok(Self { shard, table, urgent, patient, inbox, reports, held, clock, phase: 0, sources })
+        let (bridged, phase) = (0, 0);
+        Ok(Self {
+            shard,
+            table,
+            poller,
+            urgent,
+            patient,
+            bridged,
+            beat,
+            inbox,
+            reports,
+            held,
+            clock,
+            phase,
+            sources,
+        })
     }
 
     /// Runs until it is told to stop, before all other threads where that is wished and can be had.
-    pub(super) fn run(mut self, is_realtime: bool) -> io::Result<()> {
+    pub(super) fn run(mut self, is_realtime: bool) {
         if is_realtime {
             realtime::begin();
         }
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
-        let period = Timespec { tv_sec: 0, tv_nsec: PHASE.as_nanos() as i64 };
-        let times = Itimerspec { it_interval: period, it_value: period };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-        self.urgent.add(&timer, TIMER)?;
-        let (mut ready, mut patient, mut buffer) = (Vec::new(), Vec::new(), [0_u8; 2048]);
+        let (mut ready, mut sockets, mut buffer) = (Vec::new(), Vec::new(), [0_u8; 2048]);
         loop {
-            self.urgent.wait(None, &mut ready);
+            self.poller.wait(None, &mut ready);
             for source in &ready {
                 match source.number {
                     INBOX => {
                         self.inbox.clear();
                         if !self.obey() {
-                            return Ok(());
+                            return;
                         }
                     }
                     TIMER => {
-                        let mut expired = [0_u8; 8];
-                        if rustix::io::read(&timer, &mut expired).is_ok() {
-                            if !self.obey() {
-                                return Ok(());
-                            }
-                            self.tick(u64::from_ne_bytes(expired));
-                            self.receive_patient(&mut patient, &mut buffer);
+                        let Some(ticks) = self.beat.take() else { continue };
+                        if !self.obey() {
+                            return;
+                        }
+                        if ticks > 0 {
+                            self.tick(ticks);
+                            self.receive_all(Urgency::Patient, &mut sockets, &mut buffer);
+                            self.adapt();
+                        }
+                        if self.beat.is_fast() {
+                            self.receive_all(Urgency::Urgent, &mut sockets, &mut buffer);
                         }
                     }
-                    number => self.receive(number, &mut buffer, self.clock.now()),
+                    _ => self.receive_all(Urgency::Urgent, &mut sockets, &mut buffer),
                 }
             }
             self.report();
+        }
+    }
+
+    /// Chooses between looking and being woken, by the legs that are bridged now.
+    fn adapt(&mut self) {
+        let was_fast = self.beat.is_fast();
+        self.beat.adapt(self.bridged);
+        match (was_fast, self.beat.is_fast()) {
+            (false, true) => self.poller.remove(&self.urgent),
+            (true, false) => {
+                if let Err(error) = self.poller.add(&self.urgent, URGENT) {
+                    tracing::error!(%error, "cannot wait for the audio of bridges");
+                }
+            }
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -237,6 +275,7 @@ impl MediaThread {
             return;
         }
         sockets.is_urgent = is_urgent;
+        self.bridged = if is_urgent { self.bridged + 1 } else { self.bridged - 1 };
         let (from, to) = match is_urgent {
             true => (&self.patient, &self.urgent),
             false => (&self.urgent, &self.patient),
@@ -255,10 +294,14 @@ impl MediaThread {
         }
     }
 
-    /// Reads what came for patient legs since the last tick.
-    fn receive_patient(&mut self, ready: &mut Vec<Ready>, buffer: &mut [u8]) {
+    /// Reads what came for urgent or patient legs since the last look.
+    fn receive_all(&mut self, urgency: Urgency, ready: &mut Vec<Ready>, buffer: &mut [u8]) {
         for _ in 0..ROUNDS_MAX {
-            self.patient.wait(Some(Duration::ZERO), ready);
+            let poller = match urgency {
+                Urgency::Urgent => &self.urgent,
+                Urgency::Patient => &self.patient,
+            };
+            poller.wait(Some(Duration::ZERO), ready);
             if ready.is_empty() {
                 return;
             }
@@ -318,8 +361,8 @@ impl MediaThread {
 
     fn close(&mut self, leg: LegId) {
         let Some(place) = self.table.places.get_mut(leg.index()) else { return };
-        if place.as_ref().is_some_and(|sockets| sockets.leg == leg) {
-            *place = None;
+        if let Some(sockets) = place.take_if(|sockets| sockets.leg == leg) {
+            self.bridged -= usize::from(sockets.is_urgent);
         }
     }
 }

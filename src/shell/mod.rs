@@ -11,6 +11,8 @@ pub mod demo;
 pub mod serve;
 
 mod admin;
+mod beat;
+mod bounded;
 mod calls;
 mod client;
 mod clock;

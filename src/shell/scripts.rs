@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use std::time::Duration;
 use crate::base::{Rng, Tick};
 use crate::flow::{self, Errand, Errands, Fault, Object, RunId, Statics};
 use crate::shell::Clock;
+use crate::shell::bounded;
 use crate::shell::deadline::{LOOK, Until, Watched};
 
 /// Threads at the same time; each is started when it is first needed. A workflow always has the
@@ -40,7 +40,7 @@ pub(super) struct Scripts {
 /// What every thread gets.
 #[derive(Clone, Debug)]
 struct Surroundings {
-    answers: Weak<SyncSender<flow::Input>>,
+    answers: Weak<bounded::Sender<flow::Input>>,
     clock: Clock,
     limit: Duration,
     variables: Object,
@@ -104,7 +104,7 @@ impl Scripts {
     /// Results go to the worker while somebody else still speaks to it. `limit` is how long one
     /// expression may take.
     pub(super) fn new(
-        worker: Weak<SyncSender<flow::Input>>,
+        worker: Weak<bounded::Sender<flow::Input>>,
         clock: Clock,
         limit: Duration,
         variables: Object,
@@ -229,7 +229,7 @@ fn serve(queue: &Queue, watch: &Arc<Watch>, around: Surroundings, rng: Rng, kept
             return;
         }
         let Some(answers) = answers.upgrade() else { return };
-        let _ = answers.send(flow::Input::Return { errand: Box::new(errand) });
+        answers.send(flow::Input::Return { errand: Box::new(errand) });
     }
 }
 

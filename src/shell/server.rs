@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::flow::{self, Graph};
 use crate::promise::RestoreError;
 use crate::shell::admin::{Admin, Token};
+use crate::shell::bounded;
 use crate::shell::client;
 use crate::shell::clock::{system_rng, system_secret};
 use crate::shell::credentials::Credentials;
@@ -160,7 +161,7 @@ impl Server {
         let (to_signalling, inbox) = wake::channel(CHANNEL_MAX)?;
         let store = open_journal(&mut switch, settings, clock, to_signalling.clone())?;
         let (to_media, media_inbox) = wake::channel(CHANNEL_MAX)?;
-        let (to_flows, flow_inputs) = sync_channel(CHANNEL_MAX);
+        let (to_flows, flow_inputs) = bounded::channel(CHANNEL_MAX);
         let to_flows = Arc::new(to_flows);
         let credentials = Credentials::open(&settings.data).map_err(StartError::Credentials)?;
         let secret: String = system_secret().map(|byte| format!("{byte:02x}")).concat();
@@ -210,11 +211,7 @@ impl Server {
         };
         let threads = vec![
             spawn("signalling", move || signalling.run())?,
-            spawn("media", move || {
-                if let Err(error) = media.run(is_realtime) {
-                    tracing::error!(%error, "the media thread ended");
-                }
-            })?,
+            spawn("media", move || media.run(is_realtime))?,
             spawn("flows", move || worker.run(&flow_inputs))?,
             spawn("files", move || loader.run(&paths))?,
             spawn("call records", move || call_records.run())?,

@@ -5,21 +5,23 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::TrySendError;
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::shell::bounded;
 
 /// The sending end; cheap to clone.
 #[derive(Debug)]
 pub(super) struct Sender<T> {
-    values: SyncSender<T>,
+    values: bounded::Sender<T>,
     shared: Arc<Shared>,
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
-    values: Receiver<T>,
+    values: bounded::Receiver<T>,
     shared: Arc<Shared>,
 }
 
@@ -35,7 +37,7 @@ pub(super) fn channel<T>(values_max: usize) -> io::Result<(Sender<T>, Inbox<T>)>
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let shared = Shared { event, is_signalled: AtomicBool::new(false), dropped: AtomicU64::new(0) };
     let shared = Arc::new(shared);
-    let (sender, receiver) = sync_channel(values_max);
+    let (sender, receiver) = bounded::channel(values_max);
     Ok((Sender { values: sender, shared: shared.clone() }, Inbox { values: receiver, shared }))
 }
 

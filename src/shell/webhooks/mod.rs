@@ -7,7 +7,6 @@ mod reply;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::flow::{
     self, AskId, Branches, Fault, Finished, Graph, Item, NodeIndex, Object, Resume, RunId, WEBHOOK,
 };
+use crate::shell::bounded;
 use crate::shell::credentials::Credentials;
 use auth::Auth;
 pub(super) use body::{Content, Part, pairs};
@@ -81,7 +81,7 @@ struct Waiting {
 pub(super) struct Webhooks {
     /// Those of the active flows; requests that were admitted keep theirs.
     hooks: RwLock<Vec<Arc<Hook>>>,
-    worker: Weak<SyncSender<flow::Input>>,
+    worker: Weak<bounded::Sender<flow::Input>>,
     runs: AtomicU64,
     waiting: Mutex<BTreeMap<RunId, Waiting>>,
     /// Runs that wait for a request.
@@ -95,7 +95,7 @@ impl Webhooks {
     /// Every enabled webhook of these flows.
     pub(super) fn new(
         graphs: &[Arc<Graph>],
-        worker: &Arc<SyncSender<flow::Input>>,
+        worker: &Arc<bounded::Sender<flow::Input>>,
         credentials: Credentials,
         secret: &str,
     ) -> Arc<Self> {
