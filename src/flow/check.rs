@@ -1,6 +1,6 @@
 //! From a document to a graph: every problem of a workflow is found at once, before a call depends on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
     let (id, pinned) = (text("id"), pinned.collect());
     let name: Arc<str> = workflow.into();
     let owner = if id.is_empty() { name.clone() } else { id.as_str().into() };
-    let graph = Graph {
+    let mut graph = Graph {
         file: document.file.clone(),
         id,
         name,
@@ -78,7 +78,9 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         pinned,
         nodes,
         by_name,
+        quick: BTreeSet::new(),
     };
+    graph.find_quick();
     (Some(graph), problems)
 }
 
@@ -161,6 +163,7 @@ impl Checker<'_> {
             plan: None,
             late: None,
             is_heavy: false,
+            is_quick: false,
             credentials: Arc::new(credentials(node)),
             position: position(node.get("position")),
             disabled: flag("disabled"),
@@ -228,6 +231,8 @@ impl Checker<'_> {
             node.plan = self.scripts.compile(&parameters, &mut compiled);
             let is_heavy = node.plan.as_ref().is_some_and(|plan| !plan.is_light());
             node.is_heavy = is_heavy || !node.kind.code_keys().is_empty();
+            let is_quick = node.plan.as_ref().is_none_or(|plan| plan.is_quick());
+            node.is_quick = is_quick && node.late.is_none() && node.kind.is_quick(&parameters);
             for key in node.kind.code_keys() {
                 let code = node.parameters.get(*key).and_then(Value::as_str).unwrap_or_default();
                 if let Some((column, message)) = self.scripts.check_code(code) {

@@ -1,12 +1,12 @@
 //! The checked graph of one workflow: nodes with complete parameters, and edges that lead somewhere.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::expr::Plan;
-use crate::flow::{Item, NodeType, Object, Role};
+use crate::flow::{Item, NodeType, Object, Role, node};
 
 /// Place of a node in its [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,8 @@ pub struct Node {
     /// Whether one of its scripts may take long: a script of the author's own, or an expression
     /// that is not plain.
     pub(super) is_heavy: bool,
+    /// Whether it is performed in microseconds and needs nobody but telephony.
+    pub(super) is_quick: bool,
     /// Names of its credentials by their type; nothing of what they hold.
     pub credentials: Arc<BTreeMap<String, String>>,
     /// Canvas position x, y: the order of branches depends on it.
@@ -134,6 +136,8 @@ pub struct Graph {
     pub(super) pinned: HashMap<NodeIndex, Vec<Item>>,
     pub(super) nodes: Vec<Node>,
     pub(super) by_name: HashMap<Arc<str>, NodeIndex>,
+    /// Triggers of quick runs.
+    pub(super) quick: BTreeSet<NodeIndex>,
 }
 
 impl Graph {
@@ -247,6 +251,25 @@ impl Graph {
             }
         }
         false
+    }
+
+    /// Whether a run from this trigger is done in microseconds between two things that it waits
+    /// for, all of telephony: it can be made where calls are handled. What a flow does about errors
+    /// is not.
+    pub fn is_quick(&self, trigger: NodeIndex) -> bool {
+        self.quick.contains(&trigger)
+    }
+
+    /// Finds out which runs are quick, once everything else is known.
+    pub(super) fn find_quick(&mut self) {
+        if self.error_workflow.is_some() || self.nodes.iter().any(node::is_error_trigger) {
+            return;
+        }
+        let is_slow = |(index, node): (NodeIndex, &Node)| (!node.is_quick).then_some(index);
+        let slow: Vec<NodeIndex> = self.nodes().filter_map(is_slow).collect();
+        let triggers = self.triggers().map(|(index, _)| index);
+        let is_quick = |trigger: &NodeIndex| !slow.iter().any(|to| self.leads(*trigger, *to));
+        self.quick = triggers.filter(is_quick).collect();
     }
 
     /// Every enabled trigger, in the order of the file.

@@ -487,3 +487,52 @@ fn a_bug_costs_one_run() {
     assert_eq!(ends, [Finished::Failed { node: None, fault }, Finished::Success]);
     assert_eq!((runner.gauges().runs, runner.gauges().panics), (0, 1));
 }
+
+#[test]
+fn a_run_that_only_asks_telephony_and_compares_plainly_is_quick() {
+    let is_quick = |kind: &str, more: Value| {
+        let nodes = [("call", "test.phone", 0, json!({})), ("it", kind, 0, more)];
+        let edges = [("start", 0, "call"), ("call", 0, "it"), ("it", 0, "call")];
+        let graph = graph(&nodes, &edges);
+        graph.is_quick(graph.find("start").unwrap())
+    };
+    let says = |text: &str| json!({"parameters": {"say": text}});
+    let condition = |kind: &str, operation: &str| {
+        let operator = json!({"type": kind, "operation": operation});
+        let one = json!({"leftValue": "={{ $json.a }}", "rightValue": "1", "operator": operator});
+        let conditions = json!({"conditions": [one], "combinator": "and", "options": {}});
+        json!({"typeVersion": 2.2, "parameters": {"conditions": conditions}})
+    };
+    let quick = [
+        (
+            "test.phone",
+            says("={{ $json.number.slice(1) + '-' + ($json.n > 3 ? 'many' : $json.n) }}"),
+        ),
+        ("test.phone", says("{{ no expression }}")),
+        ("n8n-nodes-base.noOp", json!({})),
+        ("n8n-nodes-base.if", condition("string", "equals")),
+    ];
+    let slow = [
+        ("test.phone", says("={{ $now.toISO() }}")),
+        ("test.phone", says("={{ DateTime.fromISO($json.a) }}")),
+        ("test.phone", says("={{ $json.a.replace(/(a+)+b/, '') }}")),
+        ("test.phone", says("={{ $json.list.map(x => x) }}")),
+        ("test.phone", says("={{ $json.call() }}")),
+        ("test.phone", says("={{ $json.a }} and {{ new RegExp($json.a) }}")),
+        ("n8n-nodes-base.if", condition("string", "regex")),
+        ("n8n-nodes-base.if", condition("dateTime", "after")),
+        ("n8n-nodes-base.code", json!({"parameters": {"jsCode": "return items"}})),
+        ("n8n-nodes-base.wait", json!({})),
+        ("n8n-nodes-base.errorTrigger", json!({})),
+        (
+            "n8n-nodes-base.httpRequest",
+            json!({"typeVersion": 4.2, "parameters": {"url": "http://a"}}),
+        ),
+    ];
+    for (kind, more) in quick {
+        assert!(is_quick(kind, more.clone()), "{kind} {more}");
+    }
+    for (kind, more) in slow {
+        assert!(!is_quick(kind, more.clone()), "{kind} {more}");
+    }
+}

@@ -18,7 +18,7 @@ use crate::shell::Clock;
 use crate::shell::bounded;
 use crate::shell::credentials::Credentials;
 use crate::shell::deadline::ClockDeadline;
-use crate::shell::history::History;
+use crate::shell::history::{History, Place};
 use crate::shell::outbound::{self, Policy};
 use crate::shell::scripts::Scripts;
 use crate::shell::signalling::Input;
@@ -188,48 +188,57 @@ pub(super) fn perform(
     flow::Input::Answer { run, ask, answer: items }
 }
 
-/// What the worker's thread owns, before it runs.
-pub(super) struct Worker {
+/// What runs are made with.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
     pub(super) config: flow::Config,
     pub(super) rng: Rng,
-    pub(super) workflows: Vec<Arc<Graph>>,
     pub(super) variables: Object,
     /// Where runs are reached that wait for a call.
     pub(super) resume: flow::Resume,
+    pub(super) clock: Clock,
+    pub(super) history: Arc<History>,
+}
+
+impl Parts {
+    /// A runner, to be built where it is used: script engines do not move between threads.
+    pub(super) fn runner(self) -> Runner {
+        let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
+        let runner = Runner::new(self.config, self.rng).with_variables(self.variables);
+        runner.with_resume(self.resume).with_deadline(Rc::new(deadline)).traced()
+    }
+}
+
+/// What the worker's thread owns, before it runs.
+pub(super) struct Worker {
+    pub(super) parts: Parts,
+    pub(super) workflows: Vec<Arc<Graph>>,
     /// What workflows keep from run to run.
     pub(super) kept: Held,
     pub(super) outputs: Sender<Input>,
-    pub(super) clock: Clock,
     pub(super) requests: Requests,
-    pub(super) history: Arc<History>,
     pub(super) statics: StaticData,
 }
 
 impl Worker {
     /// Runs until the channel closes.
     pub(super) fn run(mut self, inputs: &bounded::Receiver<flow::Input>) {
-        // A runner is built where it is used: script engines do not move between threads.
-        let rng = Rng::new(self.rng.next_u64());
-        let runner = Runner::new(self.config, rng).with_workflows(self.workflows.iter());
-        let variables = std::mem::take(&mut self.variables);
         let worker = self.requests.answers.clone();
-        let mut scripts =
-            Scripts::new(worker, self.clock, SCRIPT_MAX, variables.clone(), self.resume.clone());
-        let runner = runner.with_variables(variables).with_errands();
-        let runner = runner.with_resume(self.resume.clone());
-        let runner = runner.with_statics(std::mem::take(&mut self.kept)).traced();
-        let deadline = ClockDeadline::new(self.clock, SCRIPT_MAX);
-        let mut runner = runner.with_deadline(Rc::new(deadline));
-        let mut schedules = Schedules::new(self.workflows.iter(), self.clock.wall_ms());
+        let (variables, resume) = (self.parts.variables.clone(), self.parts.resume.clone());
+        let mut scripts = Scripts::new(worker, self.parts.clock, SCRIPT_MAX, variables, resume);
+        let mut rng = Rng::new(self.parts.rng.next_u64());
+        let runner = self.parts.clone().runner().with_workflows(self.workflows.iter());
+        let mut runner = runner.with_errands().with_statics(std::mem::take(&mut self.kept));
+        let mut schedules = Schedules::new(self.workflows.iter(), self.parts.clock.wall_ms());
         loop {
-            let wait = runner.poll_timeout().map_or(IDLE, |due| self.clock.until(due));
+            let wait = runner.poll_timeout().map_or(IDLE, |due| self.parts.clock.until(due));
             let wait = wait.min(self.until(schedules.next()));
             let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
             let wait = scripts.wait().map_or(wait, |look| wait.min(look));
             match inputs.recv_timeout(wait) {
                 Ok(input) => {
                     if let flow::Input::Workflows(graphs) = &input {
-                        schedules = schedules.exchanged(graphs, self.clock.wall_ms());
+                        schedules = schedules.exchanged(graphs, self.parts.clock.wall_ms());
                         self.requests.webhooks.listen(graphs);
                     }
                     if matches!(input, flow::Input::Return { .. }) {
@@ -238,41 +247,42 @@ impl Worker {
                     self.feed(&mut runner, input);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let now = self.clock.now();
+                    let now = self.parts.clock.now();
                     runner.guarded(now, |runner| runner.handle_timeout(now));
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let wall_ms = self.clock.wall_ms();
+            let wall_ms = self.parts.clock.wall_ms();
             let new_run = || self.requests.webhooks.new_run();
             while let Some(start) = schedules.take_due(wall_ms, new_run) {
                 self.feed(&mut runner, start);
             }
-            for lost in scripts.look(&mut self.rng, || runner.statics()) {
+            for lost in scripts.look(&mut rng, || runner.statics()) {
                 self.feed(&mut runner, lost);
             }
-            self.drain(&mut runner, &mut scripts);
-            self.history.count(runner.gauges());
+            self.drain(&mut runner, &mut scripts, &mut rng);
+            self.parts.history.count(Place::Worker, runner.gauges());
             self.statics.keep(runner.take_statics());
         }
     }
 
     /// How long until a moment, in milliseconds since the epoch.
     fn until(&self, due: Option<i64>) -> Duration {
-        let left = due.map_or(i64::MAX, |due| due.saturating_sub(self.clock.wall_ms()).max(0));
+        let left =
+            due.map_or(i64::MAX, |due| due.saturating_sub(self.parts.clock.wall_ms()).max(0));
         Duration::from_millis(left.unsigned_abs()).min(IDLE)
     }
 
     /// Does everything that runs want now, and wakes the signalling thread for all of it.
-    fn drain(&mut self, runner: &mut Runner, scripts: &mut Scripts) {
+    fn drain(&mut self, runner: &mut Runner, scripts: &mut Scripts, rng: &mut Rng) {
         let mut has_told = false;
         loop {
             let answer = if let Some(output) = runner.poll_output() {
                 has_told = true;
-                note(&self.history, &output, self.clock.wall_ms());
+                self.parts.history.note(&output, self.parts.clock.wall_ms());
                 self.serve(output)
             } else if let Some(errand) = runner.poll_errand() {
-                scripts.start(errand, &mut self.rng, || runner.statics())
+                scripts.start(errand, rng, || runner.statics())
             } else {
                 break;
             };
@@ -287,9 +297,9 @@ impl Worker {
 
     fn feed(&self, runner: &mut Runner, input: flow::Input) {
         if let flow::Input::Start { run, graph, trigger, .. } = &input {
-            self.history.begin(*run, graph, *trigger, self.clock.wall_ms());
+            self.parts.history.begin(*run, graph, *trigger, self.parts.clock.wall_ms());
         }
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         runner.guarded(now, |runner| runner.handle_input(input, now));
     }
 
@@ -321,7 +331,7 @@ impl Worker {
                 self.requests.webhooks.finish(run, &outcome, &last);
             }
             Output::Visited { run, visited } => {
-                self.history.visited(run, visited.clone());
+                self.parts.history.visited(run, visited.clone());
                 if run.0 < OWN {
                     self.outputs.post(Input::Flow(Output::Visited { run, visited }));
                 }
@@ -341,17 +351,6 @@ impl Worker {
             }
         }
         None
-    }
-}
-
-/// Notes where a run waits, and how it ended.
-fn note(history: &History, output: &Output, now_ms: i64) {
-    match output {
-        Output::Ask { run, name, .. } | Output::Paused { run, name } => {
-            history.waits(*run, name.clone(), now_ms);
-        }
-        Output::Finished { run, outcome, .. } => history.end(*run, outcome, now_ms),
-        Output::Visited { .. } | Output::Withdraw { .. } => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! The last runs and their steps, as `ringback runs` shows them: bounded in number and in bytes.
 //!
-//! The flow worker writes, the HTTP thread reads. Nothing waits for a reader longer than it takes
+//! The threads that runs are made on write, the HTTP thread reads. Nothing waits for a reader longer than it takes
 //! to copy one run.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::flow::{Branches, Finished, Gauges, Graph, NodeIndex, Object, RunId, Visited};
+use crate::flow::{Branches, Finished, Gauges, Graph, NodeIndex, Object, Output, RunId, Visited};
 
 /// Runs that are kept; of one more, the oldest that has ended is forgotten, else the oldest.
 pub(super) const RUNS_MAX: usize = 1000;
@@ -23,12 +23,21 @@ pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of what is kept of a step beside its items.
 const STEP_BYTES: usize = 200;
 
+/// Where runs are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// On the thread of flows.
+    Worker,
+    /// Where calls are handled.
+    Signalling,
+}
+
 /// The last runs of a server.
 #[derive(Debug, Default)]
 pub(super) struct History {
     held: Mutex<Held>,
-    /// The worker's own figures, of all runs.
-    gauges: Mutex<Gauges>,
+    /// Figures of runs of all times, by where they are made.
+    gauges: Mutex<[Gauges; 2]>,
 }
 
 #[derive(Debug, Default)]
@@ -127,14 +136,33 @@ impl History {
         });
     }
 
-    /// The worker has done something.
-    pub(super) fn count(&self, gauges: Gauges) {
-        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    /// Runs have been served there; their figures are these now.
+    pub(super) fn count(&self, place: Place, gauges: Gauges) {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)[place as usize] = gauges;
     }
 
-    /// The worker's figures.
+    /// The figures of both places.
     pub(super) fn gauges(&self) -> Gauges {
-        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+        let [worker, signalling] = *self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        Gauges {
+            runs: worker.runs + signalling.runs,
+            timers: worker.timers + signalling.timers,
+            started: worker.started + signalling.started,
+            failed: worker.failed + signalling.failed,
+            late: worker.late + signalling.late,
+            panics: worker.panics + signalling.panics,
+        }
+    }
+
+    /// Notes where a run waits, and how it ended.
+    pub(super) fn note(&self, output: &Output, now_ms: i64) {
+        match output {
+            Output::Ask { run, name, .. } | Output::Paused { run, name } => {
+                self.waits(*run, name.clone(), now_ms);
+            }
+            Output::Finished { run, outcome, .. } => self.end(*run, outcome, now_ms),
+            Output::Visited { .. } | Output::Withdraw { .. } => {}
+        }
     }
 
     /// A line for each run, the latest first.

@@ -27,7 +27,8 @@ use crate::shell::http::{Http, Served};
 use crate::shell::media::MediaThread;
 use crate::shell::recordings::{Keeps, Recordings, TAKES_MAX};
 use crate::shell::reload::Reloader;
-use crate::shell::signalling::{Input, Outlets, Signalling, Snapshot};
+use crate::shell::signalling::{Input, Outlets, Parts, Signalling, Snapshot};
+use crate::shell::sockets::Sockets;
 use crate::shell::sounds::Sounds;
 use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
@@ -184,9 +185,8 @@ impl Server {
         };
         let taken = |what, address| move |error| StartError::Bind { what, address, error };
         let (sip, audio) = (settings.sip, settings.rtp.address);
-        let bound = Signalling::bind(sip, audio, switch, inbox, outlets, store, clock);
-        let signalling = bound.map_err(taken("SIP", sip))?;
-        let sip = signalling.local();
+        let sockets = Sockets::bind(sip, &inbox).map_err(taken("SIP", sip))?;
+        let sip = sockets.local;
         let (asked, told, data) = (to_signalling.clone(), history.clone(), settings.data.clone());
         let reloader = Reloader::new(&workflows, settings, credentials.clone(), asked.clone());
         let admin = Admin::new(token, asked.clone(), told.clone(), reloader.clone(), clock, data);
@@ -196,21 +196,16 @@ impl Server {
         let reports = to_signalling.clone();
         let media = MediaThread::new(media_inbox, reports, to_recordings, legs_max, clock, seed)?;
         let (runs_max, is_realtime) = (legs_max * 2, settings.is_realtime);
-        let worker = flows::Worker {
-            config: flow::Config { runs_max, epoch_ms: clock.epoch_ms() },
-            rng,
-            workflows,
-            variables: credentials.variables(),
-            resume: flow::Resume::new(format!("http://{}", http.address()), secret),
-            kept,
-            outputs: to_signalling.clone(),
-            clock,
-            requests,
-            history,
-            statics,
-        };
+        let config = flow::Config { runs_max, epoch_ms: clock.epoch_ms() };
+        let resume = flow::Resume::new(format!("http://{}", http.address()), secret);
+        let (variables, seed) = (credentials.variables(), Rng::new(rng.next_u64()));
+        let runs = flows::Parts { config, rng: seed, variables, resume, clock, history };
+        let quick = flows::Parts { rng, ..runs.clone() };
+        let parts = Parts { sockets, audio, switch, inbox, outlets, store, clock, quick };
+        let outputs = to_signalling.clone();
+        let worker = flows::Worker { parts: runs, workflows, kept, outputs, requests, statics };
         let threads = vec![
-            spawn("signalling", move || signalling.run())?,
+            spawn("signalling", move || Signalling::new(parts).run())?,
             spawn("media", move || media.run(is_realtime))?,
             spawn("flows", move || worker.run(&flow_inputs))?,
             spawn("files", move || loader.run(&paths))?,

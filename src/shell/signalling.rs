@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
@@ -16,11 +15,13 @@ use crate::flow;
 use crate::media::{Report, Source};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
-use crate::shell::flows::Outlet;
+use crate::shell::flows::{self, Outlet};
 use crate::shell::media::{MediaInput, Pair};
 use crate::shell::poller::{Poller, Ready};
+use crate::shell::quick::Quick;
 use crate::shell::quota::Quota;
 use crate::shell::recordings::Keeps;
+use crate::shell::sockets::{INBOX, Sockets, TCP, UDP};
 use crate::shell::store::{self, Store};
 use crate::shell::stream::{Given, Streams};
 use crate::shell::wake::{Inbox, Sender};
@@ -28,6 +29,8 @@ use crate::sip::{Flow, Transport};
 
 /// Datagrams handled before the channels have their turn.
 const BURST_MAX: usize = 64;
+/// Inputs of quick runs that are served before sockets have their turn again.
+const TURNS_MAX: usize = 256;
 /// Lines that a second's bad input may write into the log; the next line tells how many it left out.
 const BAD_INPUT_LINES_MAX: u32 = 10;
 /// The largest datagram there is.
@@ -35,14 +38,6 @@ const DATAGRAM_MAX: usize = 65_535;
 
 /// When to try again to hand a recording's end over to a thread that did not keep up.
 const KEEP_AGAIN: Duration = Duration::from_millis(20);
-
-const INBOX: u64 = 0;
-const UDP: u64 = 1;
-const TCP: u64 = 2;
-/// Connections are numbered from here on.
-const FIRST_CONNECTION: u64 = 16;
-/// How often a port is chosen that both transports are to have.
-const PORT_TRIES: u32 = 16;
 
 /// What other threads tell the signalling thread.
 #[derive(Debug)]
@@ -159,6 +154,19 @@ pub(super) struct Outlets {
     pub(super) recordings: Keeps,
 }
 
+/// What the thread is made of.
+pub(super) struct Parts {
+    pub(super) sockets: Sockets,
+    /// Where audio is received.
+    pub(super) audio: IpAddr,
+    pub(super) switch: Switch,
+    pub(super) inbox: Inbox<Input>,
+    pub(super) outlets: Outlets,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) quick: flows::Parts,
+}
+
 pub(super) struct Signalling {
     switch: Switch,
     udp: UdpSocket,
@@ -169,6 +177,9 @@ pub(super) struct Signalling {
     poller: Poller,
     inbox: Inbox<Input>,
     outlets: Outlets,
+    quick: Quick,
+    /// Inputs of quick runs that are served before sockets have their turn again.
+    turns: usize,
     store: Store,
     clock: Clock,
     dropped: u64,
@@ -184,27 +195,11 @@ pub(super) struct Signalling {
 }
 
 impl Signalling {
-    /// Binds the sockets; an error names the address.
-    pub(super) fn bind(
-        address: SocketAddr,
-        audio: IpAddr,
-        switch: Switch,
-        inbox: Inbox<Input>,
-        outlets: Outlets,
-        store: Store,
-        clock: Clock,
-    ) -> io::Result<Self> {
-        let (udp, streams) = bind_both(address)?;
-        udp.set_nonblocking(true)?;
-        // A burst of calls waits in the kernel rather than being lost and sent again.
-        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, 4 * 1024 * 1024);
-        let local = udp.local_addr()?;
-        let poller = Poller::new()?;
-        poller.add_signal(&inbox, INBOX)?;
-        poller.add(&udp, UDP)?;
-        poller.add(streams.listener(), TCP)?;
-        let (dropped, ended) = (0, BTreeMap::new());
-        Ok(Self {
+    /// To be made on its own thread, which makes the quick runs of flows.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { sockets, audio, switch, inbox, outlets, store, clock, quick } = parts;
+        let Sockets { udp, local, streams, poller } = sockets;
+        Self {
             switch,
             udp,
             local,
@@ -213,21 +208,18 @@ impl Signalling {
             poller,
             inbox,
             outlets,
+            quick: Quick::new(quick),
+            turns: TURNS_MAX,
             store,
             clock,
-            dropped,
-            ended,
+            dropped: 0,
+            ended: BTreeMap::new(),
             talks: Talks::default(),
             denied: BTreeMap::new(),
             bad_inputs: Quota::new(BAD_INPUT_LINES_MAX),
             awaited: Vec::new(),
             unwritten: Vec::new(),
-        })
-    }
-
-    /// The address that was bound.
-    pub(super) const fn local(&self) -> SocketAddr {
-        self.local
+        }
     }
 
     /// Runs until it is told to stop.
@@ -237,13 +229,18 @@ impl Signalling {
         let now = self.clock.now();
         self.guarded(now, |switch| switch.handle_timeout(now));
         loop {
-            let due = [self.switch.poll_timeout(), self.streams.next_expiry()];
+            let due =
+                [self.switch.poll_timeout(), self.streams.next_expiry(), self.quick.poll_timeout()];
             let mut wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
             if self.outlets.recordings.is_waiting() {
                 self.outlets.recordings.send(None);
                 wait = Some(wait.unwrap_or(KEEP_AGAIN).min(KEEP_AGAIN));
             }
+            if self.quick.is_behind() {
+                wait = Some(Duration::ZERO);
+            }
             self.poller.wait(wait, &mut ready);
+            self.turns = TURNS_MAX;
             for source in &ready {
                 match source.number {
                     INBOX if !self.take_inputs() => return,
@@ -260,6 +257,10 @@ impl Signalling {
             if self.switch.poll_timeout().is_some_and(|due| due <= now) {
                 self.guarded(now, |switch| switch.handle_timeout(now));
             }
+            if self.quick.poll_timeout().is_some_and(|due| due <= now) {
+                self.quick.handle_timeout(now);
+            }
+            self.drain();
         }
     }
 
@@ -362,8 +363,24 @@ impl Signalling {
     /// Hands one input to the switch and takes everything that comes out.
     fn guarded(&mut self, now: Tick, input: impl FnOnce(&mut Switch)) {
         self.switch.guarded(now, input);
-        while let Some(output) = self.switch.poll_output() {
-            self.route(output);
+        self.drain();
+    }
+
+    /// Does what the switch and the quick runs want, in turn, until that is nothing or runs have
+    /// had enough turns for now.
+    fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.switch.poll_output() {
+                self.route(output);
+            }
+            let now = self.clock.now();
+            if let Some(output) = self.quick.poll_output() {
+                self.switch.guarded(now, |switch| switch.handle_flow(output, now));
+            } else if self.turns == 0 || !self.quick.serve(now) {
+                return;
+            } else {
+                self.turns -= 1;
+            }
         }
     }
 
@@ -380,6 +397,7 @@ impl Signalling {
             // The media thread looks every 5 ms; a wake-up for each command would cost more than it.
             Output::Media(command) => self.outlets.media.post(MediaInput::Command(command)),
             Output::Flow(input) => {
+                let Some(input) = self.quick.take(input) else { return };
                 if let Some(failed) = self.outlets.flows.send(input) {
                     self.dropped += 1;
                     tracing::error!("the flow worker does not keep up: a run has failed");
@@ -520,25 +538,4 @@ fn masked(number: &str) -> String {
     }
     let tail = number.chars().skip(count - 2).collect::<String>();
     format!("{}{tail}", "*".repeat(count - 2))
-}
-
-/// UDP and TCP on one port. Where the system chooses it for UDP, it may be taken for TCP: then it
-/// chooses again.
-fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, Streams)> {
-    let bind = || {
-        let udp = UdpSocket::bind(address)?;
-        let streams = Streams::listen(udp.local_addr()?, FIRST_CONNECTION)?;
-        Ok((udp, streams))
-    };
-    let is_taken = |bound: &io::Result<_>| {
-        bound.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::AddrInUse)
-    };
-    let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
-    let mut bound = bind();
-    for _ in 1..tries {
-        if is_taken(&bound) {
-            bound = bind();
-        }
-    }
-    bound
 }

@@ -41,6 +41,8 @@ pub(in crate::flow) struct Script {
     pub(super) path: Option<Path>,
     /// Whether it takes no longer than its words are long.
     pub(super) is_light: bool,
+    /// Whether it is done in microseconds, whatever it is given.
+    pub(super) is_quick: bool,
 }
 
 impl Script {
@@ -55,10 +57,12 @@ impl Script {
         let code = &code[..end];
         let path = Path::parse(code);
         let is_light = path.is_some() || words.is_light(code);
+        let is_quick = path.is_some() || is_light && words.is_quick(code);
         let rewritten =
             if path.is_none() { extend::rewrite(code, &words) } else { code.to_owned() };
         let unknown = words.names.into_iter().filter(|name| !is_known(name)).collect();
-        Ok(Self { code: rewritten.into(), unknown, reaches: words.reaches, path, is_light })
+        let (code, reaches) = (rewritten.into(), words.reaches);
+        Ok(Self { code, unknown, reaches, path, is_light, is_quick })
     }
 }
 
@@ -80,14 +84,23 @@ impl Plan {
 
     /// Whether every script in it is light.
     pub(in crate::flow) fn is_light(&self) -> bool {
+        self.all(&|script| script.is_light)
+    }
+
+    /// Whether every script in it is quick.
+    pub(in crate::flow) fn is_quick(&self) -> bool {
+        self.all(&|script| script.is_quick)
+    }
+
+    fn all(&self, holds: &dyn Fn(&Script) -> bool) -> bool {
         match self {
             Self::Constant(_) => true,
-            Self::List(plans) => plans.iter().all(Self::is_light),
-            Self::Object(plans) => plans.iter().all(|(_, plan)| plan.is_light()),
-            Self::Typed(script) => script.is_light,
+            Self::List(plans) => plans.iter().all(|plan| plan.all(holds)),
+            Self::Object(plans) => plans.iter().all(|(_, plan)| plan.all(holds)),
+            Self::Typed(script) => holds(script),
             Self::Text(chunks) => chunks.iter().all(|chunk| match chunk {
                 Chunk::Text(_) => true,
-                Chunk::Script(script) => script.is_light,
+                Chunk::Script(script) => holds(script),
             }),
         }
     }

@@ -76,6 +76,49 @@ impl Words {
     }
 }
 
+impl Words {
+    /// Whether a light script is done in microseconds whatever it is given: it calls nothing but
+    /// what looks at one short text or number, has no pattern, and needs no dates.
+    pub(super) fn is_quick(&self, code: &str) -> bool {
+        const CALLED: [&str; 15] = [
+            "$",
+            "Number",
+            "charAt",
+            "endsWith",
+            "includes",
+            "indexOf",
+            "isNaN",
+            "parseFloat",
+            "parseInt",
+            "slice",
+            "startsWith",
+            "substring",
+            "toLowerCase",
+            "toUpperCase",
+            "trim",
+        ];
+        const KNOWN: [&str; 8] =
+            ["$", "$execution", "$input", "$itemIndex", "$json", "$runIndex", "$vars", "$workflow"];
+        let text = |token: &Token| &code[token.from..token.to];
+        let is_quick = |(place, token): (usize, &Token)| {
+            let before = place.checked_sub(1).map(|before| &self.tokens[before]);
+            match token.kind {
+                Kind::Name if text(token).starts_with('$') => KNOWN.contains(&text(token)),
+                Kind::Name => !["DateTime", "Duration", "Interval", "new"].contains(&text(token)),
+                Kind::Literal => !text(token).starts_with('/'),
+                // A call, unless the bracket only holds together.
+                Kind::Open if text(token) == "(" => before.is_none_or(|before| match before.kind {
+                    Kind::Name => CALLED.contains(&text(before)),
+                    Kind::Operator | Kind::Open => true,
+                    Kind::Literal | Kind::Close | Kind::Dot | Kind::OptionalDot => false,
+                }),
+                Kind::Open | Kind::Close | Kind::Dot | Kind::OptionalDot | Kind::Operator => true,
+            }
+        };
+        self.tokens.iter().enumerate().all(is_quick)
+    }
+}
+
 impl Token {
     /// Whether it reads a property, or may call something.
     fn reaches(&self, code: &str) -> bool {

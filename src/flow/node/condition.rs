@@ -6,6 +6,20 @@ use serde_json::Value;
 
 use crate::flow::{Fault, Object, Work};
 
+/// Whether nothing in these parameters looks for a pattern, or compares dates.
+pub(super) fn compares_plainly<'a>(parameters: impl IntoIterator<Item = &'a Value>) -> bool {
+    parameters.into_iter().all(|value| match value {
+        Value::String(text) => {
+            !["regex", "notRegex", "dateTime", "after", "before"].contains(&text.as_str())
+        }
+        Value::Array(values) => compares_plainly(values),
+        Value::Object(fields) => {
+            !fields.contains_key("dateTime") && compares_plainly(fields.values())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    })
+}
+
 /// How strictly the two sides of a condition are taken.
 #[derive(Clone, Copy, Debug)]
 struct Rules {

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::flow::node::condition::{filter_holds, old_holds, option, unknown_operation};
+use crate::flow::node::condition::{
+    compares_plainly, filter_holds, old_holds, option, unknown_operation,
+};
 use crate::flow::node::never;
 use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
 
@@ -35,6 +37,10 @@ impl NodeType for If {
 
     fn role(&self) -> Role {
         Role::Core
+    }
+
+    fn is_quick(&self, parameters: &Object) -> bool {
+        compares_plainly(parameters.values())
     }
 
     fn keys(&self) -> &'static [&'static str] {
@@ -77,6 +83,10 @@ impl NodeType for Filter {
 
     fn role(&self) -> Role {
         Role::Core
+    }
+
+    fn is_quick(&self, parameters: &Object) -> bool {
+        compares_plainly(parameters.values())
     }
 
     fn keys(&self) -> &'static [&'static str] {

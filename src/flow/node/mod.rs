@@ -100,6 +100,14 @@ pub trait NodeType: Send + Sync {
         None
     }
 
+    /// Whether it is performed in microseconds, its expressions apart, and needs nobody but
+    /// telephony: a run of such nodes can be made where calls are handled. Parameters are
+    /// unresolved.
+    fn is_quick(&self, parameters: &Object) -> bool {
+        let _ = parameters;
+        matches!(self.role(), Role::World | Role::Note)
+    }
+
     /// Fills in what exports leave out, and moves old keys to their new names, with a note each.
     fn fill(&self, version: f64, parameters: &mut Object, report: &mut Findings) {
         let _ = (version, parameters, report);

@@ -1,6 +1,6 @@
 //! No Operation: items in, the same items out; a place to join branches and hang names on.
 
-use crate::flow::{NodeType, Role};
+use crate::flow::{NodeType, Object, Role};
 
 pub(super) struct NoOp;
 
@@ -15,5 +15,9 @@ impl NodeType for NoOp {
 
     fn role(&self) -> Role {
         Role::Core
+    }
+
+    fn is_quick(&self, _parameters: &Object) -> bool {
+        true
     }
 }

@@ -28,6 +28,10 @@ impl NodeType for StopAndError {
         Role::Core
     }
 
+    fn is_quick(&self, _parameters: &Object) -> bool {
+        true
+    }
+
     fn keys(&self) -> &'static [&'static str] {
         &["errorType", "errorMessage", "errorObject"]
     }

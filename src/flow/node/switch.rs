@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::flow::node::condition::{filter_holds, old_holds, option};
+use crate::flow::node::condition::{compares_plainly, filter_holds, old_holds, option};
 use crate::flow::node::if_else::check_filter;
 use crate::flow::node::shown;
 use crate::flow::{Branches, Fault, Findings, NodeType, Object, Role, Shown, Work};
@@ -38,6 +38,10 @@ impl NodeType for Switch {
 
     fn role(&self) -> Role {
         Role::Core
+    }
+
+    fn is_quick(&self, parameters: &Object) -> bool {
+        compares_plainly(parameters.values())
     }
 
     fn keys(&self) -> &'static [&'static str] {

@@ -423,6 +423,11 @@ impl Runner {
         }
     }
 
+    /// Whether this run is under way here.
+    pub fn holds(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
+    }
+
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Tick> {
         self.timers.next()
