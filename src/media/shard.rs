@@ -9,12 +9,17 @@ use crate::media::{Channel, Command, Config, Gauges, LegId, Refusal, Report, Str
 
 /// Phases in 20 ms, so that the legs do not all send at the same instant.
 const PHASES: usize = 4;
+/// Ticks that a leg may leave out while it only passes on what comes: it is looked after every 200 ms
+/// then, for its reports and for silence.
+const RESTS: u8 = 9;
 
 /// What one media thread owns.
 #[derive(Debug)]
 pub struct Shard {
     config: Config,
     legs: Vec<Option<Box<Leg>>>,
+    /// For each place, ticks that the leg there leaves out: apart, so that those need not be looked at.
+    rests: Vec<u8>,
     legs_open: usize,
     reports: Bounded<Report>,
     rng: Rng,
@@ -30,6 +35,7 @@ impl Shard {
         Self {
             config,
             legs: Vec::new(),
+            rests: Vec::new(),
             legs_open: 0,
             reports,
             rng,
@@ -135,8 +141,20 @@ impl Shard {
             let listener = at(&mut self.legs, peer).expect("a bridge ends with either leg");
             let took_frames = listener.takes_frames();
             listener.hear(&arrival, wire, now);
+            if !listener.rests() {
+                self.rests[peer.index()] = 0;
+            }
             if listener.takes_frames() != took_frames {
                 self.settle(peer);
+            }
+        }
+    }
+
+    /// Has a leg and its peer looked after at the next tick.
+    fn rouse(&mut self, leg: LegId) {
+        for leg in [Some(leg), self.peer(leg)].into_iter().flatten() {
+            if let Some(rests) = self.rests.get_mut(leg.index()) {
+                *rests = 0;
             }
         }
     }
@@ -145,9 +163,17 @@ impl Shard {
     pub fn tick(&mut self, phase: u8, wire: &mut impl Wire, now: Tick) {
         let lost_after = self.config.lost_after;
         for place in (usize::from(phase)..self.legs.len()).step_by(PHASES) {
+            let rests = &mut self.rests[place];
+            if let Some(left) = rests.checked_sub(1) {
+                *rests = left;
+                continue;
+            }
             let Some(leg) = self.legs[place].as_deref_mut() else { continue };
             self.serving = Some(leg.id());
             leg.tick(lost_after, wire, &mut self.reports, &mut self.rng, now);
+            if leg.rests() {
+                *rests = RESTS;
+            }
             if leg.is_heard() {
                 let id = leg.id();
                 self.hand_over(id);
@@ -167,8 +193,10 @@ impl Shard {
         self.settle(id);
     }
 
-    /// Decodes the sound of a leg and its peer while anything needs it, and no longer.
+    /// Decodes the sound of a leg and its peer while anything needs it, and no longer; both are
+    /// looked after at the next tick.
     fn settle(&mut self, id: LegId) {
+        self.rouse(id);
         let Some(leg) = at(&mut self.legs, id) else { return };
         let (takes_frames, peer) = (leg.takes_frames(), leg.peer());
         let peer_takes_frames =
@@ -218,6 +246,7 @@ impl Shard {
         }
         if self.legs.len() <= index {
             self.legs.resize_with(index + 1, || None);
+            self.rests.resize(index + 1, 0);
         }
         let place = &mut self.legs[index];
         if place.is_some() {

@@ -381,6 +381,22 @@ fn strangers_and_rubbish_are_counted_and_a_silent_leg_is_lost() {
 }
 
 #[test]
+fn a_leg_that_rests_is_played_to_at_its_next_tick() {
+    let mut world = World::new(&[(ANN, Codec::Pcmu)]);
+    for turn in 1..=11 {
+        // From all places within its rest.
+        let begins = 1000 * turn + 20 * turn;
+        world.run(begins);
+        assert!(world.heard.remove(&ANN).is_none_or(|heard| heard.len() == 5), "turn {turn}");
+        world.play(SERVER, ANN, turn, Source::Clip(prompt()), true);
+        world.run(begins + 100);
+        world.tell(SERVER, Command::Stop { leg: ANN, player: turn });
+    }
+    world.run(20_000);
+    assert_eq!(world.heard[&ANN].len(), 5);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     let mut refused = |leg: LegId, command: Command| {

@@ -81,6 +81,14 @@ impl Leg {
         self.recodes || !self.players.is_empty() || !self.recorders.is_empty()
     }
 
+    /// Whether nothing happens on it by itself but reports, and silence.
+    pub(in crate::media) fn rests(&self) -> bool {
+        !self.takes_frames()
+            && !self.is_heard()
+            && !self.dialler.is_busy()
+            && self.backlog.is_empty()
+    }
+
     /// Whether the leg's sound is decoded.
     pub(in crate::media) const fn is_heard(&self) -> bool {
         self.hearing.is_some()
@@ -88,6 +96,7 @@ impl Leg {
 
     /// Decodes the leg's sound from now on, if its peer or anything of its own needs it.
     pub(in crate::media) fn settle(&mut self, peer_takes_frames: bool) {
+        self.backlog.keep(self.takes_frames());
         let is_needed = peer_takes_frames
             || self.finds_digits
             || !self.meters.is_empty()
