@@ -77,12 +77,17 @@ pub struct Item {
 impl Item {
     /// An item with this JSON and nothing else.
     pub fn new(json: Object) -> Self {
-        Self { json: Arc::new(json), ..Self::default() }
+        Self::of(Arc::new(json), Paired::Unknown)
     }
 
     /// An item with this JSON, made from the input item at `index`.
     pub fn made_from(json: Object, index: usize) -> Self {
-        Self { json: Arc::new(json), paired: Paired::with(index), ..Self::default() }
+        Self::of(Arc::new(json), Paired::with(index))
+    }
+
+    /// Not of the default: that would make JSON to throw it away.
+    const fn of(json: Arc<Object>, paired: Paired) -> Self {
+        Self { json, binary: None, paired, extra: None, lineage: None }
     }
 
     /// An item as n8n writes it, `{"json": …, "binary": …}`, or a bare object that is the JSON.
@@ -99,7 +104,7 @@ impl Item {
         let (json, binary) = (object("json").unwrap_or_default(), object("binary"));
         fields.shift_remove("pairedItem");
         let extra = (!fields.is_empty()).then(|| Arc::new(fields));
-        Some(Self { json, binary, extra, ..Self::default() })
+        Some(Self { binary, extra, ..Self::of(json, Paired::Unknown) })
     }
 
     /// The item as n8n writes it.

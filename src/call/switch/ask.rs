@@ -423,13 +423,19 @@ impl Switch {
     }
 
     fn item_of(&self, ask: &Ask, payload: Value, media: Option<u64>) -> Item {
-        let mut object = payload.as_object().cloned().unwrap_or_default();
+        const OWN: [&str; 5] = ["legId", "dialId", "mediaId", "authRequestId", "recordRequestId"];
+        let payload = if let Value::Object(payload) = payload { payload } else { Map::new() };
+        // Made at their size: every step of a call makes them.
+        let mut object = Map::with_capacity(payload.len() + 2);
+        object.extend(payload);
         let inherited = ask.item.json.get("sipPbx").and_then(Value::as_object);
-        let mut context = inherited.cloned().unwrap_or_default();
+        let mut context = Map::with_capacity(inherited.map_or(0, Map::len) + 1);
+        let inherited = inherited.into_iter().flatten();
+        context.extend(inherited.map(|(key, value)| (key.clone(), value.clone())));
         if let Some(media) = media {
             object.insert("mediaId".to_owned(), text("media", media).into());
         }
-        for key in ["legId", "dialId", "mediaId", "authRequestId", "recordRequestId"] {
+        for key in OWN {
             if let Some(value) = object.get(key) {
                 context.insert(key.to_owned(), value.clone());
             }

@@ -96,7 +96,7 @@ impl Leg {
 
     /// Decodes the leg's sound from now on, if its peer or anything of its own needs it.
     pub(in crate::media) fn settle(&mut self, peer_takes_frames: bool) {
-        self.backlog.keep(self.takes_frames());
+        self.backlog.keep(self.peer.is_some() && self.takes_frames());
         let is_needed = peer_takes_frames
             || self.finds_digits
             || !self.meters.is_empty()
