@@ -3,7 +3,7 @@
 //! Node.js's.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -328,4 +328,17 @@ fn a_script_that_does_not_come_back_ends_the_command() {
     let answers = ringback(&["eval", "--batch"], &format!("{line}\n{line}\n"));
     let error = "a script did not come back, long after its time was over";
     assert_eq!(answers.lines().collect::<Vec<_>>(), [json!({ "error": error }).to_string()]);
+}
+
+#[test]
+fn a_script_that_does_not_come_back_ends_the_simulation() {
+    let flow = std::fs::read_to_string(root().join("flows/hello.json")).unwrap();
+    let endless = "={{ (() => { const a = (1n << 500000n) - 1n; for (;;) a * a; })() }}";
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("endless.json");
+    std::fs::write(&path, flow.replacen("hello.wav", endless, 1)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+    let ended = command.args(["sim", "--days", "1", "--flow"]).arg(&path).current_dir(root());
+    let ended = ended.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(1) && said.contains("did not come back"), "{said}");
 }

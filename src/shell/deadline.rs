@@ -13,6 +13,8 @@ use crate::shell::Clock;
 
 /// How long after its deadline a script is believed to come back.
 const GRACE: Duration = Duration::from_secs(1);
+/// What a command says at its end when a script does not come back.
+pub(super) const STUCK: &str = "a script did not come back, long after its time was over";
 /// How often is looked, while anything is under way.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 

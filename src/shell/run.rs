@@ -19,7 +19,7 @@ use crate::flow::{
 use crate::shell::Clock;
 use crate::shell::cli::{complain, say};
 use crate::shell::credentials::Credentials;
-use crate::shell::deadline::Watched;
+use crate::shell::deadline::{STUCK, Watched};
 use crate::shell::flows::{http_request, perform};
 use crate::shell::outbound::Policy;
 
@@ -150,8 +150,6 @@ struct Session {
 }
 
 const RUN: RunId = RunId(1);
-/// Of a script that had to be given up.
-const STUCK: &str = "a script did not come back, long after its time was over";
 
 impl Session {
     fn new(graphs: &[Arc<Graph>], order: &Order) -> Result<Self, String> {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,16 @@ use crate::flow::Graph;
 use crate::media::Clip;
 use crate::shell::check::check_files;
 use crate::shell::cli::{complain, say};
+use crate::shell::deadline::{STUCK, Watched};
 use crate::shell::{Clock, files};
 use crate::sim::{Exchange, Habits, Party, Phone, Report, Server, Traffic, World, standard_config};
 use crate::sip::Credentials;
 
 /// Lines of the trunk: as many customers as may be in a call at a time.
 const LINES: usize = 40;
+/// How long one expression may take, and a Code node a hundred times as long. Far more than they do on
+/// any machine, so that what comes of the calls is the same on all of them.
+const SCRIPT_MAX: Duration = Duration::from_millis(500);
 /// Agents that take part: the first of the flow's extensions.
 const AGENTS_MAX: usize = 100;
 
@@ -70,7 +75,7 @@ pub(super) fn run(arguments: &SimArgs) -> ExitCode {
     if checked.has_errors() {
         return complain(&format!("{} is not sound", arguments.flow.display()));
     }
-    let (mut world, mut traffic) = match people(arguments, checked.graphs) {
+    let (mut world, mut traffic) = match people(arguments, checked.graphs, clock) {
         Ok(people) => people,
         Err(why) => return complain(&format!("{}: {why}", arguments.flow.display())),
     };
@@ -87,7 +92,11 @@ fn server_at() -> SocketAddr {
 }
 
 /// A trunk full of customers, the server, and a phone for every extension of the flow.
-fn people(arguments: &SimArgs, graphs: Vec<Graph>) -> Result<(World, Traffic), String> {
+fn people(
+    arguments: &SimArgs,
+    graphs: Vec<Graph>,
+    clock: Clock,
+) -> Result<(World, Traffic), String> {
     let mut rng = Rng::new(arguments.seed);
     let trunk_at = SocketAddr::from(([127, 0, 2, 1], 5060));
     let mut config = standard_config(server_at());
@@ -121,7 +130,13 @@ fn people(arguments: &SimArgs, graphs: Vec<Graph>) -> Result<(World, Traffic), S
     let numbers = (0..LINES).map(|line| format!("+49301000{line:04}")).collect::<Vec<_>>();
     let exchange = Exchange::new("customers", trunk_at, &numbers, &account, rng.next_u64());
     let clips = clips(&arguments.prompts)?;
-    let server = Server::new(server_at(), config, graphs, clips, rng.next_u64()).soundless();
+    let flow = arguments.flow.clone();
+    let deadline = Watched::command(clock, SCRIPT_MAX, move || {
+        complain(&format!("{}: {STUCK}", flow.display()));
+        std::process::exit(1);
+    });
+    let server = Server::new(server_at(), config, graphs, clips, rng.next_u64());
+    let server = server.soundless().with_deadline(Rc::new(deadline));
     let mut parties = vec![Party::Exchange(Box::new(exchange)), Party::Server(Box::new(server))];
     let mut agents = Vec::new();
     for (place, account) in accounts.into_iter().enumerate() {

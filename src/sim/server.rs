@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,14 @@ pub fn standard_config(address: SocketAddr) -> Config {
 }
 
 impl Server {
+    /// The same with a deadline for each evaluation of a script; without one, they are limited by steps
+    /// and memory only.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Rc<dyn flow::Deadline>) -> Self {
+        self.runner = self.runner.with_deadline(deadline);
+        self
+    }
+
     /// A server at this address that runs these flows, and knows these sound files by name.
     pub fn new(
         address: SocketAddr,
