@@ -48,6 +48,8 @@ pub enum PhoneEvent {
     Talking,
     /// The call is over.
     Ended(Cause),
+    /// It was called, and said no at once, as this status.
+    Refused(u16),
     /// What came of a REGISTER, as its final status.
     Registered(u16),
     /// What came of a text, as its final status.

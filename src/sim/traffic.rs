@@ -348,6 +348,7 @@ impl Traffic {
                 *customer = Customer { call: customer.call + 1, ..Customer::default() };
                 self.choose_answering(line, world);
             }
+            PhoneEvent::Refused(_) => self.choose_answering(line, world),
             PhoneEvent::Provisional(_)
             | PhoneEvent::Registered(_)
             | PhoneEvent::Texted(_)
@@ -388,6 +389,7 @@ impl Traffic {
                 }
                 self.choose_agent_answering(agent, world);
             }
+            PhoneEvent::Refused(_) => self.choose_agent_answering(agent, world),
             PhoneEvent::Provisional(_)
             | PhoneEvent::Registered(_)
             | PhoneEvent::Texted(_)

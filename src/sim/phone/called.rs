@@ -90,6 +90,7 @@ impl Phone {
         let mut call = Call { offer, ..Call::new(dialog, local) };
         let (wait, status) = match self.answering {
             Answering::Refuse(status) => {
+                self.tell(PhoneEvent::Refused(status), now);
                 return self.endpoint.reject(dialog, status, None, &[], now);
             }
             Answering::Never => (None, 200),
