@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringback::call::{Fact, QueueSettings, Withdrawal, node};
-use ringback::flow::{self, Graph};
+use ringback::flow::{self, Graph, Item};
 use ringback::media::ear;
 use ringback::promise::Policy;
 use ringback::sim::{Answering, Phone, PhoneEvent, World};
@@ -322,6 +322,20 @@ fn a_customer_who_is_in_the_menu_is_not_dialled() {
     centre.both_hear_each_other();
     assert_eq!(centre.promise_ends(), ["reached"]);
     centre.close();
+}
+
+/// QC-13: an entry whose caller has left may have to wait for the first time; nobody is there to play
+/// music to.
+#[test]
+fn an_entry_without_a_caller_is_played_no_music() {
+    let mut centre = Centre::soundless("callback_placed_without_a_caller");
+    let placed = json!({ "event": "Placed", "ref": "support", "mode": "callback" });
+    let item = Item::new(placed.as_object().unwrap().clone());
+    let now = centre.world.now();
+    assert!(centre.world.server().start_run("support", item, now));
+    centre.pass(1_000);
+    let flows = centre.world.server().flow_gauges();
+    assert_eq!((flows.started, flows.failed, flows.runs), (1, 0, 0));
 }
 
 /// QC-15: who asked for nothing and hangs up while the agents ring stops their phones.
