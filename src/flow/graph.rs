@@ -236,6 +236,10 @@ impl Graph {
 
     /// Whether items can get from one node to another.
     pub(super) fn leads(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        self.leads_to_any(from, |node| node == to)
+    }
+
+    fn leads_to_any(&self, from: NodeIndex, is_there: impl Fn(NodeIndex) -> bool) -> bool {
         let mut seen = vec![false; self.nodes.len()];
         let mut next = vec![from];
         while let Some(here) = next.pop() {
@@ -244,7 +248,7 @@ impl Graph {
             }
             let onward = self.node(here).edges.iter().flatten().map(|edge| edge.to);
             for node in onward {
-                if node == to {
+                if is_there(node) {
                     return true;
                 }
                 next.push(node);
@@ -265,11 +269,9 @@ impl Graph {
         if self.error_workflow.is_some() || self.nodes.iter().any(node::is_error_trigger) {
             return;
         }
-        let is_slow = |(index, node): (NodeIndex, &Node)| (!node.is_quick).then_some(index);
-        let slow: Vec<NodeIndex> = self.nodes().filter_map(is_slow).collect();
         let triggers = self.triggers().map(|(index, _)| index);
-        let is_quick = |trigger: &NodeIndex| !slow.iter().any(|to| self.leads(*trigger, *to));
-        self.quick = triggers.filter(is_quick).collect();
+        let is_slow = |index: NodeIndex| !self.node(index).is_quick;
+        self.quick = triggers.filter(|trigger| !self.leads_to_any(*trigger, is_slow)).collect();
     }
 
     /// Every enabled trigger, in the order of the file.

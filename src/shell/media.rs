@@ -22,8 +22,10 @@ use crate::shell::signalling::Input;
 use crate::shell::wake::{Inbox, Sender};
 use crate::shell::{Clock, realtime};
 
-/// Rounds over the sockets that have something in one look; what is left waits for the next.
-const ROUNDS_MAX: usize = 256;
+/// Rounds over the sockets that have something; what is left waits for the next look, or tick. Few
+/// over those that are looked at soon again, so that no flood keeps a tick from its time.
+const URGENT_ROUNDS_MAX: usize = 4;
+const PATIENT_ROUNDS_MAX: usize = 256;
 /// Ticks that a thread which was held up catches up with; older ones are lost.
 const CATCH_UP_MAX: u64 = 20;
 
@@ -296,7 +298,11 @@ impl MediaThread {
 
     /// Reads what came for urgent or patient legs since the last look.
     fn receive_all(&mut self, urgency: Urgency, ready: &mut Vec<Ready>, buffer: &mut [u8]) {
-        for _ in 0..ROUNDS_MAX {
+        let rounds_max = match urgency {
+            Urgency::Urgent => URGENT_ROUNDS_MAX,
+            Urgency::Patient => PATIENT_ROUNDS_MAX,
+        };
+        for _ in 0..rounds_max {
             let poller = match urgency {
                 Urgency::Urgent => &self.urgent,
                 Urgency::Patient => &self.patient,
