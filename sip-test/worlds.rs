@@ -16,11 +16,14 @@ use ringback::base::{Rng, Tick};
 use ringback::call::{PromiseMade, PromiseRequest, QueueSettings};
 use ringback::promise::{Hours, Outcome, Policy, Record, RequestKey};
 use ringback::sim::{
-    Exchange, Habits, Link, Party, Phone, Report, Seen, Server, Traffic, World, standard_config,
+    Exchange, Habits, Link, Party, Phone, Report, Server, Traffic, World, standard_config,
 };
-use ringback::sip::{Credentials, Message, Method, Start};
+use ringback::sip::Credentials;
 
 use crate::story;
+use calls::Calls;
+
+mod calls;
 
 /// The server's place in the world; the exchange is 0, agents are the others.
 const SERVER: usize = 1;
@@ -30,14 +33,21 @@ const SEEDS: u64 = 3;
 const CALLING: Duration = Duration::from_secs(900);
 /// Seeds that once failed, and how many seconds people called then; each is played for ever: a
 /// customer dialled while in the menu, a position that got worse, an agent rung twice, a customer
-/// left with nobody, a promise that was kept before it was on disk, and counted as none; and twice
-/// a customer who talked in one callback and was dialled for another queue.
-const KEPT: [(u64, u64); 7] =
-    [(24, 1800), (86, 1800), (75, 1800), (78, 1800), (952, 900), (177, 900), (241, 900)];
+/// left with nobody, a promise that was kept before it was on disk, and counted as none; twice a
+/// customer who talked in one callback and was dialled for another queue; and an agent's phone that
+/// rang on, every answer of which had been lost.
+const KEPT: [(u64, u64); 8] = [
+    (24, 1800),
+    (86, 1800),
+    (75, 1800),
+    (78, 1800),
+    (952, 900),
+    (177, 900),
+    (241, 900),
+    (1076, 900),
+];
 /// Flaws that are told at once.
 const FLAWS_TOLD: usize = 20;
-/// A leg that is answered for less than this was not used.
-const HELD: Duration = Duration::from_secs(3);
 
 fn server_at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5060))
@@ -336,142 +346,6 @@ fn unkept(report: &Report) -> Option<String> {
     let ended = report.ends.values().sum::<u64>();
     (ended != report.promised)
         .then(|| format!("A2, A8: {} promises, and these ends: {:?}", report.promised, report.ends))
-}
-
-/// One call on the wire, as its server sees it.
-#[derive(Debug)]
-struct Call {
-    from: usize,
-    to: usize,
-    /// The number that is called; for agents, the number that is shown to them.
-    number: String,
-    began: Tick,
-    answered: Option<Tick>,
-    ended: Tick,
-}
-
-impl Call {
-    const fn is_dial_back(&self) -> bool {
-        self.from == SERVER && self.to == 0
-    }
-
-    const fn is_to_agent(&self) -> bool {
-        self.from == SERVER && self.to > SERVER
-    }
-
-    fn is_held(&self) -> bool {
-        self.answered.is_some_and(|answered| answered + HELD < self.ended)
-    }
-}
-
-/// Every call of a world by its Call-ID.
-struct Calls {
-    all: BTreeMap<String, Call>,
-}
-
-impl Calls {
-    fn read(messages: &[Seen], crashes: &[Tick]) -> Self {
-        let mut all = BTreeMap::<String, Call>::new();
-        for seen in messages {
-            let Ok(message) = Message::parse(&seen.bytes) else { continue };
-            let Ok(call_id) = message.call_id() else { continue };
-            let by_server = seen.from == SERVER;
-            // What the server sends counts when it is sent, and what it is sent when it arrives.
-            let Some(at) = (if by_server { Some(seen.sent) } else { seen.arrived }) else {
-                continue;
-            };
-            if let Start::Request { method: Method::Invite, .. } = &message.start
-                && !all.contains_key(call_id)
-            {
-                let user = |uri: Option<ringback::sip::Uri<'_>>| {
-                    uri.and_then(|uri| uri.user_decoded().map(|user| user.into_owned()))
-                };
-                let is_dial_back = by_server && seen.to == 0;
-                let called =
-                    message.to().ok().and_then(|to| user(ringback::sip::Uri::parse(to.uri_text)));
-                let calling = message
-                    .from()
-                    .ok()
-                    .and_then(|from| user(ringback::sip::Uri::parse(from.uri_text)));
-                let number = if is_dial_back { called } else { calling };
-                let lives = crashes.iter().find(|crash| **crash >= at);
-                let ended = lives.copied().unwrap_or(Tick::from_micros(u64::MAX));
-                let call = Call {
-                    from: seen.from,
-                    to: seen.to,
-                    number: number.unwrap_or_default(),
-                    began: at,
-                    answered: None,
-                    ended,
-                };
-                all.insert(call_id.to_owned(), call);
-                continue;
-            }
-            let Some(call) = all.get_mut(call_id).filter(|call| at < call.ended) else { continue };
-            match &message.start {
-                Start::Request { method: Method::Bye | Method::Cancel, .. } => call.ended = at,
-                Start::Response { status, .. } => {
-                    let is_invite = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
-                    match (is_invite, *status) {
-                        (true, 200..300) => {
-                            call.answered.get_or_insert(at);
-                        }
-                        // The server challenges an INVITE that proves nothing.
-                        (true, 401) if by_server => {}
-                        (true, 300..) => call.ended = at,
-                        (true, _) | (false, _) => {}
-                    }
-                }
-                Start::Request { .. } => {}
-            }
-        }
-        Self { all }
-    }
-
-    /// Two calls of a kind to one party, or to one number of the exchange, at one time.
-    fn overlapping(&self, is_kind: impl Fn(&Call) -> bool, what: &str) -> Option<String> {
-        let mut last = BTreeMap::<(usize, &str), &Call>::new();
-        let mut calls = self.all.values().filter(|call| is_kind(call)).collect::<Vec<_>>();
-        calls.sort_by_key(|call| call.began);
-        for call in calls {
-            let number = if call.to == 0 { call.number.as_str() } else { "" };
-            if let Some(before) = last.insert((call.to, number), call)
-                && before.ended > call.began
-            {
-                return Some(format!("{what}: {before:?} and {call:?}"));
-            }
-        }
-        None
-    }
-
-    /// I6: a caller has at most one agent; others who answered in the same moment are let go.
-    fn bridged_twice(&self) -> Option<String> {
-        let mut held = self.all.values().filter(|call| call.is_to_agent() && call.is_held());
-        let second = |one: &Call| {
-            self.all.values().find(|other| {
-                other.is_to_agent()
-                    && other.is_held()
-                    && other.number == one.number
-                    && other.began > one.began
-                    && other.answered < Some(one.ended)
-            })
-        };
-        held.find_map(|one| Some(format!("I6: {one:?} and {:?}", second(one)?)))
-    }
-
-    /// A10, A11: nobody is dialled whose own call is up.
-    fn dialled_on_the_line(&self) -> Option<String> {
-        let own = || self.all.values().filter(|call| call.from == 0 && call.answered.is_some());
-        let mut dials = self.all.values().filter(|call| call.is_dial_back());
-        dials.find_map(|dial| {
-            let on_line = own().find(|own| {
-                own.number == dial.number
-                    && own.answered < Some(dial.began)
-                    && own.ended > dial.began
-            });
-            Some(format!("A10: {dial:?} while {:?}", on_line?))
-        })
-    }
 }
 
 fn server(
