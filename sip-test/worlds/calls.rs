@@ -11,8 +11,6 @@ use super::SERVER;
 
 /// A leg that is answered for less than this was not used.
 const HELD: Duration = Duration::from_secs(3);
-/// How long an INVITE is sent again that nobody answers (RFC 3261 §17.1.1.2).
-const TIMER_B: Duration = Duration::from_secs(32);
 
 /// One call on the wire, as its server sees it.
 #[derive(Debug)]
@@ -24,8 +22,6 @@ pub(super) struct Call {
     pub(super) began: Tick,
     pub(super) answered: Option<Tick>,
     pub(super) ended: Tick,
-    /// When the server first heard something of it.
-    heard: Option<Tick>,
 }
 
 impl Call {
@@ -35,14 +31,6 @@ impl Call {
 
     pub(super) const fn is_to_agent(&self) -> bool {
         self.from == SERVER && self.to > SERVER
-    }
-
-    /// Whether the server has given up an agent's phone of which it had heard nothing: every answer was
-    /// lost, so that it cannot know of a phone that rings on, nor take the call back (RFC 3261 §9.1).
-    fn is_given_up(&self, now: Tick) -> bool {
-        self.is_to_agent()
-            && self.heard.is_none_or(|heard| heard > now)
-            && now >= self.began + TIMER_B
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -89,7 +77,6 @@ impl Calls {
                     began: at,
                     answered: None,
                     ended,
-                    heard: None,
                 };
                 all.insert(call_id.to_owned(), call);
                 continue;
@@ -98,9 +85,6 @@ impl Calls {
             match &message.start {
                 Start::Request { method: Method::Bye | Method::Cancel, .. } => call.ended = at,
                 Start::Response { status, .. } => {
-                    if !by_server {
-                        call.heard.get_or_insert(at);
-                    }
                     let is_invite = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
                     match (is_invite, *status) {
                         (true, 200..300) => {
@@ -131,7 +115,6 @@ impl Calls {
             let number = if call.to == 0 { call.number.as_str() } else { "" };
             if let Some(before) = last.insert((call.to, number), call)
                 && before.ended > call.began
-                && !before.is_given_up(call.began)
             {
                 return Some(format!("{what}: {before:?} and {call:?}"));
             }

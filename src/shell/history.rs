@@ -1,7 +1,7 @@
 //! The last runs and their steps, as `ringback runs` shows them: bounded in number and in bytes.
 //!
-//! The threads that runs are made on write, the HTTP thread reads. Nothing waits for a reader longer than it takes
-//! to copy one run.
+//! The threads that make runs write, the HTTP thread reads. Nothing waits for a reader longer than it
+//! takes to copy one run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

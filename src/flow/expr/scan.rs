@@ -74,9 +74,7 @@ impl Words {
         };
         self.tokens.len() <= LIGHT_TOKENS_MAX && self.tokens.iter().all(is_light)
     }
-}
 
-impl Words {
     /// Whether a light script is done in microseconds whatever it is given: it calls nothing but
     /// what looks at one short text or number, has no pattern, and needs no dates.
     pub(super) fn is_quick(&self, code: &str) -> bool {
