@@ -17,7 +17,7 @@ use crate::story;
 const RINGBACK_HUMS: f32 = 480.0;
 
 impl Centre {
-    fn agents_are_free(&mut self) {
+    pub(crate) fn agents_are_free(&mut self) {
         self.world.note("the agents are free");
         self.act(AGENT, Phone::hangup);
     }

@@ -31,6 +31,7 @@ mod register;
 mod registration;
 mod reload;
 mod sessions;
+mod silence;
 mod story;
 mod texts;
 mod torture;

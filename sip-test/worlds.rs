@@ -386,7 +386,6 @@ fn habits(rng: &mut Rng) -> Habits {
         customers_answer: 30 + rng.below(71) as u8,
         agents_answer: 30 + rng.below(71) as u8,
         agents_leave: rng.below(50) as u8,
-        refusals_last: true,
     }
 }
 

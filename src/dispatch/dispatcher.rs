@@ -39,7 +39,7 @@ pub(super) enum Wake {
     Cooldown(EntryId),
     /// A callback's place is held no longer.
     Expiry(EntryId),
-    /// The agent who let an offer pass may be rung again.
+    /// The agent has rested, and may be rung again.
     Rested(AgentId),
 }
 
@@ -147,6 +147,18 @@ impl Dispatcher {
             self.roster.end_turn(agent);
         }
         self.settle();
+    }
+
+    /// The agent is not rung before this, unless he comes online anew; a longer rest stays.
+    pub fn rest(&mut self, agent: AgentId, until: Tick) {
+        let armed = self.timers.arm(until, Wake::Rested(agent));
+        let mut shorter = Some(armed);
+        self.roster.change(agent, |agent| {
+            if agent.rest.is_none_or(|rest| rest.at() < until) {
+                shorter = agent.rest.replace(armed);
+            }
+        });
+        self.timers.clear_slot(&mut shorter);
     }
 
     /// Puts a caller, or a callback of an earlier life, into a queue and looks for an agent.

@@ -28,7 +28,12 @@ const fn one_by_one(choice: Choice) -> Strategy {
 /// What can be reported. Numbers pick among those there are.
 #[derive(Clone, Debug)]
 enum Report {
-    Arrive { queue: u8, number: u8, is_front: bool, strategy: u8 },
+    Arrive {
+        queue: u8,
+        number: u8,
+        is_front: bool,
+        strategy: u8,
+    },
     OptIn(u8),
     Leave(u8),
     Cancel(u8),
@@ -37,6 +42,8 @@ enum Report {
     Fail(u8),
     Online(u8, bool),
     Busy(u8, bool),
+    /// Not to be rung for so many seconds.
+    Rest(u8, u8),
     Wait(u8),
 }
 
@@ -53,6 +60,7 @@ fn reports() -> impl Strategy_<Value = Vec<Report>> {
         2 => any::<u8>().prop_map(Report::Fail),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(agent, is)| Report::Online(agent, is)),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(agent, is)| Report::Busy(agent, is)),
+        1 => (any::<u8>(), 1..90_u8).prop_map(|(agent, seconds)| Report::Rest(agent, seconds)),
         2 => (1..40_u8).prop_map(Report::Wait),
     ];
     proptest::collection::vec(report, 1..120)
@@ -160,7 +168,7 @@ impl Model {
             self.end_turn(agent);
             let turn = &mut self.turns[agent as usize];
             turn.calls += 1;
-            turn.rest = Some(now + PAUSE);
+            turn.rest = turn.rest.max(Some(now + PAUSE));
         }
     }
 
@@ -272,6 +280,13 @@ impl Pair {
                     }
                 }
                 self.real.set_busy(AgentId(agent), is);
+            }
+            Report::Rest(agent, seconds) => {
+                let agent = u64::from(agent) % AGENTS;
+                let until = self.now + Duration::from_secs(seconds.into());
+                let turn = &mut self.model.turns[agent as usize];
+                turn.rest = turn.rest.max(Some(until));
+                self.real.rest(AgentId(agent), until);
             }
             Report::Wait(seconds) => self.wait(seconds),
         }

@@ -52,7 +52,8 @@ pub(super) struct Agent {
     /// Has one that is more than the ringing of an offer.
     pub(super) is_calling: bool,
     pub(super) reserved_for: Option<EntryId>,
-    /// After an offer that he let pass: not to be rung before the timer.
+    /// After an offer that he let pass, or while his telephone may still ring though nobody hears
+    /// it: not to be rung before the timer.
     pub(super) rest: Option<Armed>,
     pub(super) turn: Turn,
     /// With the place in the order of each.

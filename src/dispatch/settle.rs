@@ -134,10 +134,9 @@ impl Dispatcher {
         };
         let Some(agent) = agents.pop() else { return };
         passed.push(agent);
-        let rest = self.timers.arm(now + pause, Wake::Rested(agent));
+        self.rest(agent, now + pause);
         self.roster.change(agent, |agent| {
             agent.reserved_for = None;
-            agent.rest = Some(rest);
             agent.turn.calls += 1;
         });
         self.roster.end_turn(agent);

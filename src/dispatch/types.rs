@@ -305,7 +305,7 @@ pub enum AgentStanding {
     Offered,
     /// Has a leg.
     Busy,
-    /// Let an offer pass, and is not rung for a while.
+    /// Let an offer pass, or may ring though nobody hears it, and is not rung for a while.
     Resting,
     /// Could be rung.
     Free,

@@ -9,6 +9,7 @@ use super::derive::Secret;
 use super::limit::Limits;
 use super::record::Record;
 use super::request::{KEYS_MAX, Keyed, OtherArguments, Requested, Requests};
+use super::rest::Rest;
 use super::types::{
     Attempt, Cancelled, End, Event, Outcome, PROMISES_MAX, Place, Policies, PromiseId, Promised,
     Refused, Stale, State, TEXT_MAX, Unknown, View, WAY_MAX, Wanted,
@@ -22,7 +23,7 @@ pub struct Book {
     pub(super) by_number: BTreeMap<(u64, String), PromiseId>,
     /// Numbers with an unfinished attempt (I3).
     pub(super) dialled: BTreeMap<String, PromiseId>,
-    /// Numbers that an earlier process may have left ringing, and until when they rest.
+    /// Numbers where a phone may ring that we no longer call, and until when they rest.
     pub(super) resting: BTreeMap<String, Rest>,
     pub(super) limits: Limits,
     pub(super) requests: Requests,
@@ -61,14 +62,6 @@ pub(super) enum Awaited {
     Attempt(PromiseId, u32),
     Answer(PromiseId, u32),
     Ended(PromiseId, End),
-}
-
-/// A number that is left alone, because a phone there may still ring.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
-    pub(super) until: Tick,
-    /// When it may be dialled if it turns out that nothing rings.
-    pub(super) earliest: Tick,
 }
 
 #[derive(Debug)]
@@ -151,7 +144,7 @@ impl Book {
         }
         self.check_limits(&wanted, now)?;
         let (promise, recorded) = self.open(wanted, Some(keyed), now);
-        let due = self.rests_until(promise, now).unwrap_or(now);
+        let due = self.after_rest(promise, now);
         self.arm(promise, due);
         Ok(Requested { promise, recorded, is_merged: false, is_repeated: false })
     }
@@ -167,7 +160,7 @@ impl Book {
         if override_hours.is_some() {
             self.known_mut(id).wanted.override_hours.clone_from(&override_hours);
             if matches!(self.known(id).state, State::Closed { .. }) {
-                let due = self.rests_until(id, now).unwrap_or(now);
+                let due = self.after_rest(id, now);
                 self.arm(id, due);
             }
         }
@@ -222,10 +215,10 @@ impl Book {
         match promise.state {
             State::Live if now >= promise.expires => self.end(id, End::Expired, now),
             State::Live => {
-                match (self.rests_until(id, now), self.closed_until(id, now)) {
-                    (Some(until), _) => self.arm(id, until),
-                    (None, Some(opens)) => self.close(id, opens),
-                    (None, None) => {
+                match (self.after_rest(id, now), self.closed_until(id, now)) {
+                    (due, _) if due > now => self.arm(id, due),
+                    (_, Some(opens)) => self.close(id, opens),
+                    (_, None) => {
                         self.stand(id, now);
                         return Ok(());
                     }
@@ -341,16 +334,6 @@ impl Book {
         let sequence = self.write(record);
         self.when_durable(sequence, Awaited::Answer(id, attempt));
         Ok(())
-    }
-
-    /// What an earlier process left behind of an attempt is taken back, and nothing rings there:
-    /// the number need not rest any longer than after any other attempt.
-    pub fn left_behind_closed(&mut self, id: PromiseId, number: &str, now: Tick) {
-        let Some(rest) = self.resting.remove(number) else { return };
-        let state = self.promises.get(&id).map(|promise| promise.state);
-        if state == Some(State::Armed { due: rest.until }) {
-            self.arm(id, rest.earliest.max(now));
-        }
     }
 
     /// The attempt is over; an answer may be acted on at [`Event::Ended`].

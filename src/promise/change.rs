@@ -2,7 +2,7 @@
 
 use crate::base::Tick;
 
-use super::book::{After, Awaited, Book, Promise, Rest, Wake};
+use super::book::{After, Awaited, Book, Promise, Wake};
 use super::record::{Made, Next, Record};
 use super::request::Keyed;
 use super::types::{
@@ -77,7 +77,6 @@ impl Book {
         promise.count(outcome, policy);
         let earliest = now + policy.pauses.after(outcome, promise.counted);
         let is_unknown = outcome == Outcome::Unknown;
-        let due = if is_unknown { earliest.max(now + policy.rest) } else { earliest };
         let attempts_max = policy.attempts_max;
         (promise.way, promise.far_side) = (None, None);
         let last = match outcome {
@@ -102,8 +101,9 @@ impl Book {
         let number = promise.wanted.number.clone();
         self.dialled.remove(&number);
         if is_unknown {
-            self.resting.insert(number, Rest { until: due, earliest });
+            self.may_ring_on(&number, now);
         }
+        let due = self.after_rest(id, earliest);
         let next = match last {
             Some(end) => Next::Ended(end),
             None if is_live => Next::Live,
@@ -216,12 +216,6 @@ impl Book {
             | State::Dialling { .. }
             | State::Answered { .. } => {}
         }
-    }
-
-    /// Until when the promise's number must not be dialled, because it may still be ringing.
-    pub(super) fn rests_until(&self, id: PromiseId, now: Tick) -> Option<Tick> {
-        let rest = self.resting.get(&self.known(id).wanted.number)?;
-        (rest.until > now).then_some(rest.until)
     }
 
     pub(super) fn when_durable(&mut self, sequence: u64, awaited: Awaited) {

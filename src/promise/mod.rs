@@ -44,6 +44,7 @@ mod derive;
 mod book;
 mod limit;
 mod change;
+mod rest;
 mod restore;
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::fmt;
 
 use crate::base::{Tick, Timers};
 
-use super::book::{Book, Promise, Rest, Wake};
+use super::book::{Book, Promise, Wake};
 use super::limit::Limits;
 use super::record::{Journal, Next, Record};
 use super::request::Requests;
+use super::rest::Rest;
 use super::types::{Event, LeftBehind, Outcome, Policies, PromiseId, State, Wanted};
 
 /// A record that cannot follow on those before it: the journal is not one that this program wrote.
@@ -132,7 +133,7 @@ impl Book {
                 promise.count(outcome, policy);
                 (promise.way, promise.far_side) = (None, None);
                 if let (Outcome::Unknown, Some(until)) = (outcome, due) {
-                    let rest = Rest { until, earliest: until };
+                    let rest = Rest { until, moved: BTreeMap::new() };
                     self.resting.insert(promise.wanted.number.clone(), rest);
                 }
                 promise.state = due.map_or(State::Queued, |due| State::Armed { due });

@@ -247,7 +247,7 @@ fn a_number_rests_until_nothing_rings_there() {
         world.crash(usize::MAX);
         world.heard();
         if is_closed {
-            world.book.left_behind_closed(id, "al", world.now);
+            world.book.rings_no_more("al", world.now);
         }
         world.run_until_heard();
         assert_eq!((world.now, world.heard()), (at(seconds), vec![Event::Due { promise: id }]));
@@ -489,7 +489,7 @@ impl World {
             14 => {
                 if let Some(number) = self.book.wanted(id).map(|wanted| wanted.number.clone()) {
                     self.ringing.retain(|(other, _), until| *other != id || until.is_none());
-                    self.book.left_behind_closed(id, &number, now);
+                    self.book.rings_no_more(&number, now);
                 }
             }
             12 => {

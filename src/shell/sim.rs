@@ -162,7 +162,6 @@ fn habits(arguments: &SimArgs) -> Habits {
         customers_answer: 75,
         agents_answer: 95,
         agents_leave: 10,
-        refusals_last: false,
     }
 }
 

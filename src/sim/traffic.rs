@@ -37,9 +37,6 @@ pub struct Habits {
     pub agents_answer: u8,
     /// How many agents go away for a while after a call.
     pub agents_leave: u8,
-    /// Whether who has refused a call at once refuses until he has been in one; else he decides anew
-    /// for each.
-    pub refusals_last: bool,
 }
 
 /// What came of it.
@@ -351,7 +348,6 @@ impl Traffic {
                 *customer = Customer { call: customer.call + 1, ..Customer::default() };
                 self.choose_answering(line, world);
             }
-            PhoneEvent::Refused(_) if self.habits.refusals_last => {}
             PhoneEvent::Refused(_) => self.choose_answering(line, world),
             PhoneEvent::Provisional(_)
             | PhoneEvent::Registered(_)
@@ -393,7 +389,6 @@ impl Traffic {
                 }
                 self.choose_agent_answering(agent, world);
             }
-            PhoneEvent::Refused(_) if self.habits.refusals_last => {}
             PhoneEvent::Refused(_) => self.choose_agent_answering(agent, world),
             PhoneEvent::Provisional(_)
             | PhoneEvent::Registered(_)

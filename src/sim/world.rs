@@ -164,6 +164,11 @@ impl World {
         self.rules.push(Rule { from, what: what.to_owned(), left: times, meddling });
     }
 
+    /// From now on messages travel as the link has it.
+    pub fn meddle_no_more(&mut self) {
+        self.rules.clear();
+    }
+
     /// What time it is.
     pub const fn now(&self) -> Tick {
         self.now

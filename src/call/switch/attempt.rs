@@ -285,7 +285,7 @@ impl Switch {
     pub(super) fn on_closed_out(&mut self, id: CloseOutId, is_certain: bool, now: Tick) {
         let Some((promise, number)) = self.promises.close_outs.remove(&id) else { return };
         if is_certain {
-            self.promises.book.left_behind_closed(promise, &number, now);
+            self.promises.book.rings_no_more(&number, now);
         }
         self.tell(Fact::AttemptTakenBack { promise: promise.0, is_certain });
     }

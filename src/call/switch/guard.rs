@@ -47,7 +47,7 @@ impl Suspect {
             | Event::OfferAnswered { dialog, .. }
             | Event::Info { dialog, .. }
             | Event::Ended { dialog, .. }
-            | Event::Closed { dialog }
+            | Event::Closed { dialog, .. }
             | Event::RefreshDue { dialog, .. }
             | Event::Request { dialog: Some(dialog), .. } => Self::Dialog(*dialog),
             Event::Request { dialog: None, .. } => Self::Message,

@@ -11,9 +11,8 @@ use crate::call::switch::attempt::NOBODY_WAITS;
 use crate::call::switch::control::media_leg;
 use crate::call::switch::dial::attempt_reason;
 use crate::call::switch::record::End;
-use crate::call::switch::{AskRef, Fact, Output, Pending, Switch, Wake};
+use crate::call::switch::{AskRef, Fact, FarEnd, Output, Pending, Switch, Wake};
 use crate::media::Command;
-use crate::sip::DialogId;
 
 impl Switch {
     /// An operation has touched the leg: its free time begins anew.
@@ -58,11 +57,16 @@ impl Switch {
 
     /// The one place where a leg ends: audio closes, whoever waits is told, the port may rest.
     pub(super) fn end_leg(&mut self, id: LegRef, reason: EndReason, now: Tick) {
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        if leg.end().is_some() {
-            return;
-        }
+        let far_end = self.far_end(id);
+        let Some(leg) = self.legs.get_mut(id).filter(|leg| leg.end().is_none()) else { return };
         let was_answered = leg.is_answered();
+        let is_leaving = self.endpoint.holds(leg.dialog);
+        if let Some(FarEnd::Customer(number)) = &far_end
+            && is_leaving
+            && !was_answered
+        {
+            self.promises.book.may_ring_on(number, now);
+        }
         leg.status = Status::Ended(reason);
         leg.ended = Some(now);
         let dialog = leg.dialog;
@@ -70,15 +74,14 @@ impl Switch {
         self.timers.clear_slot(&mut leg.free);
         leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
         self.timers.clear_slot(&mut leg.info.timer);
-        let lasted_ms = leg.started.as_millis();
-        let lasted_ms = now.as_millis() - lasted_ms;
+        let lasted_ms = now.as_millis() - leg.started.as_millis();
         let waiting = std::mem::take(&mut leg.waiting);
         let players = std::mem::take(&mut leg.players);
         let recordings = std::mem::take(&mut leg.recordings);
         let (dial, entry, promise) = (leg.dial.take(), leg.entry.take(), leg.promise.take());
         let (attempt, called_back) = (leg.attempt.take(), leg.called_back.take());
-        let phone = leg.origin.extension.clone().map(|number| (leg.origin.workflow, number));
-        let caller = (leg.is_inbound && phone.is_none()).then(|| leg.caller_number.clone());
+        let is_extension = leg.origin.extension.is_some();
+        let caller = (leg.is_inbound && !is_extension).then(|| leg.caller_number.clone());
         self.ports.release(leg.audio.local.address.port(), now);
         let is_open = leg.audio.is_open;
         if let Some(trunk) = leg.trunk().map(str::to_owned) {
@@ -115,20 +118,14 @@ impl Switch {
         if let Some(promise) = promise {
             self.on_promised_caller_gone(promise, has_place, now);
         }
-        if let Some((workflow, number)) = phone {
-            if self.endpoint.holds(dialog) {
-                self.leaving.insert(dialog, (workflow, number));
-            } else {
+        match far_end {
+            Some(far_end) if is_leaving => {
+                self.leaving.insert(dialog, far_end);
+            }
+            Some(FarEnd::Extension(workflow, number)) => {
                 self.on_extension_leg_ended(workflow, &number, now);
             }
-        }
-    }
-
-    /// A telephone knows that we hung up. Only now it may be rung again: it could have answered
-    /// while our CANCEL was under way, and would be busy.
-    pub(super) fn on_dialog_closed(&mut self, dialog: DialogId, now: Tick) {
-        if let Some((workflow, number)) = self.leaving.remove(&dialog) {
-            self.on_extension_leg_ended(workflow, &number, now);
+            Some(FarEnd::Customer(_)) | None => {}
         }
     }
 

@@ -13,6 +13,7 @@ mod destination;
 mod dial;
 mod dial_wait;
 mod fact;
+mod far_end;
 mod gauges;
 mod guard;
 mod incoming;
@@ -72,6 +73,7 @@ use ask::Ask;
 use attempt::Planned;
 use calls::Calls;
 use dial_wait::DialWait;
+use far_end::FarEnd;
 use guard::Suspect;
 use inquiry::Inquiries;
 use media_wait::{MediaWait, Over};
@@ -224,8 +226,8 @@ pub struct Switch {
     by_dialog: HashMap<DialogId, LegRef>,
     /// Live legs of extensions: how many, by number and workflow.
     busy: BTreeMap<String, BTreeMap<usize, u32>>,
-    /// Ended legs of extensions whose telephones do not know it yet.
-    leaving: HashMap<DialogId, (usize, String)>,
+    /// Ended legs whose telephones do not know it yet.
+    leaving: HashMap<DialogId, FarEnd>,
     /// Callers who are on the line by a trunk: how many legs, by number.
     callers: BTreeMap<String, u32>,
     /// Legs that call back, by number: while one is up, no other promise to it is kept.

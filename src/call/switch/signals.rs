@@ -31,11 +31,8 @@ impl Switch {
                     self.on_offer(leg, &body_of(&message), now);
                 }
             }
-            Event::Ended { dialog, cause, .. } => match self.leg_by(dialog) {
-                Some(leg) => self.end_leg(leg, reason(cause), now),
-                None => self.drop_inquiry(dialog),
-            },
-            Event::Closed { dialog } => self.on_dialog_closed(dialog, now),
+            Event::Ended { dialog, cause, .. } => self.on_dialog_ended(dialog, cause, now),
+            Event::Closed { dialog, is_certain } => self.on_dialog_closed(dialog, is_certain, now),
             Event::Request { request, dialog, message, flow } => match method_of(&message) {
                 Some(Method::Register) if dialog.is_none() => {
                     self.on_register(request, &message, flow, now);
@@ -84,6 +81,14 @@ impl Switch {
                 }
             }
         }
+    }
+
+    fn on_dialog_ended(&mut self, dialog: DialogId, cause: Cause, now: Tick) {
+        let Some(leg) = self.leg_by(dialog) else { return self.drop_inquiry(dialog) };
+        if let (Cause::Timeout, Some(far_end)) = (cause, self.far_end(leg)) {
+            self.on_unheard(&far_end, now);
+        }
+        self.end_leg(leg, reason(cause), now);
     }
 
     fn leg_by(&self, dialog: DialogId) -> Option<LegRef> {

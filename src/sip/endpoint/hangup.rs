@@ -174,6 +174,7 @@ impl Endpoint {
 
     /// Forgets a dialog; its user hears why, unless it was told that the dialog is over.
     pub(super) fn end(&mut self, id: DialogId, cause: Cause, message: Option<Arc<[u8]>>) {
+        let is_certain = cause != Cause::Timeout;
         let Some(leg) = self.legs.get(id) else { return };
         match leg.state {
             State::Calling { .. } | State::Ringing { .. } | State::Talking { .. } => {
@@ -181,11 +182,16 @@ impl Endpoint {
             }
             State::Cancelling { .. } | State::Leaving { .. } | State::Closing => {}
         }
-        self.forget(id);
+        self.put_away(id, is_certain);
+    }
+
+    /// Forgets a dialog that the peer knows to be over, too.
+    pub(super) fn forget(&mut self, id: DialogId) {
+        self.put_away(id, true);
     }
 
     /// Forgets a dialog; its transactions absorb what still comes. Who hung up hears of it.
-    pub(super) fn forget(&mut self, id: DialogId) {
+    pub(super) fn put_away(&mut self, id: DialogId, is_certain: bool) {
         let Some(mut leg) = self.legs.remove(id) else { return };
         self.by_tag.remove(&leg.key);
         self.timers.clear_slot(&mut leg.take_session_timer());
@@ -193,7 +199,7 @@ impl Endpoint {
             self.timers.clear_slot(&mut progress.take_timer());
         }
         if matches!(leg.state, State::Cancelling { .. } | State::Leaving { .. } | State::Closing) {
-            self.events.push_back(Event::Closed { dialog: id });
+            self.events.push_back(Event::Closed { dialog: id, is_certain });
         }
         for (_, talk) in leg.talks() {
             if let Some(ours) = &mut talk.ours {

@@ -114,7 +114,7 @@ impl Endpoint {
         let cause = if status == 408 { Cause::Timeout } else { Cause::Transport };
         match purpose {
             Purpose::Begin(dialog) => self.end(dialog, cause, None),
-            Purpose::Bye(dialog) => self.forget(dialog),
+            Purpose::Bye(dialog) => self.put_away(dialog, status != 408),
             Purpose::Offer(dialog) => self.on_offer_failed(dialog, status, None, now),
             Purpose::Refresh(dialog) => self.on_session_gone(dialog, None, now),
             Purpose::Ask(request) => {

@@ -250,6 +250,9 @@ pub enum Event {
     Closed {
         /// The dialog, which has ended.
         dialog: DialogId,
+        /// Whether the peer said so. One that was silent to the end may not have heard us: it may
+        /// ring on, or think that it talks.
+        is_certain: bool,
     },
     /// A request of one of the methods that its user serves. Answer with `respond` within 64·T1.
     Request {
@@ -311,7 +314,7 @@ pub enum Cause {
     /// Nobody acknowledged our 2xx for 64·T1, and a BYE was sent; or nobody our reliable provisional
     /// response, and a 504 was.
     NoAck,
-    /// Our INVITE was never answered.
+    /// Our INVITE was never answered. The peer may have it all the same, and ring.
     Timeout,
     /// The peer no longer knows the dialog (481) or did not react (408) inside it.
     Gone,

@@ -90,6 +90,18 @@ impl Switch {
         self.on_extension_changed(workflow, number, now);
     }
 
+    /// An extension is not rung for queues before this.
+    pub(in crate::call::switch) fn rest_extension(
+        &mut self,
+        workflow: usize,
+        number: &str,
+        until: Tick,
+    ) {
+        if let Some(agent) = self.queues.agent(workflow, number) {
+            self.queues.dispatcher.rest(agent, until);
+        }
+    }
+
     fn on_extension_changed(&mut self, workflow: usize, number: &str, now: Tick) {
         let Some(agent) = self.queues.agent(workflow, number) else { return };
         let is_busy = self.is_extension_busy(workflow, number);
