@@ -3,20 +3,23 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::leg::{LegRef, leg_text};
+use crate::flow::{Json, LateMember};
 use crate::sip::{Flow, Message, NameAddr, Start, digest};
 
 /// Bytes of a body that the payload carries.
 const BODY_MAX: usize = 16 * 1024;
 
-/// The item of a trigger's `Call` branch.
+/// The item of a trigger's `Call` branch. `bytes` is the INVITE; its `raw` is made from them when a
+/// flow asks for it.
 ///
 /// `extension` is who was proven to call, which may differ from what From says.
 pub fn call(
     message: &Message<'_>,
+    bytes: &[u8],
     reference: &str,
     extension: Option<&str>,
     leg: LegRef,
-) -> Map<String, Value> {
+) -> Json {
     let from = message.from().ok();
     let to = message.to().ok();
     let caller_name = from.as_ref().map(display).unwrap_or_default();
@@ -26,7 +29,6 @@ pub fn call(
     let call_id = message.call_id().unwrap_or_default().to_owned();
     let leg = leg_text(leg);
     let (caller_number, called_number) = (user_of(&from), user_of(&to));
-    let raw = raw(message, extension, &from, &to, &call_id, &caller_name);
     let mut payload = object([
         ("eventType", "invite".into()),
         ("ref", reference.into()),
@@ -39,13 +41,44 @@ pub fn call(
         ("to", to.into()),
         ("calledNumber", called_number.into()),
         ("calledName", called_name.into()),
-        ("raw", raw),
         ("sipPbx", Value::Object(object([("ref", reference.into()), ("legId", leg.into())]))),
     ]);
     if let Some(extension) = extension {
         payload.insert("extension".to_owned(), extension.into());
     }
-    payload
+    let raw = Raw { bytes: bytes.into(), extension: extension.map(Box::from) };
+    Json::with_late(payload, Box::new(raw))
+}
+
+/// `raw` of a call, as the bytes that it is read from.
+#[derive(Debug)]
+struct Raw {
+    bytes: Box<[u8]>,
+    extension: Option<Box<str>>,
+}
+
+impl LateMember for Raw {
+    fn key(&self) -> &'static str {
+        "raw"
+    }
+
+    fn place(&self) -> usize {
+        11 // Between `calledName` and `sipPbx`.
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn make(&self) -> Value {
+        let Ok(message) = Message::parse(&self.bytes) else { return Value::Null };
+        let from = message.from().ok();
+        let caller_name = from.as_ref().map(display).unwrap_or_default();
+        let from = from.as_ref().map(uri_text).unwrap_or_default();
+        let to = message.to().ok().as_ref().map(uri_text).unwrap_or_default();
+        let call_id = message.call_id().unwrap_or_default();
+        raw(&message, self.extension.as_deref(), &from, &to, call_id, &caller_name)
+    }
 }
 
 /// The item of a trigger's `Auth` branch (contract §5.6): what a request shows of its sender.
@@ -210,12 +243,14 @@ mod tests {
                        To: <sip:200@h>\r\nCall-ID: c\r\n\r\n";
         let message = Message::parse(invite).unwrap();
         let leg = LegRef::from_u64(0);
-        let payload = call(&message, "office", Some("100"), leg);
+        let payload = call(&message, invite, "office", Some("100"), leg);
+        let keys = payload.keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(keys[10..], ["calledName", "raw", "sipPbx", "extension"]);
         let of = |value: &Value| value["extension"].as_str().map(str::to_owned);
         assert_eq!(payload["callerNumber"], "999");
         assert_eq!(payload["extension"], "100");
         assert_eq!(of(&payload["raw"]).as_deref(), Some("100"));
-        assert!(!call(&message, "trunk", None, leg).contains_key("extension"));
+        assert!(!call(&message, invite, "trunk", None, leg).contains_key("extension"));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Evaluator {
             item.paired = Paired::with(place);
             item.descend(input, Vec::new());
         }
-        let mut memory = Memory::new(self.graph.nodes.len());
+        let mut memory = Memory::default();
         memory.record(input, Arc::new(vec![items.clone()]));
         let scope = Scope {
             run: RunId(1),

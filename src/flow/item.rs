@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::flow::NodeIndex;
+use crate::flow::{Json, NodeIndex};
 
 /// A JSON object; keys keep the author's order.
 pub type Object = Map<String, Value>;
@@ -62,7 +62,7 @@ impl Paired {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
     /// What expressions read as `$json`.
-    pub json: Arc<Object>,
+    pub json: Arc<Json>,
     /// Attachments by key, as n8n describes them.
     pub binary: Option<Arc<Object>>,
     /// The input items that this one was made from.
@@ -77,16 +77,16 @@ pub struct Item {
 impl Item {
     /// An item with this JSON and nothing else.
     pub fn new(json: Object) -> Self {
-        Self::of(Arc::new(json), Paired::Unknown)
+        Self::of(Arc::new(json.into()), Paired::Unknown)
     }
 
     /// An item with this JSON, made from the input item at `index`.
     pub fn made_from(json: Object, index: usize) -> Self {
-        Self::of(Arc::new(json), Paired::with(index))
+        Self::of(Arc::new(json.into()), Paired::with(index))
     }
 
     /// Not of the default: that would make JSON to throw it away.
-    const fn of(json: Arc<Object>, paired: Paired) -> Self {
+    const fn of(json: Arc<Json>, paired: Paired) -> Self {
         Self { json, binary: None, paired, extra: None, lineage: None }
     }
 
@@ -98,13 +98,14 @@ impl Item {
             return Some(Self::new(fields));
         }
         let mut object = |key: &str| match fields.shift_remove(key) {
-            Some(Value::Object(object)) => Some(Arc::new(object)),
+            Some(Value::Object(object)) => Some(object),
             Some(_) | None => None,
         };
-        let (json, binary) = (object("json").unwrap_or_default(), object("binary"));
+        let json = object("json").unwrap_or_default();
+        let binary = object("binary").map(Arc::new);
         fields.shift_remove("pairedItem");
         let extra = (!fields.is_empty()).then(|| Arc::new(fields));
-        Some(Self { binary, extra, ..Self::of(json, Paired::Unknown) })
+        Some(Self { binary, extra, ..Self::new(json) })
     }
 
     /// The item as n8n writes it.
@@ -125,7 +126,7 @@ impl Item {
 
     /// The JSON, to change.
     pub fn json_mut(&mut self) -> &mut Object {
-        Arc::make_mut(&mut self.json)
+        Arc::make_mut(&mut self.json).whole_mut()
     }
 
     /// The item that `node` gave last on the way to this one.
@@ -158,13 +159,19 @@ impl Item {
     }
 }
 
+impl From<Json> for Item {
+    fn from(json: Json) -> Self {
+        Self::of(Arc::new(json), Paired::Unknown)
+    }
+}
+
 /// What is found on the way back to a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ancestor<'a> {
     /// No way leads there.
     None,
     /// The item.
-    One(&'a Arc<Object>),
+    One(&'a Arc<Json>),
     /// More than one item, and nobody knows which is meant.
     Several,
 }
@@ -177,7 +184,7 @@ pub enum Ancestor<'a> {
 #[derive(Debug, PartialEq)]
 pub struct Lineage {
     node: NodeIndex,
-    json: Arc<Object>,
+    json: Arc<Json>,
     parent: Option<Arc<Self>>,
     /// Further parents, where an item was made from several.
     others: Vec<Arc<Self>>,
@@ -188,7 +195,7 @@ pub struct Lineage {
 const LINEAGE_STEPS_MAX: usize = 128;
 
 impl Lineage {
-    fn push(node: NodeIndex, json: Arc<Object>, parents: Vec<Arc<Self>>) -> Arc<Self> {
+    fn push(node: NodeIndex, json: Arc<Json>, parents: Vec<Arc<Self>>) -> Arc<Self> {
         let mut parents = parents.into_iter().filter_map(|parent| {
             if parent.length % LINEAGE_STEPS_MAX == 0 {
                 Self::thinned(&parent)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::flow::item::Ancestor;
-use crate::flow::{Branches, Fault, Graph, Item, Node, NodeIndex, Object, RunId};
+use crate::flow::{Branches, Fault, Graph, Item, Json, Node, NodeIndex, Object, RunId};
 
 /// Passes through one node of which the items are kept. A hold-music loop runs for hours, so
 /// older ones are forgotten; expressions ask for the last one as a rule.
@@ -19,8 +19,9 @@ pub(super) struct Source {
 }
 
 /// The last passes through each node of a graph.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
+    /// Those that were visited, by node: most of a large flow never is in one run.
     nodes: Vec<History>,
     /// What nodes that loop tell of themselves: `$('node').context`.
     pub(super) contexts: BTreeMap<NodeIndex, Arc<Object>>,
@@ -28,37 +29,47 @@ pub(super) struct Memory {
     pub(super) custom: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct History {
+    node: NodeIndex,
     passes: u64,
     kept: VecDeque<Arc<Branches>>,
 }
 
 impl Memory {
-    pub(super) fn new(nodes: usize) -> Self {
-        let nodes = vec![History::default(); nodes];
-        Self { nodes, contexts: BTreeMap::new(), custom: BTreeMap::new() }
+    fn place(&self, node: NodeIndex) -> Result<usize, usize> {
+        self.nodes.binary_search_by_key(&node, |history| history.node)
+    }
+
+    fn of(&self, node: NodeIndex) -> Option<&History> {
+        Some(&self.nodes[self.place(node).ok()?])
     }
 
     /// How often a node has given a result: its next pass has this number.
     pub(super) fn passes(&self, node: NodeIndex) -> u64 {
-        self.nodes[node.0].passes
+        self.of(node).map_or(0, |history| history.passes)
     }
 
     /// What the node gave on its last pass.
     pub(super) fn last(&self, node: NodeIndex) -> Option<&Arc<Branches>> {
-        self.nodes[node.0].kept.back()
+        self.of(node)?.kept.back()
     }
 
     /// What the node gave on a pass, unless it is forgotten.
     pub(super) fn pass(&self, node: NodeIndex, pass: u64) -> Option<&Arc<Branches>> {
-        let History { passes, kept } = &self.nodes[node.0];
+        let History { passes, kept, .. } = self.of(node)?;
         let back = usize::try_from(passes.checked_sub(pass)?).ok()?;
         kept.get(kept.len().checked_sub(back)?)
     }
 
     pub(super) fn record(&mut self, node: NodeIndex, outputs: Arc<Branches>) {
-        let history = &mut self.nodes[node.0];
+        let place = self.place(node).unwrap_or_else(|place| {
+            // Most are visited once.
+            let history = History { node, passes: 0, kept: VecDeque::with_capacity(1) };
+            self.nodes.insert(place, history);
+            place
+        });
+        let history = &mut self.nodes[place];
         if history.kept.len() == KEPT_RUNS_MAX {
             history.kept.pop_front();
         }
@@ -108,7 +119,7 @@ impl Scope {
     }
 
     /// The JSON that the input item at `item` was made from in the node called `name`.
-    pub(super) fn ancestor(&self, name: &str, item: usize) -> Result<&Arc<Object>, Fault> {
+    pub(super) fn ancestor(&self, name: &str, item: usize) -> Result<&Arc<Json>, Fault> {
         let node = self.find(name)?;
         match self.items.get(item).map_or(Ancestor::None, |item| item.ancestor(node)) {
             Ancestor::One(json) => Ok(json),
@@ -165,7 +176,7 @@ mod tests {
 
     #[test]
     fn only_the_last_passes_are_kept_and_all_are_counted() {
-        let mut memory = Memory::new(1);
+        let mut memory = Memory::default();
         let node = NodeIndex(0);
         for n in 0..100 {
             memory.record(node, Arc::new(vec![vec![]; n]));

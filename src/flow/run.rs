@@ -115,7 +115,7 @@ impl Run {
                 item.descend(trigger, Vec::new());
             }
         }
-        let memory = Arc::new(Memory::new(graph.nodes.len()));
+        let memory = Arc::<Memory>::default();
         let frames = Frames::new(graph.order());
         let visited = is_traced.then(Vec::new);
         let (loops, last) = (Loops::default(), Arc::default());
@@ -517,9 +517,8 @@ impl Run {
             item.json_mut().insert("error".to_owned(), error);
             output = error_output;
         } else if role == Role::Service {
-            item.json = Arc::new(
-                [("error".to_owned(), fault.message.as_str().into())].into_iter().collect(),
-            );
+            let error = Object::from_iter([("error".to_owned(), fault.message.as_str().into())]);
+            item.json = Arc::new(error.into());
         }
         visit.outputs.resize(visit.outputs.len().max(output + 1), Vec::new());
         visit.outputs[output].push(item);

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::flow::{Branches, Finished, Gauges, Graph, NodeIndex, Object, Output, RunId, Visited};
+use crate::flow::{
+    Branches, Finished, Gauges, Graph, Json, NodeIndex, Object, Output, RunId, Visited,
+};
 
 /// Runs that are kept; of one more, the oldest that has ended is forgotten, else the oldest.
 pub(super) const RUNS_MAX: usize = 1000;
@@ -75,7 +77,7 @@ struct Step {
 struct Given {
     count: usize,
     /// The first items; `None` stands for one that was too large to be kept.
-    items: Vec<Option<Arc<Object>>>,
+    items: Vec<Option<Arc<Json>>>,
 }
 
 impl History {
@@ -99,7 +101,7 @@ impl History {
         let outputs = std::mem::take(&mut visited.outputs);
         let outputs: Vec<Given> = given(&outputs);
         let items = outputs.iter().flat_map(|given| given.items.iter().flatten());
-        let bytes = STEP_BYTES + items.map(|item| size(item)).sum::<usize>();
+        let bytes = STEP_BYTES + items.map(|item| item_size(item)).sum::<usize>();
         self.change(|held| {
             let Some(kept) = held.runs.get_mut(&run) else { return };
             kept.waits = None;
@@ -242,8 +244,8 @@ impl Step {
             Some(_) => &[],
         };
         let outputs = self.outputs.iter().enumerate().map(|(output, given)| {
-            let item = |item: &Option<Arc<Object>>| match item {
-                Some(json) => json!({ "json": **json }),
+            let item = |item: &Option<Arc<Json>>| match item {
+                Some(json) => json!({ "json": ***json }),
                 None => json!({ "leftOut": format!("more than {ITEM_BYTES_MAX} bytes") }),
             };
             json!({
@@ -267,12 +269,18 @@ impl Step {
 }
 
 fn given(outputs: &Branches) -> Vec<Given> {
-    let kept = |json: &Arc<Object>| (size(json) <= ITEM_BYTES_MAX).then(|| json.clone());
+    let kept = |json: &Arc<Json>| (item_size(json) <= ITEM_BYTES_MAX).then(|| json.clone());
     let given = outputs.iter().map(|items| Given {
         count: items.len(),
         items: items.iter().take(ITEMS_MAX).map(|item| kept(&item.json)).collect(),
     });
     given.collect()
+}
+
+/// About how many bytes the JSON of an item takes.
+fn item_size(json: &Json) -> usize {
+    let (made, late) = json.made();
+    size(made) + late
 }
 
 /// About how many bytes an object takes.

@@ -88,11 +88,8 @@ impl Switch {
         if judged == Err(Unproven::Asked) {
             return;
         }
-        let Ok(message) = Message::parse(bytes) else {
-            unreachable!("the endpoint hands on only what it could read");
-        };
         let taken = judged.map_err(Refusal::Unproven);
-        let taken = taken.and_then(|who| self.take_call(dialog, &message, &who, flow, now));
+        let taken = taken.and_then(|who| self.take_call(dialog, bytes, &who, flow, now));
         if let Err(refusal) = taken {
             self.refuse(dialog, flow.remote, &refusal, now);
         }
@@ -101,16 +98,19 @@ impl Switch {
     fn take_call(
         &mut self,
         dialog: DialogId,
-        message: &Message<'_>,
+        bytes: &[u8],
         identity: &Identity,
         flow: Flow,
         now: Tick,
     ) -> Result<(), Refusal> {
+        let Ok(message) = Message::parse(bytes) else {
+            unreachable!("the endpoint hands on only what it could read");
+        };
         if self.is_draining {
             return Err(Refusal::Draining);
         }
         let trigger = self.triggers[identity.trigger()].clone();
-        let offer = offer_of(message)?;
+        let offer = offer_of(&message)?;
         let audio = self.audio_of(&trigger);
         let mut local = self.local_description(&audio);
         if let Some(offer) = &offer {
@@ -154,8 +154,10 @@ impl Switch {
                 self.take_channel(id);
             }
         }
-        let payload = payload::call(message, &trigger.reference, extension.as_deref(), id);
-        let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();
+        let (reference, extension) = (&trigger.reference, extension.as_deref());
+        let payload = payload::call(&message, bytes, reference, extension, id);
+        let text =
+            |key| payload.get(key).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
         self.accepted += 1;
         self.tell(Fact::Arrived {
             leg: id,
@@ -164,7 +166,7 @@ impl Switch {
             source: flow.remote,
             flow: trigger.graph.name().to_owned(),
         });
-        self.start_run(&trigger, call, vec![vec![Item::new(payload)]]);
+        self.start_run(&trigger, call, vec![vec![Item::from(payload)]]);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::flow::memory::Scope;
-use crate::flow::{Fault, Object};
+use crate::flow::{Fault, Json, Object};
 
 /// A script that is nothing but a way to a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,7 @@ impl Path {
 
     /// Follows the path for the item at `index`.
     pub(super) fn find(&self, scope: &Scope, index: usize) -> Result<Found, Fault> {
-        let json: &Arc<Object> = match &self.root {
+        let json: &Json = match &self.root {
             Root::Literal(value) => return Ok(Found::Value(value.clone())),
             Root::Json => &scope.items[index].json,
             Root::Item(name) => scope.ancestor(name, index)?,
@@ -103,7 +103,7 @@ impl Path {
         Ok(self.follow(json))
     }
 
-    fn follow(&self, json: &Arc<Object>) -> Found {
+    fn follow(&self, json: &Json) -> Found {
         let mut keys = self.keys.iter();
         let mut here = match keys.next() {
             None if self.slice.is_none() => {

@@ -22,7 +22,7 @@ fn current(json: Value) -> Current {
     let mut given: Item = item(json!({"legId": "leg-1", "deep": {"list": [1, "two"]}}));
     let call = graph.find("call").unwrap();
     given.descend(call, Vec::new());
-    let mut memory = Memory::new(graph.nodes().count());
+    let mut memory = Memory::default();
     memory.record(call, Arc::new(vec![vec![], vec![given.clone()]]));
     let input = Item { lineage: given.lineage.clone(), ..item(json) };
     let scope = Scope {

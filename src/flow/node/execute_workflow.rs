@@ -75,7 +75,7 @@ impl SubRun {
     pub(in crate::flow) fn given(&self, item: &Item) -> Item {
         let item = without_origin(item.clone());
         match &self.inputs {
-            Some(inputs) => Item { json: Arc::new(inputs.clone()), ..item },
+            Some(inputs) => Item { json: Arc::new(inputs.clone().into()), ..item },
             None => item,
         }
     }

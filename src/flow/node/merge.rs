@@ -208,7 +208,7 @@ impl Clash {
         let origins: Vec<Origin> =
             items.iter().flat_map(|(_, item)| item.paired.origins()).copied().collect();
         Item {
-            json: Arc::new(json),
+            json: Arc::new(json.into()),
             binary: (!binary.is_empty()).then(|| Arc::new(binary)),
             paired: Paired::Many(origins.into()),
             ..Item::default()

@@ -32,7 +32,7 @@ pub(super) fn divert(scope: &Scope, outputs: &mut Branches) {
         {
             let mut json = Object::clone(&from.json);
             json.extend(Object::clone(&item.json));
-            item.json = Arc::new(json);
+            item.json = Arc::new(json.into());
         }
     }
     outputs[last].append(&mut diverted);

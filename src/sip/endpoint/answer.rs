@@ -142,7 +142,7 @@ impl Endpoint {
             && let Role::InviteServer { machine, .. } = &mut entry.role
             && !machine.is_accepted()
         {
-            machine.handle_ack(entry.flow.transport, &timing, now);
+            entry.role.handle_ack(entry.flow.transport, &timing, now);
             return self.table.rearm(id);
         }
         let Some(id) = self.dialog_of(ack) else {

@@ -90,6 +90,9 @@ impl Endpoint {
         else {
             return false;
         };
+        if request.is_empty() {
+            return false; // It has its final answer.
+        }
         let request = Message::parse(request).expect("it was parsed when it came");
         let reply = Reply { tag: reply.tag.or(Some(key)), ..*reply };
         let Ok(bytes) = response(&request, &reply, flow, &self.config.user_agent, &self.abilities)
@@ -97,17 +100,22 @@ impl Endpoint {
             self.counters.unprintable += 1;
             return false;
         };
-        let (may_leave, place) = match &mut entry.role {
-            Role::InviteServer { machine, response, .. } => {
-                (machine.handle_response(reply.status, flow.transport, &timing, now), response)
+        let (may_leave, asked, place) = match &mut entry.role {
+            Role::InviteServer { machine, request, response, .. } => {
+                let may = machine.handle_response(reply.status, flow.transport, &timing, now);
+                (may, request, response)
             }
-            Role::Server { machine, response, .. } => {
-                (machine.handle_response(reply.status, flow.transport, &timing, now), response)
+            Role::Server { machine, request, response, .. } => {
+                let may = machine.handle_response(reply.status, flow.transport, &timing, now);
+                (may, request, response)
             }
             Role::InviteClient { .. } | Role::Client { .. } => return false,
         };
         if may_leave {
             *place = Some(Arc::clone(&bytes));
+            if reply.status >= 200 {
+                *asked = Arc::default();
+            }
             self.table.rearm(id);
             self.transmit(flow, bytes);
         }

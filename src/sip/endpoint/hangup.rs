@@ -159,9 +159,7 @@ impl Endpoint {
         let timing = self.config.timing;
         for Unacked { invite, .. } in unacked {
             if let Some(entry) = self.table.get_mut(*invite) {
-                if let Role::InviteServer { machine, .. } = &mut entry.role {
-                    machine.handle_ack(entry.flow.transport, &timing, now);
-                }
+                entry.role.handle_ack(entry.flow.transport, &timing, now);
                 self.table.rearm(*invite);
             }
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::types::{CloseOutId, DialogId, RequestId, TransactionId};
 use crate::base::{Armed, Rng, Slab, Tick, Timers};
-use crate::sip::transaction::{Client, InviteClient, InviteServer, Server};
-use crate::sip::transport::Flow;
+use crate::sip::transaction::{Client, InviteClient, InviteServer, Server, Timing};
+use crate::sip::transport::{Flow, Transport};
 
 /// Answers of one INVITE, from different forks, whose ACK is kept; further forks get none.
 pub(super) const FORKS_MAX: usize = 8;
@@ -84,8 +84,9 @@ pub(super) enum Role {
     },
     InviteServer {
         machine: InviteServer,
-        /// What the answer is made from.
+        /// What the answer is made from; empty after the final one.
         request: Arc<[u8]>,
+        /// The last answer, until its ACK comes.
         response: Option<Arc<[u8]>>,
         dialog: DialogId,
         /// The number that its ACK will carry.
@@ -95,6 +96,7 @@ pub(super) enum Role {
     },
     Server {
         machine: Server,
+        /// What the answer is made from; empty after the final one.
         request: Arc<[u8]>,
         response: Option<Arc<[u8]>>,
         merged: Option<Key>,
@@ -129,6 +131,15 @@ impl Role {
             Self::Client { machine, .. } => machine.poll_timeout(),
             Self::InviteServer { machine, .. } => machine.poll_timeout(),
             Self::Server { machine, .. } => machine.poll_timeout(),
+        }
+    }
+
+    /// The ACK of our answer has come, which nobody wants again.
+    pub(super) fn handle_ack(&mut self, transport: Transport, timing: &Timing, now: Tick) {
+        if let Self::InviteServer { machine, response, .. } = self
+            && machine.handle_ack(transport, timing, now)
+        {
+            *response = None;
         }
     }
 

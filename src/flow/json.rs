@@ -1,0 +1,173 @@
+//! The JSON of an item, of which one member may be made only when somebody asks for it.
+//!
+//! The item of a call carries its whole INVITE as an object. Made at once that would be most of what a
+//! call takes of memory, and hardly a flow looks at it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::flow::Object;
+
+/// A member that is made when it is asked for.
+pub trait LateMember: fmt::Debug + Send + Sync {
+    /// Its key.
+    fn key(&self) -> &'static str;
+    /// Its place among the members.
+    fn place(&self) -> usize;
+    /// About how many bytes its texts have.
+    fn bytes(&self) -> usize;
+    /// Makes it; the same each time.
+    fn make(&self) -> Value;
+}
+
+/// What expressions read as `$json`. It is an [`Object`] to whoever reads it.
+#[derive(Debug, Default)]
+pub struct Json {
+    made: Object,
+    late: Option<Box<Late>>,
+}
+
+#[derive(Debug)]
+struct Late {
+    member: Box<dyn LateMember>,
+    /// All members, once somebody has asked for more than those that are made.
+    whole: OnceLock<Object>,
+}
+
+impl Json {
+    /// These members, and one that is made when it is asked for.
+    pub fn with_late(made: Object, member: Box<dyn LateMember>) -> Self {
+        Self { made, late: Some(Box::new(Late { member, whole: OnceLock::new() })) }
+    }
+
+    /// A member; only the late one is made for it.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        if self.is_late(key) { self.whole().get(key) } else { self.made.get(key) }
+    }
+
+    /// Whether there is such a member; nothing is made for it.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.is_late(key) || self.made.contains_key(key)
+    }
+
+    /// The members but for one that nobody has asked for, and about how many bytes that one has.
+    pub fn made(&self) -> (&Object, usize) {
+        match &self.late {
+            Some(late) => match late.whole.get() {
+                Some(whole) => (whole, 0),
+                None => (&self.made, late.member.bytes()),
+            },
+            None => (&self.made, 0),
+        }
+    }
+
+    /// All members, to change.
+    pub fn whole_mut(&mut self) -> &mut Object {
+        if let Some(late) = self.late.take() {
+            self.made = match late.whole.into_inner() {
+                Some(whole) => whole,
+                None => whole(&self.made, &*late.member),
+            };
+        }
+        &mut self.made
+    }
+
+    fn is_late(&self, key: &str) -> bool {
+        self.late.as_ref().is_some_and(|late| late.member.key() == key)
+    }
+
+    fn whole(&self) -> &Object {
+        match &self.late {
+            Some(late) => late.whole.get_or_init(|| whole(&self.made, &*late.member)),
+            None => &self.made,
+        }
+    }
+}
+
+fn whole(made: &Object, late: &dyn LateMember) -> Object {
+    let mut whole = Object::with_capacity(made.len() + 1);
+    let mut members = made.iter().map(|(key, value)| (key.clone(), value.clone()));
+    whole.extend(members.by_ref().take(late.place()));
+    whole.insert(late.key().to_owned(), late.make());
+    whole.extend(members);
+    whole
+}
+
+impl From<Object> for Json {
+    fn from(made: Object) -> Self {
+        Self { made, late: None }
+    }
+}
+
+impl Deref for Json {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.whole()
+    }
+}
+
+impl Clone for Json {
+    /// A copy is made to be changed, so it is whole.
+    fn clone(&self) -> Self {
+        self.whole().clone().into()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole() == other.whole()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Counted(Arc<AtomicU32>);
+
+    impl LateMember for Counted {
+        fn key(&self) -> &'static str {
+            "raw"
+        }
+
+        fn place(&self) -> usize {
+            1
+        }
+
+        fn bytes(&self) -> usize {
+            3
+        }
+
+        fn make(&self) -> Value {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            "INV".into()
+        }
+    }
+
+    #[test]
+    fn a_late_member_is_made_once_and_only_when_it_is_asked_for() {
+        let count = Arc::new(AtomicU32::new(0));
+        let made = json!({ "a": 1, "b": 2 }).as_object().unwrap().clone();
+        let json = Json::with_late(made.clone(), Box::new(Counted(count.clone())));
+        assert_eq!((json.get("a"), json.get("c")), (Some(&json!(1)), None));
+        assert!(json.contains_key("raw") && json.made() == (&made, 3));
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert_eq!(json.get("raw"), Some(&json!("INV")));
+        assert_eq!(json.keys().collect::<Vec<_>>(), ["a", "raw", "b"]);
+        assert_eq!((json.made().1, json.len()), (0, 3));
+        let mut copy = json.clone();
+        copy.whole_mut().insert("c".to_owned(), 3.into());
+        assert_eq!((copy.len(), json.len()), (4, 3));
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+}
