@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::leg::{LegRef, leg_text};
-use crate::flow::{Json, LateMember};
+use crate::flow::{Json, LateMembers};
 use crate::sip::{Flow, Message, NameAddr, Start, digest};
 
 /// Bytes of a body that the payload carries.
 const BODY_MAX: usize = 16 * 1024;
 
-/// The item of a trigger's `Call` branch. `bytes` is the INVITE; its `raw` is made from them when a
-/// flow asks for it.
+/// The item of a trigger's `Call` branch. `bytes` is the INVITE; what most flows never look at is made
+/// from them when one asks for it.
 ///
 /// `extension` is who was proven to call, which may differ from what From says.
 pub fn call(
@@ -20,64 +20,73 @@ pub fn call(
     extension: Option<&str>,
     leg: LegRef,
 ) -> Json {
-    let from = message.from().ok();
-    let to = message.to().ok();
-    let caller_name = from.as_ref().map(display).unwrap_or_default();
-    let called_name = to.as_ref().map(display).unwrap_or_default();
-    let from = from.as_ref().map(uri_text).unwrap_or_default();
-    let to = to.as_ref().map(uri_text).unwrap_or_default();
-    let call_id = message.call_id().unwrap_or_default().to_owned();
+    let user = |address: Option<NameAddr<'_>>| {
+        user_of(&address.as_ref().map(uri_text).unwrap_or_default())
+    };
+    let (caller, called) = (user(message.from().ok()), user(message.to().ok()));
     let leg = leg_text(leg);
-    let (caller_number, called_number) = (user_of(&from), user_of(&to));
-    let mut payload = object([
-        ("eventType", "invite".into()),
-        ("ref", reference.into()),
-        ("legId", leg.as_str().into()),
-        ("callId", call_id.into()),
-        ("direction", "inbound".into()),
-        ("from", from.into()),
-        ("callerNumber", caller_number.into()),
-        ("callerName", caller_name.into()),
-        ("to", to.into()),
-        ("calledNumber", called_number.into()),
-        ("calledName", called_name.into()),
-        ("sipPbx", Value::Object(object([("ref", reference.into()), ("legId", leg.into())]))),
-    ]);
-    if let Some(extension) = extension {
-        payload.insert("extension".to_owned(), extension.into());
-    }
-    let raw = Raw { bytes: bytes.into(), extension: extension.map(Box::from) };
-    Json::with_late(payload, Box::new(raw))
+    let context = object([("ref", reference.into()), ("legId", leg.as_str().into())]);
+    let more = extension.map(|extension| ("extension", extension.into()));
+    let made = object_with(
+        [
+            ("eventType", "invite".into()),
+            ("ref", reference.into()),
+            ("legId", leg.into()),
+            ("direction", "inbound".into()),
+            ("callerNumber", caller.into()),
+            ("calledNumber", called.into()),
+            ("sipPbx", Value::Object(context)),
+        ],
+        more,
+    );
+    Json::with_late(made, Box::new(Invite { bytes: bytes.into() }))
 }
 
-/// `raw` of a call, as the bytes that it is read from.
+/// The INVITE that a call began with.
 #[derive(Debug)]
-struct Raw {
+struct Invite {
     bytes: Box<[u8]>,
-    extension: Option<Box<str>>,
 }
 
-impl LateMember for Raw {
-    fn key(&self) -> &'static str {
-        "raw"
-    }
-
-    fn place(&self) -> usize {
-        11 // Between `calledName` and `sipPbx`.
+impl LateMembers for Invite {
+    fn keys(&self) -> &'static [&'static str] {
+        &["callId", "from", "callerName", "to", "calledName", "raw"]
     }
 
     fn bytes(&self) -> usize {
-        self.bytes.len()
+        2 * self.bytes.len()
     }
 
-    fn make(&self) -> Value {
-        let Ok(message) = Message::parse(&self.bytes) else { return Value::Null };
+    fn whole(&self, made: &Map<String, Value>) -> Map<String, Value> {
+        let Ok(message) = Message::parse(&self.bytes) else { return made.clone() };
         let from = message.from().ok();
+        let to = message.to().ok();
         let caller_name = from.as_ref().map(display).unwrap_or_default();
+        let called_name = to.as_ref().map(display).unwrap_or_default();
         let from = from.as_ref().map(uri_text).unwrap_or_default();
-        let to = message.to().ok().as_ref().map(uri_text).unwrap_or_default();
+        let to = to.as_ref().map(uri_text).unwrap_or_default();
         let call_id = message.call_id().unwrap_or_default();
-        raw(&message, self.extension.as_deref(), &from, &to, call_id, &caller_name)
+        let extension = made.get("extension").and_then(Value::as_str);
+        let raw = raw(&message, extension, &from, &to, call_id, &caller_name);
+        let known = |key: &'static str| (key, made.get(key).cloned().unwrap_or_default());
+        object_with(
+            [
+                known("eventType"),
+                known("ref"),
+                known("legId"),
+                ("callId", call_id.into()),
+                known("direction"),
+                ("from", from.into()),
+                known("callerNumber"),
+                ("callerName", caller_name.into()),
+                ("to", to.into()),
+                known("calledNumber"),
+                ("calledName", called_name.into()),
+                ("raw", raw),
+                known("sipPbx"),
+            ],
+            extension.map(|extension| ("extension", extension.into())),
+        )
     }
 }
 
@@ -142,7 +151,7 @@ fn raw(
         let key = camel(&String::from_utf8_lossy(field.raw_name));
         headers.entry(key).or_insert_with(|| Value::String(text(&field.value)));
     }
-    let mut raw = object([
+    let members = [
         ("callId", call_id.into()),
         ("from", from.into()),
         ("callerName", caller_name.into()),
@@ -152,17 +161,23 @@ fn raw(
         ("method", method.into()),
         ("requestUri", uri.into()),
         ("body", text(&message.body[..message.body.len().min(BODY_MAX)]).into()),
-    ]);
-    if let Some(extension) = extension {
-        raw.insert("extension".to_owned(), extension.into());
-    }
-    Value::Object(raw)
+    ];
+    let more = extension.map(|extension| ("extension", extension.into()));
+    Value::Object(object_with(members, more))
 }
 
-/// An object of these members, with room for one more: every call has it, so it is made at its size.
+/// An object of these members: every call has some, so they are made at their size.
 fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
-    let mut object = Map::with_capacity(N + 1);
-    object.extend(members.map(|(key, value)| (key.to_owned(), value)));
+    object_with(members, None)
+}
+
+/// [`object`] with one more member, perhaps.
+fn object_with<const N: usize>(
+    members: [(&str, Value); N],
+    more: Option<(&str, Value)>,
+) -> Map<String, Value> {
+    let mut object = Map::with_capacity(N + usize::from(more.is_some()));
+    object.extend(members.into_iter().chain(more).map(|(key, value)| (key.to_owned(), value)));
     object
 }
 

@@ -103,9 +103,9 @@ pub struct Visit {
     /// The node.
     pub node: Arc<str>,
     /// Labels of the outputs that gave items; none: nothing came of it.
-    pub outputs: Vec<String>,
+    pub outputs: Box<[Box<str>]>,
     /// The code of what went wrong, also where the run went on.
-    pub fault: Option<String>,
+    pub fault: Option<Box<str>>,
 }
 
 /// The visits of a call: the first and the last ones.
@@ -130,10 +130,10 @@ impl Path {
             let at = epoch.ms.saturating_add(visit.at.as_millis());
             let mut row = json!({ "at": at, "run": visit.run, "node": &*visit.node });
             if !visit.outputs.is_empty() {
-                row["outputs"] = visit.outputs.clone().into();
+                row["outputs"] = visit.outputs.iter().map(|label| &**label).collect();
             }
             if let Some(fault) = &visit.fault {
-                row["error"] = fault.as_str().into();
+                row["error"] = (**fault).into();
             }
             row
         };
@@ -442,7 +442,7 @@ mod tests {
 
     fn visit(number: u64) -> Visit {
         let node = format!("n{number}").into();
-        Visit { at: Tick::from_millis(number), run: 1, node, outputs: Vec::new(), fault: None }
+        Visit { at: Tick::from_millis(number), run: 1, node, outputs: Box::default(), fault: None }
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         nodes: Vec::new(),
         by_name: HashMap::new(),
         problems: Vec::new(),
+        asked_for: BTreeSet::new(),
         findings: Vec::new(),
         scripts: Scripts::new(Rng::new(0), None),
     };
@@ -44,7 +45,7 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
     let (order, timezone, timeout) = read_settings(settings);
     let error_workflow = settings.and_then(|settings| settings.get("errorWorkflow"));
     let error_workflow = error_workflow.and_then(Value::as_str).map(str::to_owned);
-    let Checker { workflow, nodes, by_name, problems, .. } = checker;
+    let Checker { workflow, nodes, by_name, problems, asked_for, .. } = checker;
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return (None, problems);
     }
@@ -79,8 +80,10 @@ pub fn check(document: &Document, catalogue: &Catalogue) -> (Option<Graph>, Vec<
         nodes,
         by_name,
         quick: BTreeSet::new(),
+        asked_for: None,
     };
     graph.find_quick();
+    graph.note_asked_for(asked_for);
     (Some(graph), problems)
 }
 
@@ -104,6 +107,8 @@ struct Checker<'a> {
     nodes: Vec<Node>,
     by_name: HashMap<Arc<str>, NodeIndex>,
     problems: Vec<Problem>,
+    /// Nodes that expressions name.
+    asked_for: BTreeSet<NodeIndex>,
     /// What types say about nodes: an error only where a run can get to.
     findings: Vec<(NodeIndex, Findings)>,
     scripts: Scripts,
@@ -245,6 +250,7 @@ impl Checker<'_> {
                 report.error_at(column, "E-FLOW-EXPRESSION", &parameter, &message);
             }
             for (parameter, name) in compiled.references {
+                self.asked_for.extend(self.by_name.get(name.as_str()));
                 if !self.by_name.contains_key(name.as_str()) {
                     let near = nearest(&name, self.nodes.iter().map(|node| node.name.as_ref()));
                     let remedy = near.map(|near| format!("did you mean `{near}`?"));

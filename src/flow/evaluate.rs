@@ -86,7 +86,7 @@ impl Evaluator {
             item.descend(input, Vec::new());
         }
         let mut memory = Memory::default();
-        memory.record(input, Arc::new(vec![items.clone()]));
+        memory.record(input, &Arc::new(vec![items.clone()]), true);
         let scope = Scope {
             run: RunId(1),
             graph: self.graph.clone(),

@@ -138,6 +138,8 @@ pub struct Graph {
     pub(super) by_name: HashMap<Arc<str>, NodeIndex>,
     /// Triggers of quick runs.
     pub(super) quick: BTreeSet<NodeIndex>,
+    /// See [`Graph::is_asked_for`]; `None`: any node may be.
+    pub(super) asked_for: Option<BTreeSet<NodeIndex>>,
 }
 
 impl Graph {
@@ -262,6 +264,21 @@ impl Graph {
     /// is not.
     pub fn is_quick(&self, trigger: NodeIndex) -> bool {
         self.quick.contains(&trigger)
+    }
+
+    /// Whether an expression may ask by name what this node gave. What none asks for is not kept by runs,
+    /// or a loop of music would grow for as long as it is heard.
+    pub fn is_asked_for(&self, node: NodeIndex) -> bool {
+        self.asked_for.as_ref().is_none_or(|asked_for| asked_for.contains(&node))
+    }
+
+    /// Notes which nodes are asked for, where every expression names those that it asks.
+    pub(super) fn note_asked_for(&mut self, named: BTreeSet<NodeIndex>) {
+        let is_plain = |node: &Node| {
+            let names_all = node.plan.as_ref().is_none_or(|plan| plan.names_all());
+            names_all && node.late.is_none() && node.kind.code_keys().is_empty()
+        };
+        self.asked_for = self.nodes.iter().all(is_plain).then_some(named);
     }
 
     /// Finds out which runs are quick, once everything else is known.

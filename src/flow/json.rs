@@ -1,4 +1,4 @@
-//! The JSON of an item, of which one member may be made only when somebody asks for it.
+//! The JSON of an item, of which some members may be made only when somebody asks for one of them.
 //!
 //! The item of a call carries its whole INVITE as an object. Made at once that would be most of what a
 //! call takes of memory, and hardly a flow looks at it.
@@ -11,16 +11,14 @@ use serde_json::Value;
 
 use crate::flow::Object;
 
-/// A member that is made when it is asked for.
-pub trait LateMember: fmt::Debug + Send + Sync {
-    /// Its key.
-    fn key(&self) -> &'static str;
-    /// Its place among the members.
-    fn place(&self) -> usize;
-    /// About how many bytes its texts have.
+/// Members that are made when one of them is asked for.
+pub trait LateMembers: fmt::Debug + Send + Sync {
+    /// Their keys.
+    fn keys(&self) -> &'static [&'static str];
+    /// About how many bytes their texts have.
     fn bytes(&self) -> usize;
-    /// Makes it; the same each time.
-    fn make(&self) -> Value;
+    /// All members in their order, with those that are made already; the same each time.
+    fn whole(&self, made: &Object) -> Object;
 }
 
 /// What expressions read as `$json`. It is an [`Object`] to whoever reads it.
@@ -32,18 +30,18 @@ pub struct Json {
 
 #[derive(Debug)]
 struct Late {
-    member: Box<dyn LateMember>,
+    members: Box<dyn LateMembers>,
     /// All members, once somebody has asked for more than those that are made.
     whole: OnceLock<Object>,
 }
 
 impl Json {
-    /// These members, and one that is made when it is asked for.
-    pub fn with_late(made: Object, member: Box<dyn LateMember>) -> Self {
-        Self { made, late: Some(Box::new(Late { member, whole: OnceLock::new() })) }
+    /// These members, and others that are made when one of them is asked for.
+    pub fn with_late(made: Object, members: Box<dyn LateMembers>) -> Self {
+        Self { made, late: Some(Box::new(Late { members, whole: OnceLock::new() })) }
     }
 
-    /// A member; only the late one is made for it.
+    /// A member; late ones are made for one of them only.
     pub fn get(&self, key: &str) -> Option<&Value> {
         if self.is_late(key) { self.whole().get(key) } else { self.made.get(key) }
     }
@@ -53,12 +51,12 @@ impl Json {
         self.is_late(key) || self.made.contains_key(key)
     }
 
-    /// The members but for one that nobody has asked for, and about how many bytes that one has.
+    /// The members but for those that nobody has asked for, and about how many bytes these have.
     pub fn made(&self) -> (&Object, usize) {
         match &self.late {
             Some(late) => match late.whole.get() {
                 Some(whole) => (whole, 0),
-                None => (&self.made, late.member.bytes()),
+                None => (&self.made, late.members.bytes()),
             },
             None => (&self.made, 0),
         }
@@ -69,31 +67,22 @@ impl Json {
         if let Some(late) = self.late.take() {
             self.made = match late.whole.into_inner() {
                 Some(whole) => whole,
-                None => whole(&self.made, &*late.member),
+                None => late.members.whole(&self.made),
             };
         }
         &mut self.made
     }
 
     fn is_late(&self, key: &str) -> bool {
-        self.late.as_ref().is_some_and(|late| late.member.key() == key)
+        self.late.as_ref().is_some_and(|late| late.members.keys().contains(&key))
     }
 
     fn whole(&self) -> &Object {
         match &self.late {
-            Some(late) => late.whole.get_or_init(|| whole(&self.made, &*late.member)),
+            Some(late) => late.whole.get_or_init(|| late.members.whole(&self.made)),
             None => &self.made,
         }
     }
-}
-
-fn whole(made: &Object, late: &dyn LateMember) -> Object {
-    let mut whole = Object::with_capacity(made.len() + 1);
-    let mut members = made.iter().map(|(key, value)| (key.clone(), value.clone()));
-    whole.extend(members.by_ref().take(late.place()));
-    whole.insert(late.key().to_owned(), late.make());
-    whole.extend(members);
-    whole
 }
 
 impl From<Object> for Json {
@@ -135,27 +124,29 @@ mod tests {
     #[derive(Debug)]
     struct Counted(Arc<AtomicU32>);
 
-    impl LateMember for Counted {
-        fn key(&self) -> &'static str {
-            "raw"
-        }
-
-        fn place(&self) -> usize {
-            1
+    impl LateMembers for Counted {
+        fn keys(&self) -> &'static [&'static str] {
+            &["raw"]
         }
 
         fn bytes(&self) -> usize {
             3
         }
 
-        fn make(&self) -> Value {
+        fn whole(&self, made: &Object) -> Object {
             self.0.fetch_add(1, Ordering::Relaxed);
-            "INV".into()
+            let raw = ("raw".to_owned(), Value::from("INV"));
+            made.clone()
+                .into_iter()
+                .take(1)
+                .chain([raw])
+                .chain(made.clone().into_iter().skip(1))
+                .collect()
         }
     }
 
     #[test]
-    fn a_late_member_is_made_once_and_only_when_it_is_asked_for() {
+    fn late_members_are_made_once_and_only_when_one_is_asked_for() {
         let count = Arc::new(AtomicU32::new(0));
         let made = json!({ "a": 1, "b": 2 }).as_object().unwrap().clone();
         let json = Json::with_late(made.clone(), Box::new(Counted(count.clone())));

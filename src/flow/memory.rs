@@ -62,19 +62,24 @@ impl Memory {
         kept.get(kept.len().checked_sub(back)?)
     }
 
-    pub(super) fn record(&mut self, node: NodeIndex, outputs: Arc<Branches>) {
+    /// A node has given a result; it `is_kept` where an expression may ask for it.
+    pub(super) fn record(&mut self, node: NodeIndex, outputs: &Arc<Branches>, is_kept: bool) {
         let place = self.place(node).unwrap_or_else(|place| {
             // Most are visited once.
-            let history = History { node, passes: 0, kept: VecDeque::with_capacity(1) };
+            let kept = VecDeque::with_capacity(usize::from(is_kept));
+            let history = History { node, passes: 0, kept };
             self.nodes.insert(place, history);
             place
         });
         let history = &mut self.nodes[place];
+        history.passes += 1;
+        if !is_kept {
+            return;
+        }
         if history.kept.len() == KEPT_RUNS_MAX {
             history.kept.pop_front();
         }
-        history.kept.push_back(outputs);
-        history.passes += 1;
+        history.kept.push_back(outputs.clone());
     }
 }
 
@@ -179,7 +184,7 @@ mod tests {
         let mut memory = Memory::default();
         let node = NodeIndex(0);
         for n in 0..100 {
-            memory.record(node, Arc::new(vec![vec![]; n]));
+            memory.record(node, &Arc::new(vec![vec![]; n]), true);
         }
         assert_eq!(memory.passes(node), 100);
         assert_eq!(memory.last(node).map(|outputs| outputs.len()), Some(99));

@@ -36,7 +36,7 @@ pub use evaluate::{Evaluated, Evaluator};
 pub use expr::{Deadline, base64, unbase64};
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
 pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
-pub use json::{Json, LateMember};
+pub use json::{Json, LateMembers};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{
     Branches, Catalogue, HTTP_REQUEST, HttpRequest, HttpResponse, NodeType, Page, Pause, RESPOND,

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::flow::expr::{Current, Place, Scripts};
 use crate::flow::frames::{Arrival, Frame, Frames};
+use crate::flow::item::push;
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
@@ -112,7 +113,9 @@ impl Run {
         for items in &mut outputs {
             for (place, item) in items.iter_mut().enumerate() {
                 item.paired = Paired::with(place);
-                item.descend(trigger, Vec::new());
+                if graph.is_asked_for(trigger) {
+                    item.descend(trigger, Vec::new());
+                }
             }
         }
         let memory = Arc::<Memory>::default();
@@ -246,7 +249,7 @@ impl Run {
         for (output, mut item) in given {
             item.paired = Paired::with(visit.next);
             match visit.outputs.get_mut(output) {
-                Some(items) => items.push(item),
+                Some(items) => push(items, item),
                 None => {
                     let outputs = visit.outputs.len();
                     let message = format!("an item left by output {output} of {outputs}");
@@ -581,7 +584,8 @@ impl Run {
         }
         let outputs = Arc::new(outputs);
         let pass = self.memory.passes(index);
-        Arc::make_mut(&mut self.memory).record(index, outputs.clone());
+        let is_kept = self.graph.is_asked_for(index);
+        Arc::make_mut(&mut self.memory).record(index, &outputs, is_kept);
         if let Some(visited) = &mut self.visited {
             let (name, outputs) = (self.graph.node(index).name.clone(), outputs.clone());
             let lasted_ms = (since_ms, self.now_ms);

@@ -22,6 +22,8 @@ pub(super) const BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) const ITEMS_MAX: usize = 10;
 /// Bytes of one item that is kept.
 pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an item that is kept as text; to write larger ones takes longer than the step.
+const TEXT_MAX: usize = 1024;
 /// Bytes of what is kept of a step beside its items.
 const STEP_BYTES: usize = 200;
 
@@ -76,8 +78,18 @@ struct Step {
 #[derive(Clone, Debug)]
 struct Given {
     count: usize,
-    /// The first items; `None` stands for one that was too large to be kept.
-    items: Vec<Option<Arc<Json>>>,
+    /// The first items.
+    items: Box<[GivenItem]>,
+}
+
+/// One item.
+#[derive(Clone, Debug)]
+enum GivenItem {
+    /// As JSON, which takes a fifth of the room that its values take.
+    Text(Box<str>),
+    /// Shared with the run: it is large, or not made yet.
+    Shared(Arc<Json>),
+    LeftOut,
 }
 
 impl History {
@@ -100,8 +112,8 @@ impl History {
         // What the items came from is not kept with them: it may be everything before.
         let outputs = std::mem::take(&mut visited.outputs);
         let outputs: Vec<Given> = given(&outputs);
-        let items = outputs.iter().flat_map(|given| given.items.iter().flatten());
-        let bytes = STEP_BYTES + items.map(|item| item_size(item)).sum::<usize>();
+        let items = outputs.iter().flat_map(|given| given.items.iter());
+        let bytes = STEP_BYTES + items.map(GivenItem::size).sum::<usize>();
         self.change(|held| {
             let Some(kept) = held.runs.get_mut(&run) else { return };
             kept.waits = None;
@@ -244,9 +256,14 @@ impl Step {
             Some(_) => &[],
         };
         let outputs = self.outputs.iter().enumerate().map(|(output, given)| {
-            let item = |item: &Option<Arc<Json>>| match item {
-                Some(json) => json!({ "json": ***json }),
-                None => json!({ "leftOut": format!("more than {ITEM_BYTES_MAX} bytes") }),
+            let item = |item: &GivenItem| match item {
+                GivenItem::Text(text) => {
+                    json!({ "json": serde_json::from_str::<Value>(text).ok() })
+                }
+                GivenItem::Shared(json) => json!({ "json": ***json }),
+                GivenItem::LeftOut => {
+                    json!({ "leftOut": format!("more than {ITEM_BYTES_MAX} bytes") })
+                }
             };
             json!({
                 "branch": labels.get(output).map_or("main", String::as_str),
@@ -269,18 +286,35 @@ impl Step {
 }
 
 fn given(outputs: &Branches) -> Vec<Given> {
-    let kept = |json: &Arc<Json>| (item_size(json) <= ITEM_BYTES_MAX).then(|| json.clone());
     let given = outputs.iter().map(|items| Given {
         count: items.len(),
-        items: items.iter().take(ITEMS_MAX).map(|item| kept(&item.json)).collect(),
+        items: items.iter().take(ITEMS_MAX).map(|item| GivenItem::of(&item.json)).collect(),
     });
     given.collect()
 }
 
-/// About how many bytes the JSON of an item takes.
-fn item_size(json: &Json) -> usize {
-    let (made, late) = json.made();
-    size(made) + late
+impl GivenItem {
+    fn of(json: &Arc<Json>) -> Self {
+        let (made, late) = json.made();
+        let size = size(made);
+        if size + late > ITEM_BYTES_MAX {
+            return Self::LeftOut;
+        }
+        let is_small = size <= TEXT_MAX && late == 0;
+        let text = is_small.then(|| serde_json::to_string(made).ok()).flatten();
+        text.map_or_else(|| Self::Shared(json.clone()), |text| Self::Text(text.into()))
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Shared(json) => {
+                let (made, late) = json.made();
+                size(made) + late
+            }
+            Self::LeftOut => 0,
+        }
+    }
 }
 
 /// About how many bytes an object takes.

@@ -426,10 +426,14 @@ impl Switch {
         const OWN: [&str; 5] = ["legId", "dialId", "mediaId", "authRequestId", "recordRequestId"];
         let payload = if let Value::Object(payload) = payload { payload } else { Map::new() };
         // Made at their size: every step of a call makes them.
-        let mut object = Map::with_capacity(payload.len() + 2);
+        let mut object = Map::with_capacity(payload.len() + 1 + usize::from(media.is_some()));
         object.extend(payload);
         let inherited = ask.item.json.get("sipPbx").and_then(Value::as_object);
-        let mut context = Map::with_capacity(inherited.map_or(0, Map::len) + 1);
+        let is_new = |key: &&str| inherited.is_none_or(|known| !known.contains_key(*key));
+        let is_given =
+            |key: &&str| object.contains_key(*key) || *key == "mediaId" && media.is_some();
+        let added = OWN.iter().filter(|key| is_given(key) && is_new(key)).count();
+        let mut context = Map::with_capacity(inherited.map_or(0, Map::len) + added);
         let inherited = inherited.into_iter().flatten();
         context.extend(inherited.map(|(key, value)| (key.clone(), value.clone())));
         if let Some(media) = media {

@@ -18,7 +18,7 @@ use crate::sip;
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     begun: u64,
-    open: BTreeMap<CallKey, Call>,
+    open: BTreeMap<CallKey, Box<Call>>,
     /// Legs by Call-ID, for the messages that come and go.
     by_call_id: HashMap<Box<str>, LegRef>,
 }
@@ -42,7 +42,8 @@ impl Switch {
         let key = CallKey(self.calls.begun);
         let flow = self.workflows.get(workflow).cloned().unwrap_or_default();
         let version = self.versions.get(workflow).cloned().unwrap_or_default();
-        self.calls.open.insert(key, Call::new(now, flow, version, continues));
+        let call = Call::new(now, flow, version, continues);
+        self.calls.open.insert(key, Box::new(call));
         key
     }
 
@@ -128,7 +129,10 @@ impl Switch {
             Some(_) => &[],
         };
         let given = visited.outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
-        let label = |place: usize| labels.get(place).cloned().unwrap_or_else(|| place.to_string());
+        let label = |place: usize| match labels.get(place) {
+            Some(label) => label.as_str().into(),
+            None => place.to_string().into(),
+        };
         call.path.push(Visit {
             at: now,
             run: card.number,
@@ -137,7 +141,7 @@ impl Switch {
                 Some(workflow) => format!("{workflow}: {}", visited.name).into(),
             },
             outputs: given.map(|(place, _)| label(place)).collect(),
-            fault: visited.fault.as_ref().map(|fault| fault.code.to_string()),
+            fault: visited.fault.as_ref().map(|fault| (&*fault.code).into()),
         });
     }
 
@@ -162,10 +166,10 @@ impl Switch {
 
     /// Writes a call down of which nothing goes on.
     pub(super) fn end_call_if_over(&mut self, key: CallKey) {
-        if self.calls.open.get(&key).is_some_and(Call::is_over)
+        if self.calls.open.get(&key).is_some_and(|call| call.is_over())
             && let Some(call) = self.calls.open.remove(&key)
         {
-            self.record_call(key, call.ended, call);
+            self.record_call(key, call.ended, *call);
         }
     }
 
@@ -185,7 +189,7 @@ impl Switch {
         }
         for (key, call) in std::mem::take(&mut self.calls.open) {
             let ended = call.ended.filter(|_| call.is_over());
-            self.record_call(key, ended, call);
+            self.record_call(key, ended, *call);
         }
     }
 
@@ -210,8 +214,8 @@ impl Switch {
     /// Everything about a call that is not written down: its record as it would be now, and those of
     /// its legs.
     pub fn live_call(&self, name: &str) -> Option<Vec<Value>> {
-        let is_it = |(key, _): &(&CallKey, &Call)| self.epoch().call_text(**key) == name;
-        let (key, call) = self.calls.open.iter().find(is_it)?;
+        let is_it = |key: &CallKey| self.epoch().call_text(*key) == name;
+        let (key, call) = self.calls.open.iter().find(|(key, _)| is_it(key))?;
         let mut records = vec![call.to_json(*key, self.ended(call), self.epoch())];
         let legs = call.legs.iter().filter_map(|id| Some((*id, self.legs.get(*id)?)));
         let record = |(id, leg)| leg_json(id, leg, self.flow_of(leg), self.epoch());

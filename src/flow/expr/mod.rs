@@ -279,8 +279,8 @@ impl Scripts {
         let (pattern, flags, text) = (literal(pattern), literal(flags), literal(text));
         let code = format!("new RegExp({pattern}, {flags}).test({text})").into();
         let (unknown, path) = (Arc::new([]), None);
-        let (is_light, is_quick) = (true, false);
-        let script = Script { code, unknown, reaches: true, path, is_light, is_quick };
+        let (is_light, is_quick, names_all) = (true, false, false);
+        let script = Script { code, unknown, reaches: true, path, is_light, is_quick, names_all };
         Ok(self.run(&script, false, current)? == Some(Value::Bool(true)))
     }
 

@@ -43,6 +43,8 @@ pub(in crate::flow) struct Script {
     pub(super) is_light: bool,
     /// Whether it is done in microseconds, whatever it is given.
     pub(super) is_quick: bool,
+    /// Whether it asks only nodes that it names what they gave.
+    pub(super) names_all: bool,
 }
 
 impl Script {
@@ -58,11 +60,12 @@ impl Script {
         let path = Path::parse(code);
         let is_light = path.is_some() || words.is_light(code);
         let is_quick = path.is_some() || is_light && words.is_quick(code);
+        let names_all = path.is_some() || is_quick && !words.refers_to_any;
         let rewritten =
             if path.is_none() { extend::rewrite(code, &words) } else { code.to_owned() };
         let unknown = words.names.into_iter().filter(|name| !is_known(name)).collect();
         let (code, reaches) = (rewritten.into(), words.reaches);
-        Ok(Self { code, unknown, reaches, path, is_light, is_quick })
+        Ok(Self { code, unknown, reaches, path, is_light, is_quick, names_all })
     }
 }
 
@@ -90,6 +93,11 @@ impl Plan {
     /// Whether every script in it is quick.
     pub(in crate::flow) fn is_quick(&self) -> bool {
         self.all(&|script| script.is_quick)
+    }
+
+    /// Whether every script in it asks only nodes that it names what they gave.
+    pub(in crate::flow) fn names_all(&self) -> bool {
+        self.all(&|script| script.names_all)
     }
 
     fn all(&self, holds: &dyn Fn(&Script) -> bool) -> bool {

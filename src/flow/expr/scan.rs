@@ -12,6 +12,8 @@ pub(super) struct Words {
     pub(super) names: BTreeSet<String>,
     /// Names in `$('name')` and `$node['name']`.
     pub(super) references: BTreeSet<String>,
+    /// Whether `$` or `$node` stands where no name follows, so that any node may be meant.
+    pub(super) refers_to_any: bool,
     /// Byte offset of the first `;` outside all brackets: what follows is not evaluated.
     pub(super) end: Option<usize>,
     /// Whether a property is read, or something is called.
@@ -320,7 +322,10 @@ impl Scan<'_> {
             self.last = Last::Operator;
         }
         if matches!(name, "$" | "$node") {
-            words.references.extend(self.reference());
+            match self.reference() {
+                Some(name) => words.references.extend([name]),
+                None => words.refers_to_any = true,
+            }
         }
         words.names.insert(name.to_owned());
         Ok(())

@@ -23,7 +23,7 @@ fn current(json: Value) -> Current {
     let call = graph.find("call").unwrap();
     given.descend(call, Vec::new());
     let mut memory = Memory::default();
-    memory.record(call, Arc::new(vec![vec![], vec![given.clone()]]));
+    memory.record(call, &Arc::new(vec![vec![], vec![given.clone()]]), true);
     let input = Item { lineage: given.lineage.clone(), ..item(json) };
     let scope = Scope {
         run: RunId(7),

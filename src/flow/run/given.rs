@@ -58,7 +58,11 @@ pub(super) fn link(scope: &Scope, outputs: &mut Branches) {
                 true => item.lineage.take().into_iter().collect(),
                 false => item.paired.origins().iter().filter_map(lineage).collect(),
             };
-            item.descend(scope.index, parents);
+            if scope.graph.is_asked_for(scope.index) || parents.len() > 1 {
+                item.descend(scope.index, parents);
+            } else {
+                item.lineage = parents.into_iter().next();
+            }
         }
     }
 }

@@ -196,7 +196,8 @@ pub struct Gauges {
 pub struct Runner {
     config: Config,
     scripts: Scripts,
-    runs: BTreeMap<RunId, Running>,
+    /// Boxed: a tree has places for twice as many as it holds.
+    runs: BTreeMap<RunId, Box<Running>>,
     timers: Timers<Wake>,
     outputs: VecDeque<Output>,
     errands: VecDeque<Errand>,
@@ -494,7 +495,7 @@ impl Runner {
             is_about_error,
             workflows,
         };
-        self.runs.insert(id, running);
+        self.runs.insert(id, Box::new(running));
         self.drive(id, now);
     }
 
