@@ -81,6 +81,8 @@ pub(super) struct World {
     pub(super) runner: Runner,
     pub(super) now: Tick,
     open: Option<AskId>,
+    /// What the run asked about last.
+    asked: Option<Item>,
     log: Vec<String>,
 }
 
@@ -90,7 +92,7 @@ impl World {
     pub(super) fn start(graph: &Arc<Graph>, items: Vec<Item>) -> Self {
         let config = Config { runs_max: 10, epoch_ms: 1_700_000_000_000 };
         let runner = Runner::new(config, Rng::new(1));
-        let mut world = Self { runner, now: Tick::ZERO, open: None, log: Vec::new() };
+        let mut world = Self { runner, now: Tick::ZERO, open: None, asked: None, log: Vec::new() };
         let trigger = graph.find("start").unwrap();
         let graph = graph.clone();
         world.input(Input::Start { run: RUN, graph, trigger, outputs: vec![items] });
@@ -123,7 +125,7 @@ impl World {
         while let Some(output) = self.runner.poll_output() {
             self.log.push(match output {
                 Output::Ask { ask, name, parameters, item, .. } => {
-                    self.open = Some(ask);
+                    (self.open, self.asked) = (Some(ask), Some(item.clone()));
                     let json = Value::Object(Object::clone(&item.json));
                     let say = parameters.get("say").map(|say| format!(" {say}"));
                     format!("{name}{} {json}", say.unwrap_or_default())
@@ -535,4 +537,35 @@ fn a_run_that_only_asks_telephony_and_compares_plainly_is_quick() {
     for (kind, more) in slow {
         assert!(!is_quick(kind, more.clone()), "{kind} {more}");
     }
+}
+
+/// What a run carries along grows only where an expression may ask for it.
+#[test]
+fn what_no_expression_asks_for_is_not_kept() {
+    let edges = [("start", 0, "call"), ("call", 0, "it"), ("it", 0, "call")];
+    let looping = |text: &str| {
+        let it = ("it", "test.phone", 0, json!({"parameters": {"say": text}}));
+        graph(&[("call", "test.phone", 0, json!({})), it], &edges)
+    };
+    let cases = [
+        ("={{ $json.a }}", [false, false]),
+        ("={{ $('call').item.json.a }}", [true, false]),
+        ("={{ $('call').first().json.a + $json.b }} of {{ $('it').last().json.a }}", [true, true]),
+        ("={{ $($json.name).first().json.a }}", [true, true]),
+        ("={{ $now.toISO() }}", [true, true]),
+    ];
+    for (text, asked) in cases {
+        let graph = looping(text);
+        let is_asked = ["call", "it"].map(|name| graph.is_asked_for(graph.find(name).unwrap()));
+        assert_eq!(is_asked, asked, "{text}");
+    }
+
+    let mut world = World::start(&looping("={{ $json.a }}"), vec![Item::default()]);
+    let mut asked = Vec::new();
+    for turn in 0..50 {
+        world.answer(0, json!({ "a": turn }));
+        asked.extend(world.asked.take());
+    }
+    assert_eq!(asked.len(), 50);
+    assert!(asked.iter().all(|item| item.lineage.is_none()), "a loop of music grows for hours");
 }

@@ -119,6 +119,10 @@ impl Players {
     pub(super) fn start(&mut self, player: Player) -> bool {
         let fits = self.list.len() < PLAYERS_MAX;
         if fits {
+            // Nearly always the only one.
+            if self.list.capacity() == 0 {
+                self.list.reserve_exact(1);
+            }
             self.list.push(player);
         }
         fits

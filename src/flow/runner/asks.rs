@@ -61,7 +61,7 @@ impl Runner {
         let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id);
         let Some((running, index)) =
-            running.and_then(|running| running.asks.remove(&ask).map(|index| (running, index)))
+            running.and_then(|running| running.take_ask(ask).map(|index| (running, index)))
         else {
             self.gauges.late += 1;
             return;
@@ -106,7 +106,7 @@ impl Runner {
     /// Nobody waits for what a run has asked any longer.
     pub(super) fn withdraw(&mut self, id: RunId) {
         let Some(running) = self.runs.get_mut(&id) else { return };
-        for ask in std::mem::take(&mut running.asks).into_keys() {
+        for (ask, _) in std::mem::take(&mut running.asks) {
             self.inner_asks.remove(&ask);
             self.outputs.push_back(Output::Withdraw { run: running.root, ask });
         }
@@ -118,7 +118,7 @@ impl Runner {
         let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&inner);
         let Some((running, mut pages)) = running
-            .filter(|running| running.asks.contains_key(&ask))
+            .filter(|running| running.asks.iter().any(|(open, _)| *open == ask))
             .and_then(|running| running.pages.take().map(|pages| (running, pages)))
         else {
             self.gauges.late += 1;
@@ -142,7 +142,10 @@ impl Runner {
         let ask = AskId(self.asks);
         self.asks += 1;
         let running = self.runs.get_mut(&id).expect("only a live run asks");
-        running.asks.insert(ask, index);
+        if running.asks.capacity() == 0 {
+            running.asks.reserve_exact(1);
+        }
+        running.asks.push((ask, index));
         if running.root != id {
             self.inner_asks.insert(ask, id);
         }

@@ -235,7 +235,7 @@ struct Running {
     /// Whether a copy of it is on an errand.
     is_away: bool,
     /// What the world has been asked, and for which item.
-    asks: BTreeMap<AskId, usize>,
+    asks: Vec<(AskId, usize)>,
     /// The pages of what is asked for.
     pages: Option<Pages>,
     pause: Option<Armed>,
@@ -253,6 +253,12 @@ struct Running {
 }
 
 impl Running {
+    /// The item that was asked about, if the answer is still wanted.
+    fn take_ask(&mut self, ask: AskId) -> Option<usize> {
+        let place = self.asks.iter().position(|(open, _)| *open == ask)?;
+        Some(self.asks.remove(place).1)
+    }
+
     /// Tells what was visited, under the id that the world knows; a run that it knows nothing of
     /// tells nothing.
     fn tell_visits(&mut self, id: RunId, outputs: &mut VecDeque<Output>) {
@@ -484,7 +490,7 @@ impl Runner {
         let running = Running {
             run,
             is_away: false,
-            asks: BTreeMap::new(),
+            asks: Vec::new(),
             pages: None,
             pause: None,
             expiry,
@@ -550,7 +556,7 @@ impl Runner {
         if let Some(child) = running.child {
             self.end(child, Finished::Cancelled, now);
         }
-        for ask in running.asks.into_keys() {
+        for (ask, _) in running.asks {
             self.inner_asks.remove(&ask);
             self.outputs.push_back(Output::Withdraw { run: running.root, ask });
         }
