@@ -2,6 +2,7 @@
 //!
 //! Every other room may name this one, and this one names only the standard library.
 
+mod boxed;
 mod caught;
 mod queue;
 mod rng;
@@ -9,6 +10,7 @@ mod slab;
 mod tick;
 mod timers;
 
+pub use boxed::BoxMap;
 pub use caught::caught;
 pub use queue::Bounded;
 pub use rng::Rng;

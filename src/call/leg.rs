@@ -96,7 +96,7 @@ pub struct Leg {
     /// Its messages.
     pub trace: Trace,
     /// What its audio was like, from its end on.
-    pub statistics: Option<Statistics>,
+    pub statistics: Option<Box<Statistics>>,
 }
 
 /// Whose a leg is: proven before the leg came into being, so that nobody unknown has one.

@@ -115,8 +115,8 @@ impl Switch {
             | Pending::MediaWait(_)
             | Pending::Promise { .. } => false,
         };
-        let mut found = self.pending.iter().filter(|(_, (_, pending))| waits(pending));
-        let key = *found.next()?.0;
+        let found = self.pending.iter().find(|(_, (_, pending))| waits(pending));
+        let key = *found?.0;
         match self.pending.remove(&key)? {
             (ask, Pending::Attempt(planned)) => Some((ask, *planned)),
             other => {

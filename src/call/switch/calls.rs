@@ -1,11 +1,11 @@
 //! Calls: which legs and runs belong together, what they said and where they have been, and the
 //! records that are left of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::base::Tick;
+use crate::base::{BoxMap, Tick};
 use crate::call::leg::{Leg, LegRef};
 use crate::call::record::{
     Call, CallKey, CallRecord, Epoch, Heading, LegRecord, Record, Trace, Visit, leg_json,
@@ -18,7 +18,7 @@ use crate::sip;
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     begun: u64,
-    open: BTreeMap<CallKey, Box<Call>>,
+    open: BoxMap<CallKey, Call>,
     /// Legs by Call-ID, for the messages that come and go.
     by_call_id: HashMap<Box<str>, LegRef>,
 }
@@ -43,7 +43,7 @@ impl Switch {
         let flow = self.workflows.get(workflow).cloned().unwrap_or_default();
         let version = self.versions.get(workflow).cloned().unwrap_or_default();
         let call = Call::new(now, flow, version, continues);
-        self.calls.open.insert(key, Box::new(call));
+        self.calls.open.insert(key, call);
         key
     }
 
@@ -169,7 +169,7 @@ impl Switch {
         if self.calls.open.get(&key).is_some_and(|call| call.is_over())
             && let Some(call) = self.calls.open.remove(&key)
         {
-            self.record_call(key, call.ended, *call);
+            self.record_call(key, call.ended, call);
         }
     }
 
@@ -189,7 +189,7 @@ impl Switch {
         }
         for (key, call) in std::mem::take(&mut self.calls.open) {
             let ended = call.ended.filter(|_| call.is_over());
-            self.record_call(key, ended, *call);
+            self.record_call(key, ended, call);
         }
     }
 

@@ -42,7 +42,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::base::{Rng, Slab, Tick, Timers};
+use crate::base::{BoxMap, Rng, Slab, Tick, Timers};
 use crate::call::dial::{Dial, DialRef};
 use crate::call::guard::{Blocked, QueueSettings};
 use crate::call::leg::{EndReason, Leg, LegRef};
@@ -232,11 +232,11 @@ pub struct Switch {
     callers: BTreeMap<String, u32>,
     /// Legs that call back, by number: while one is up, no other promise to it is kept.
     called_back: BTreeMap<String, u32>,
-    pending: BTreeMap<AskRef, (Ask, Pending)>,
-    players: BTreeMap<u64, Player>,
+    pending: BoxMap<AskRef, (Ask, Pending)>,
+    players: BoxMap<u64, Player>,
     recordings: BTreeMap<u64, Recording>,
     /// How playbacks and recordings ended, for a while.
-    over: BTreeMap<u64, Over>,
+    over: BoxMap<u64, Over>,
     /// Who waits for a playback or recording.
     media_waits: BTreeMap<u64, Vec<AskRef>>,
     /// Players and recordings, which are numbered alike.
@@ -287,10 +287,10 @@ impl Switch {
             leaving: HashMap::new(),
             callers: BTreeMap::new(),
             called_back: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            players: BTreeMap::new(),
+            pending: BoxMap::new(),
+            players: BoxMap::new(),
             recordings: BTreeMap::new(),
-            over: BTreeMap::new(),
+            over: BoxMap::new(),
             media_waits: BTreeMap::new(),
             players_begun: 0,
             timers: Timers::new(),
@@ -376,7 +376,7 @@ impl Switch {
             }
             Report::Closed { leg, statistics } => {
                 if let Some(leg) = self.legs.get_mut(LegRef::from_u64(leg.0)) {
-                    leg.statistics = Some(statistics);
+                    leg.statistics = Some(Box::new(statistics));
                 }
             }
             Report::DigitsSent { .. } | Report::Lost { .. } => {}

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::base::{Armed, Rng, Tick, Timers, caught};
+use crate::base::{Armed, BoxMap, Rng, Tick, Timers, caught};
 use crate::flow::expr::{Place, Scripts};
 use crate::flow::node::{self, Pages};
 use crate::flow::run::{Run, Step};
@@ -196,8 +196,7 @@ pub struct Gauges {
 pub struct Runner {
     config: Config,
     scripts: Scripts,
-    /// Boxed: a tree has places for twice as many as it holds.
-    runs: BTreeMap<RunId, Box<Running>>,
+    runs: BoxMap<RunId, Running>,
     timers: Timers<Wake>,
     outputs: VecDeque<Output>,
     errands: VecDeque<Errand>,
@@ -278,7 +277,7 @@ impl Runner {
     /// A runner without runs. The seed makes scripts repeatable.
     pub fn new(config: Config, rng: Rng) -> Self {
         let gauges = Gauges::default();
-        let (runs, timers, outputs) = (BTreeMap::new(), Timers::new(), VecDeque::new());
+        let (runs, timers, outputs) = (BoxMap::new(), Timers::new(), VecDeque::new());
         let scripts = Scripts::new(rng, None);
         Self {
             config,
@@ -501,7 +500,7 @@ impl Runner {
             is_about_error,
             workflows,
         };
-        self.runs.insert(id, Box::new(running));
+        self.runs.insert(id, running);
         self.drive(id, now);
     }
 
