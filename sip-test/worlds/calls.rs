@@ -22,8 +22,6 @@ pub(super) struct Call {
     pub(super) began: Tick,
     pub(super) answered: Option<Tick>,
     pub(super) ended: Tick,
-    /// When the called telephone first refused, as long as no copy of that arrives.
-    refused_unheard: Option<Tick>,
 }
 
 impl Call {
@@ -40,11 +38,6 @@ impl Call {
     }
 }
 
-fn is_refusal(message: &Message<'_>) -> bool {
-    let is_invite = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
-    is_invite && message.status().is_some_and(|status| status >= 300)
-}
-
 /// Every call of a world by its Call-ID.
 pub(super) struct Calls {
     pub(super) all: BTreeMap<String, Call>,
@@ -59,11 +52,6 @@ impl Calls {
             let by_server = seen.from == SERVER;
             // What the server sends counts when it is sent, and what it is sent when it arrives.
             let Some(at) = (if by_server { Some(seen.sent) } else { seen.arrived }) else {
-                if is_refusal(&message)
-                    && let Some(call) = all.get_mut(call_id)
-                {
-                    call.refused_unheard.get_or_insert(seen.sent);
-                }
                 continue;
             };
             if let Start::Request { method: Method::Invite, .. } = &message.start
@@ -89,16 +77,13 @@ impl Calls {
                     began: at,
                     answered: None,
                     ended,
-                    refused_unheard: None,
                 };
                 all.insert(call_id.to_owned(), call);
                 continue;
             }
             let Some(call) = all.get_mut(call_id).filter(|call| at < call.ended) else { continue };
             match &message.start {
-                Start::Request { method: Method::Bye | Method::Cancel, .. } => {
-                    (call.ended, call.refused_unheard) = (at, None);
-                }
+                Start::Request { method: Method::Bye | Method::Cancel, .. } => call.ended = at,
                 Start::Response { status, .. } => {
                     let is_invite = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
                     match (is_invite, *status) {
@@ -107,16 +92,12 @@ impl Calls {
                         }
                         // The server challenges an INVITE that proves nothing.
                         (true, 401) if by_server => {}
-                        (true, 300..) => (call.ended, call.refused_unheard) = (at, None),
+                        (true, 300..) => call.ended = at,
                         (true, _) | (false, _) => {}
                     }
                 }
                 Start::Request { .. } => {}
             }
-        }
-        for call in all.values_mut() {
-            // The server cannot know it, but the telephone stopped ringing.
-            call.ended = call.refused_unheard.map_or(call.ended, |at| at.min(call.ended));
         }
         Self { all }
     }

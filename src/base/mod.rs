@@ -4,6 +4,7 @@
 
 mod boxed;
 mod caught;
+mod few;
 mod queue;
 mod rng;
 mod slab;
@@ -12,6 +13,7 @@ mod timers;
 
 pub use boxed::BoxMap;
 pub use caught::caught;
+pub use few::push_few;
 pub use queue::Bounded;
 pub use rng::Rng;
 pub use slab::{Id, Slab};

@@ -159,14 +159,6 @@ impl Item {
     }
 }
 
-/// Adds an item to a branch. Most branches get one, so the first has no room beside it.
-pub(super) fn push(items: &mut Vec<Item>, item: Item) {
-    if items.capacity() == 0 {
-        items.reserve_exact(1);
-    }
-    items.push(item);
-}
-
 impl From<Json> for Item {
     fn from(json: Json) -> Self {
         Self::of(Arc::new(json), Paired::Unknown)

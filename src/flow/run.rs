@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::base::push_few;
 use crate::flow::expr::{Current, Place, Scripts};
 use crate::flow::frames::{Arrival, Frame, Frames};
-use crate::flow::item::push;
 use crate::flow::memory::{Memory, Mode, Scope, Source};
 use crate::flow::node::{Loops, error_json, parameters};
 use crate::flow::{
@@ -249,7 +249,7 @@ impl Run {
         for (output, mut item) in given {
             item.paired = Paired::with(visit.next);
             match visit.outputs.get_mut(output) {
-                Some(items) => push(items, item),
+                Some(items) => push_few(items, item),
                 None => {
                     let outputs = visit.outputs.len();
                     let message = format!("an item left by output {output} of {outputs}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::push_few;
 use crate::media::codec::Encoder;
 use crate::media::{Clip, Codec, FRAME, Live, Source, duration_of};
 
@@ -119,11 +120,7 @@ impl Players {
     pub(super) fn start(&mut self, player: Player) -> bool {
         let fits = self.list.len() < PLAYERS_MAX;
         if fits {
-            // Nearly always the only one.
-            if self.list.capacity() == 0 {
-                self.list.reserve_exact(1);
-            }
-            self.list.push(player);
+            push_few(&mut self.list, player);
         }
         fits
     }

@@ -85,7 +85,7 @@ struct Given {
 /// One item.
 #[derive(Clone, Debug)]
 enum GivenItem {
-    /// As JSON, which takes a fifth of the room that its values take.
+    /// As JSON: its values would take several times the room.
     Text(Box<str>),
     /// Shared with the run: it is large, or not made yet.
     Shared(Arc<Json>),

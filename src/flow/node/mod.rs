@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::base::push_few;
 use crate::flow::expr::{Current, Scripts};
-use crate::flow::item::push;
 use crate::flow::memory::Scope;
 use crate::flow::problem::nearest;
 use crate::flow::{Fault, Findings, Item, Mode, NodeIndex, Object, OnError, Paired};
@@ -279,7 +279,7 @@ impl Work<'_> {
             match parameters.and_then(|parameters| decide(self, &parameters, index)) {
                 Ok(outputs) => {
                     for output in outputs {
-                        push(&mut branches[output], self.items()[index].clone());
+                        push_few(&mut branches[output], self.items()[index].clone());
                     }
                 }
                 Err(fault) => self.give_up(&mut branches, fault, index)?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Tick;
+use crate::base::{Tick, push_few};
 use crate::flow::node::{self, Next, Pages};
 use crate::flow::run::ASKS_MAX;
 use crate::flow::runner::{AskId, Output, RunId, Runner, Wake};
@@ -142,10 +142,7 @@ impl Runner {
         let ask = AskId(self.asks);
         self.asks += 1;
         let running = self.runs.get_mut(&id).expect("only a live run asks");
-        if running.asks.capacity() == 0 {
-            running.asks.reserve_exact(1);
-        }
-        running.asks.push((ask, index));
+        push_few(&mut running.asks, (ask, index));
         if running.root != id {
             self.inner_asks.insert(ask, id);
         }

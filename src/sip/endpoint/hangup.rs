@@ -183,7 +183,7 @@ impl Endpoint {
         self.put_away(id, is_certain);
     }
 
-    /// Forgets a dialog that the peer knows to be over, too.
+    /// Forgets a dialog of which nothing more is expected.
     pub(super) fn forget(&mut self, id: DialogId) {
         self.put_away(id, true);
     }
