@@ -12,6 +12,8 @@ const PHASES: usize = 4;
 /// Ticks that a leg may leave out while it only passes on what comes: it is looked after every 200 ms
 /// then, for its reports and for silence.
 const RESTS: u8 = 9;
+/// Ticks without a leg that has to do until the shard is said to rest: a second.
+const CALM: u8 = 200;
 
 /// What one media thread owns.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Shard {
     legs: Vec<Option<Box<Leg>>>,
     /// For each place, ticks that the leg there leaves out: apart, so that those need not be looked at.
     rests: Vec<u8>,
+    /// Ticks since a leg had to do by itself, or anybody was told anything; up to [`CALM`].
+    calm: u8,
     legs_open: usize,
     reports: Bounded<Report>,
     rng: Rng,
@@ -36,6 +40,7 @@ impl Shard {
             config,
             legs: Vec::new(),
             rests: Vec::new(),
+            calm: 0,
             legs_open: 0,
             reports,
             rng,
@@ -142,7 +147,7 @@ impl Shard {
             let took_frames = listener.takes_frames();
             listener.hear(&arrival, wire, now);
             if !listener.rests() {
-                self.rests[peer.index()] = 0;
+                (self.rests[peer.index()], self.calm) = (0, 0);
             }
             if listener.takes_frames() != took_frames {
                 self.settle(peer);
@@ -152,6 +157,7 @@ impl Shard {
 
     /// Has a leg and its peer looked after at the next tick.
     fn rouse(&mut self, leg: LegId) {
+        self.calm = 0;
         for leg in [Some(leg), self.peer(leg)].into_iter().flatten() {
             if let Some(rests) = self.rests.get_mut(leg.index()) {
                 *rests = 0;
@@ -162,6 +168,7 @@ impl Shard {
     /// Serves the legs of one phase: called every 5 ms with 0, 1, 2, 3, 0 and so on.
     pub fn tick(&mut self, phase: u8, wire: &mut impl Wire, now: Tick) {
         let lost_after = self.config.lost_after;
+        self.calm = CALM.min(self.calm + 1);
         for place in (usize::from(phase)..self.legs.len()).step_by(PHASES) {
             let rests = &mut self.rests[place];
             if let Some(left) = rests.checked_sub(1) {
@@ -173,12 +180,20 @@ impl Shard {
             leg.tick(lost_after, wire, &mut self.reports, &mut self.rng, now);
             if leg.rests() {
                 *rests = RESTS;
+            } else {
+                self.calm = 0;
             }
             if leg.is_heard() {
                 let id = leg.id();
                 self.hand_over(id);
             }
         }
+    }
+
+    /// Whether for a second no leg had to do by itself, and no command came: ticks may then come late
+    /// by some milliseconds, until a command or a packet ends it.
+    pub fn is_at_rest(&self) -> bool {
+        self.calm == CALM
     }
 
     /// Gives the frame of a leg that is heard to its peer, if that one takes it.

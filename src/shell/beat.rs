@@ -1,5 +1,5 @@
-//! The beat of the media thread: a tick every 5 ms, and four looks between two ticks while many
-//! legs are bridged.
+//! The beat of the media thread: a tick every 5 ms. Between ticks it looks four times while it looks for
+//! the audio of bridges; while nothing but packets needs the thread, four ticks come together.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,80 +7,83 @@ use std::time::Duration;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_gettime, timerfd_settime,
+    timerfd_settime,
 };
+
+use crate::base::Tick;
 
 /// A quarter of the packet duration: each tick serves a quarter of the legs.
 const TICK: Duration = Duration::from_millis(5);
-/// From one look to the next, and to the tick.
-const LOOK: Duration = Duration::from_millis(1);
-/// Looks of a tick, itself included.
-const BEATS: u64 = 5;
-/// Bridged legs from which on looking is cheaper than being woken by each packet, and below which
-/// it is no longer: at 50 packets a second, some 1,600 and 1,200 packets.
-const MANY: usize = 32;
-const FEW: usize = 24;
 
-/// A timer to wait on.
+/// How often the thread is woken by its timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Every 20 ms, for four ticks: on small virtual machines a wake-up takes up to 50 microseconds.
+    Rest,
+    /// With each tick.
+    Tick,
+    /// Every millisecond.
+    Look,
+}
+
+impl Pace {
+    const fn period(self) -> Duration {
+        match self {
+            Self::Rest => Duration::from_millis(20),
+            Self::Tick => TICK,
+            Self::Look => Duration::from_millis(1),
+        }
+    }
+}
+
+/// A timer to wait on, and the ticks since it began.
 #[derive(Debug)]
 pub(super) struct Beat {
     timer: OwnedFd,
-    is_fast: bool,
-    /// Looks since the last tick.
-    beats: u64,
+    pace: Pace,
+    began: Tick,
+    /// Ticks that were told of.
+    told: u64,
 }
 
 impl Beat {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(now: Tick) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let beat = Self { timer, is_fast: false, beats: 0 };
-        beat.set(TICK, TICK)?;
+        let beat = Self { timer, pace: Pace::Tick, began: now, told: 0 };
+        beat.set(Pace::Tick, now)?;
         Ok(beat)
     }
 
-    /// Whether there are looks between ticks.
-    pub(super) const fn is_fast(&self) -> bool {
-        self.is_fast
+    pub(super) const fn pace(&self) -> Pace {
+        self.pace
     }
 
-    /// How many ticks are due now: none when this is a look in between, `None` when it is nothing.
-    pub(super) fn take(&mut self) -> Option<u64> {
-        let mut expired = [0_u8; 8];
-        rustix::io::read(&self.timer, &mut expired).ok()?;
-        let expired = u64::from_ne_bytes(expired);
-        if !self.is_fast {
-            return Some(expired);
-        }
-        self.beats += expired;
-        let ticks = self.beats / BEATS;
-        self.beats %= BEATS;
-        Some(ticks)
+    /// To be called when the timer is ready: how many ticks are due now, none when this is a look in
+    /// between.
+    pub(super) fn take(&mut self, now: Tick) -> u64 {
+        let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+        let ticks = (now.since(self.began).as_micros() / TICK.as_micros()) as u64;
+        let due = ticks - self.told;
+        self.told = ticks;
+        due
     }
 
-    /// To be told after each tick how many legs are bridged. Ticks stay where they are in time.
-    pub(super) fn adapt(&mut self, bridged: usize) {
-        let is_fast = bridged >= if self.is_fast { FEW } else { MANY };
-        // After a tick that came late a look may be over already: the next tick will do.
-        if is_fast == self.is_fast || self.beats > 0 {
-            return;
-        }
-        let Ok(Itimerspec { it_value: left, .. }) = timerfd_gettime(&self.timer) else { return };
-        let left = Duration::new(left.tv_sec.unsigned_abs(), left.tv_nsec.unsigned_abs() as u32);
-        let (first, beats) = if is_fast { faster(left) } else { (left + TICK - LOOK, 0) };
-        if self.set(first, if is_fast { LOOK } else { TICK }).is_ok() {
-            (self.is_fast, self.beats) = (is_fast, beats);
+    /// Changes the pace. Ticks stay where they are in time; those that are due already come with the
+    /// next beat.
+    pub(super) fn adapt(&mut self, pace: Pace, now: Tick) {
+        if pace != self.pace && self.set(pace, now).is_ok() {
+            self.pace = pace;
         }
     }
 
-    fn set(&self, first: Duration, period: Duration) -> io::Result<()> {
+    fn set(&self, pace: Pace, now: Tick) -> io::Result<()> {
         let time = |span: Duration| Timespec {
             tv_sec: span.as_secs() as i64,
             tv_nsec: i64::from(span.subsec_nanos()),
         };
-        // A timer of zero is one that is off.
-        let first = first.max(Duration::from_nanos(1));
-        let times = Itimerspec { it_interval: time(period), it_value: time(first) };
+        let first = until_next(now.since(self.began), pace.period());
+        let times = Itimerspec { it_interval: time(pace.period()), it_value: time(first) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
         Ok(())
     }
@@ -92,38 +95,55 @@ impl AsFd for Beat {
     }
 }
 
-/// When the first look is due, and how many would be over, so that the fifth is the tick that is due
-/// in `left`.
-fn faster(left: Duration) -> (Duration, u64) {
-    let over = TICK.saturating_sub(left).as_millis() as u32;
-    (left.saturating_sub(TICK - LOOK * (over + 1)), u64::from(over))
+/// How long it is from `since` the beginning to the next multiple of `period`; never zero, which would
+/// turn a timer off.
+fn until_next(since: Duration, period: Duration) -> Duration {
+    let over = since.as_nanos() % period.as_nanos();
+    period - Duration::from_nanos(over as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::time::timerfd_gettime;
+
     use super::*;
 
     #[test]
-    fn the_fifth_look_is_the_tick_that_was_due() {
-        for micros in 1..=5_000 {
-            let left = Duration::from_micros(micros);
-            let (first, over) = faster(left);
-            assert!(over < BEATS && first <= LOOK, "{left:?}: {first:?}, {over}");
-            assert_eq!(first + LOOK * (BEATS - over - 1) as u32, left, "{over}");
+    fn ticks_stay_where_they_are_whatever_the_pace() {
+        let at = |micros| Tick::ZERO + Duration::from_micros(micros);
+        let mut beat = Beat::new(at(700)).unwrap();
+        assert_eq!(beat.take(at(5_699)), 0);
+        assert_eq!(beat.take(at(5_700)), 1);
+        beat.adapt(Pace::Look, at(5_900));
+        let seen = [6_701, 7_705, 8_704, 9_702, 10_701, 11_700].map(|micros| beat.take(at(micros)));
+        assert_eq!(seen, [0, 0, 0, 0, 1, 0]);
+        beat.adapt(Pace::Rest, at(11_800));
+        assert_eq!([20_700, 40_700, 60_700].map(|micros| beat.take(at(micros))), [2, 4, 4]);
+        // What was due while it rested comes with the first beat of the other pace.
+        beat.adapt(Pace::Tick, at(74_000));
+        assert_eq!([75_700, 80_700].map(|micros| beat.take(at(micros))), [3, 1]);
+    }
+
+    #[test]
+    fn the_next_beat_is_a_multiple_of_its_period() {
+        for micros in 0..=20_000 {
+            let since = Duration::from_micros(micros);
+            for period in [Pace::Rest, Pace::Tick, Pace::Look].map(Pace::period) {
+                let first = until_next(since, period);
+                assert!(!first.is_zero() && first <= period);
+                assert_eq!((since + first).as_nanos() % period.as_nanos(), 0);
+            }
         }
     }
 
     #[test]
-    fn looks_begin_with_many_and_end_with_few() {
-        let mut beat = Beat::new().unwrap();
-        let seen = [MANY - 1, MANY, FEW, FEW - 1, MANY - 1].map(|bridged| {
-            beat.beats = 0;
-            beat.adapt(bridged);
-            beat.is_fast()
-        });
-        assert_eq!(seen, [false, true, true, false, false]);
-        let period = timerfd_gettime(&beat.timer).unwrap();
-        assert_eq!(period.it_interval.tv_nsec, 5_000_000);
-        assert!(period.it_value.tv_nsec > 0, "it is on");
+    fn the_timer_goes_on_at_its_pace() {
+        let mut beat = Beat::new(Tick::ZERO).unwrap();
+        for (pace, nanos) in [(Pace::Look, 1_000_000), (Pace::Rest, 20_000_000)] {
+            beat.adapt(pace, Tick::ZERO);
+            let timer = timerfd_gettime(&beat.timer).unwrap();
+            assert_eq!((beat.pace(), timer.it_interval.tv_nsec), (pace, nanos));
+            assert!(timer.it_value.tv_nsec > 0, "it is on");
+        }
     }
 }

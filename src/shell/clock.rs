@@ -40,6 +40,12 @@ impl Clock {
     }
 }
 
+/// The processor time that this thread has taken, in the kernel and out of it.
+pub(super) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
 /// 256 bits of the system's own randomness.
 pub(super) fn system_secret() -> [u8; 32] {
     let mut bytes = [0_u8; 32];

@@ -1,9 +1,9 @@
 //! The media thread: a tick every 5 ms, and two epolls over the audio sockets.
 //!
-//! Legs in a bridge are *urgent*, because somebody waits to hear what comes: while they are few, each
-//! packet wakes the thread; when they are many, it looks every millisecond, which costs less than
-//! waking. All others are *patient*: what came is read in the next tick, so that a caller who listens
-//! to music costs no wake-up of his own.
+//! Legs in a bridge are *urgent*, because somebody waits to hear what comes: each packet wakes the
+//! thread, or it looks every millisecond, whichever costs less (`thrift.rs`). All others are *patient*:
+//! what came is read in the next tick, so that a caller who listens to music costs no wake-up of his
+//! own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,12 +15,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::base::{Rng, Tick};
 use crate::media::{self, Channel, Command, FRAME, LegId, Report, Shard, Wire};
-use crate::shell::beat::Beat;
+use crate::shell::beat::{Beat, Pace};
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
+use crate::shell::thrift::{Thrift, Way};
 use crate::shell::wake::{Inbox, Sender};
-use crate::shell::{Clock, realtime};
+use crate::shell::{Clock, clock, realtime};
 
 /// Rounds over the sockets that have something; what is left waits for the next look, or tick. Few
 /// over those that are looked at soon again, so that no flood keeps a tick from its time.
@@ -31,7 +32,6 @@ const CATCH_UP_MAX: u64 = 20;
 
 const INBOX: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
-const URGENT: u64 = u64::MAX - 2;
 
 /// What the media thread is told.
 #[derive(Debug)]
@@ -114,12 +114,15 @@ impl Wire for Table {
 pub(super) struct MediaThread {
     shard: Shard,
     table: Table,
-    /// What wakes the thread: its timer, its inbox, and `urgent` while looking costs more than waking.
+    /// What wakes the thread in any case: its timer and its inbox.
     poller: Poller,
+    /// These, and the RTP sockets of bridged legs.
     urgent: Poller,
     patient: Poller,
     /// Legs in `urgent`.
     bridged: usize,
+    thrift: Thrift,
+    way: Way,
     beat: Beat,
     inbox: Inbox<MediaInput>,
     reports: Sender<Input>,
@@ -142,10 +145,11 @@ impl MediaThread {
     ) -> io::Result<Self> {
         let config = media::Config { legs_max, ..media::Config::STANDARD };
         let (poller, urgent, patient) = (Poller::new()?, Poller::new()?, Poller::new()?);
-        let beat = Beat::new()?;
-        poller.add_signal(&inbox, INBOX)?;
-        poller.add(&beat, TIMER)?;
-        poller.add(&urgent, URGENT)?;
+        let beat = Beat::new(clock.now())?;
+        for poller in [&poller, &urgent] {
+            poller.add_signal(&inbox, INBOX)?;
+            poller.add(&beat, TIMER)?;
+        }
         let table = Table { places: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
         let (held, sources) = (None, BTreeMap::new());
@@ -157,6 +161,8 @@ impl MediaThread {
             urgent,
             patient,
             bridged,
+            thrift: Thrift::new(),
+            way: Way::Wake,
             beat,
             inbox,
             reports,
@@ -174,7 +180,12 @@ impl MediaThread {
         }
         let (mut ready, mut sockets, mut buffer) = (Vec::new(), Vec::new(), [0_u8; 2048]);
         loop {
-            self.poller.wait(None, &mut ready);
+            let poller = match self.way {
+                Way::Wake => &self.urgent,
+                Way::Look => &self.poller,
+            };
+            poller.wait(None, &mut ready);
+            let now = self.clock.now();
             for source in &ready {
                 match source.number {
                     INBOX => {
@@ -184,39 +195,46 @@ impl MediaThread {
                         }
                     }
                     TIMER => {
-                        let Some(ticks) = self.beat.take() else { continue };
+                        let ticks = self.beat.take(now);
                         if !self.obey() {
                             return;
                         }
                         if ticks > 0 {
                             self.tick(ticks);
                             self.receive_all(Urgency::Patient, &mut sockets, &mut buffer);
-                            self.adapt();
+                            let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+                            self.way = self.thrift.tick(ticks, self.bridged, clock::thread_time);
                         }
-                        if self.beat.is_fast() {
+                        if self.way == Way::Look {
                             self.receive_all(Urgency::Urgent, &mut sockets, &mut buffer);
                         }
                     }
-                    _ => self.receive_all(Urgency::Urgent, &mut sockets, &mut buffer),
+                    // One packet of each socket, then whatever else is ready has its turn.
+                    socket => self.receive(socket, &mut buffer, now),
                 }
             }
             self.report();
+            if !self.adapt() {
+                return;
+            }
         }
     }
 
-    /// Chooses between looking and being woken, by the legs that are bridged now.
-    fn adapt(&mut self) {
-        let was_fast = self.beat.is_fast();
-        self.beat.adapt(self.bridged);
-        match (was_fast, self.beat.is_fast()) {
-            (false, true) => self.poller.remove(&self.urgent),
-            (true, false) => {
-                if let Err(error) = self.poller.add(&self.urgent, URGENT) {
-                    tracing::error!(%error, "cannot wait for the audio of bridges");
-                }
-            }
-            (true, true) | (false, false) => {}
+    /// Changes the pace to what there is to do; `false` when the thread is to end.
+    fn adapt(&mut self) -> bool {
+        let pace = match self.way {
+            Way::Look => Pace::Look,
+            Way::Wake if self.shard.is_at_rest() => Pace::Rest,
+            Way::Wake => Pace::Tick,
+        };
+        if pace == self.beat.pace() {
+            return true;
         }
+        self.beat.adapt(pace, self.clock.now());
+        let is_asleep = pace == Pace::Rest;
+        self.inbox.sleep(is_asleep);
+        // What was posted before the senders could know; if it ends the rest, the next beat sees that.
+        !is_asleep || self.obey()
     }
 
     /// Tells signalling what there is. What it has no room for is told after the next tick: a report
@@ -312,7 +330,7 @@ impl MediaThread {
                 return;
             }
             let now = self.clock.now();
-            for source in &*ready {
+            for source in ready.iter().filter(|source| source.number < TIMER) {
                 self.receive(source.number, buffer, now);
             }
         }

@@ -45,6 +45,7 @@ mod store;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod thrift;
 mod wake;
 mod webhooks;
 

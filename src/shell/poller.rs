@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -77,12 +77,5 @@ impl Poller {
                 writable: flags.intersects(EventFlags::OUT | failed),
             }
         }));
-    }
-}
-
-/// A poller is ready in another one when one of its sources is ready.
-impl AsFd for Poller {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
     }
 }

@@ -29,13 +29,16 @@ pub(super) struct Inbox<T> {
 struct Shared {
     event: OwnedFd,
     is_signalled: AtomicBool,
+    /// Whether what is posted wakes the receiver too.
+    is_asleep: AtomicBool,
     dropped: AtomicU64,
 }
 
 /// A channel for at most `values_max` values.
 pub(super) fn channel<T>(values_max: usize) -> io::Result<(Sender<T>, Inbox<T>)> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let shared = Shared { event, is_signalled: AtomicBool::new(false), dropped: AtomicU64::new(0) };
+    let (is_signalled, is_asleep) = (AtomicBool::new(false), AtomicBool::new(false));
+    let shared = Shared { event, is_signalled, is_asleep, dropped: AtomicU64::new(0) };
     let shared = Arc::new(shared);
     let (sender, receiver) = bounded::channel(values_max);
     Ok((Sender { values: sender, shared: shared.clone() }, Inbox { values: receiver, shared }))
@@ -52,6 +55,9 @@ impl<T> Sender<T> {
     pub(super) fn post(&self, value: T) {
         if self.values.try_send(value).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.shared.is_asleep.load(Ordering::SeqCst) {
+            self.wake();
         }
     }
 
@@ -84,6 +90,12 @@ impl<T> Inbox<T> {
         self.shared.is_signalled.swap(false, Ordering::SeqCst);
     }
 
+    /// Whether what is posted wakes the receiver as well, who does not look by himself soon. Once this
+    /// is so, the receiver takes what was posted before.
+    pub(super) fn sleep(&self, is_asleep: bool) {
+        self.shared.is_asleep.store(is_asleep, Ordering::SeqCst);
+    }
+
     /// The next value.
     pub(super) fn take(&self) -> Option<T> {
         self.values.try_recv().ok()
@@ -104,6 +116,21 @@ impl<T> AsFd for Inbox<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_posted_wakes_only_who_is_asleep() {
+        let (sender, inbox) = channel(2).unwrap();
+        let is_woken = || rustix::io::read(&inbox, &mut [0_u8; 8]).is_ok();
+        sender.post(1);
+        assert!(!is_woken());
+        inbox.sleep(true);
+        sender.post(2);
+        assert!(is_woken());
+        inbox.clear();
+        inbox.sleep(false);
+        sender.post(3);
+        assert!(!is_woken());
+    }
 
     #[test]
     fn a_full_channel_gives_back_what_is_offered() {
