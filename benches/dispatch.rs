@@ -11,7 +11,7 @@ use ringback::dispatch::{
 
 /// The program's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WAITING: &[usize] = &[1, 1_000, 100_000];
 const QUEUE: QueueId = QueueId(1);

@@ -14,7 +14,8 @@ use ringback::media::{
 
 /// Counts what is allocated: nothing may be, per packet or tick.
 #[global_allocator]
-static ALLOCATIONS: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
+static ALLOCATIONS: AllocProfiler<tikv_jemallocator::Jemalloc> =
+    AllocProfiler::new(tikv_jemallocator::Jemalloc);
 
 const LEGS: u64 = 1000;
 

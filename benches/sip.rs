@@ -8,7 +8,8 @@ use divan::{AllocProfiler, Bencher};
 use ringback::sip::{Message, Name, Printer};
 
 #[global_allocator]
-static ALLOCATIONS: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
+static ALLOCATIONS: AllocProfiler<tikv_jemallocator::Jemalloc> =
+    AllocProfiler::new(tikv_jemallocator::Jemalloc);
 
 const SDP: &str = "v=0\r\no=- 3915 3915 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
     m=audio 40000 RTP/AVP 8 0 9 111 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\

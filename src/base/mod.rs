@@ -8,6 +8,7 @@ mod few;
 mod queue;
 mod rng;
 mod slab;
+mod spare;
 mod tick;
 mod timers;
 
@@ -17,5 +18,6 @@ pub use few::push_few;
 pub use queue::Bounded;
 pub use rng::Rng;
 pub use slab::{Id, Slab};
+pub use spare::take_out;
 pub use tick::Tick;
 pub use timers::{Armed, Timers};

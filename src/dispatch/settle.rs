@@ -1,6 +1,6 @@
 //! How entries change: join, wait, are offered, cool down, leave a callback behind, and end.
 
-use crate::base::{Id, Tick};
+use crate::base::{Id, Tick, take_out};
 
 use super::dispatcher::{Dispatcher, Entry, State, Wake};
 use super::types::{
@@ -192,7 +192,7 @@ impl Dispatcher {
     /// Rule 8: the caller left, the place stays.
     pub(super) fn leave_behind(&mut self, id: EntryId, now: Tick) {
         let caller = self.entry_mut(id).caller.take().expect("a caller leaves once");
-        self.callers.remove(&caller);
+        take_out(&mut self.callers, &caller);
         self.withdraw(id, Some(BreakReason::Callback));
         self.cool_down(id, now);
         self.hold_place(id);
@@ -244,7 +244,7 @@ impl Dispatcher {
         let entry = self.entries.remove(Id::from_u64(id.0)).expect("an entry ends once");
         self.roster.queue_mut(entry.queue).line.remove(&entry.place(id));
         if let Some(caller) = entry.caller {
-            self.callers.remove(&caller);
+            take_out(&mut self.callers, &caller);
             if reason != Ended::Abandoned {
                 self.events.push_back(Event::QueueRemoved { entry: id, caller });
             }

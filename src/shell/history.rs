@@ -1,7 +1,8 @@
 //! The last runs and their steps, as `ringback runs` shows them: bounded in number and in bytes.
 //!
 //! The threads that make runs write, the HTTP thread reads. Nothing waits for a reader longer than it
-//! takes to copy one run.
+//! takes to copy one run. What has ended some time ago is packed into one text a run: its many small
+//! parts would keep the memory of all that was there beside them when they were made.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,11 @@ pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
 const TEXT_MAX: usize = 1024;
 /// Bytes of what is kept of a step beside its items.
 const STEP_BYTES: usize = 200;
+/// Milliseconds from the end of a run until it is packed; at more than 33 runs a second it is forgotten
+/// by then.
+const PACKED_AFTER_MS: i64 = 30_000;
+/// Runs that are packed at a time.
+const PACKED_MAX: usize = 200;
 
 /// Where runs are made.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +55,8 @@ struct Held {
     runs: BTreeMap<RunId, Kept>,
     /// Every kept run, the one that began first at the front.
     order: VecDeque<RunId>,
+    /// Runs that have ended and are not packed, and when; the first to end at the front.
+    unpacked: VecDeque<(RunId, i64)>,
     bytes: usize,
 }
 
@@ -58,12 +66,20 @@ struct Kept {
     graph: Arc<Graph>,
     trigger: NodeIndex,
     began_ms: i64,
-    steps: VecDeque<Step>,
+    trace: Trace,
     steps_forgotten: u64,
     /// The node that waits for something, and since when.
     waits: Option<(Arc<str>, i64)>,
     ended: Option<(i64, Finished)>,
     bytes: usize,
+}
+
+/// What is kept of a run's steps.
+#[derive(Clone, Debug)]
+enum Trace {
+    Steps(VecDeque<Step>),
+    /// So many, as the JSON that is shown of them.
+    Packed(usize, Box<str>),
 }
 
 /// One visit of a node.
@@ -96,9 +112,9 @@ impl History {
     /// A run begins.
     pub(super) fn begin(&self, run: RunId, graph: &Arc<Graph>, trigger: NodeIndex, now_ms: i64) {
         let graph = graph.clone();
-        let (steps, steps_forgotten, waits, ended) = (VecDeque::new(), 0, None, None);
-        let (began_ms, bytes) = (now_ms, 0);
-        let kept = Kept { graph, trigger, began_ms, steps, steps_forgotten, waits, ended, bytes };
+        let (trace, steps_forgotten) = (Trace::Steps(VecDeque::new()), 0);
+        let (began_ms, waits, ended, bytes) = (now_ms, None, None, 0);
+        let kept = Kept { graph, trigger, began_ms, trace, steps_forgotten, waits, ended, bytes };
         self.change(|held| {
             if held.runs.insert(run, kept).is_none() {
                 held.order.push_back(run);
@@ -117,11 +133,12 @@ impl History {
         self.change(|held| {
             let Some(kept) = held.runs.get_mut(&run) else { return };
             kept.waits = None;
-            kept.steps.push_back(Step { visited, outputs, bytes });
+            let Trace::Steps(steps) = &mut kept.trace else { return };
+            steps.push_back(Step { visited, outputs, bytes });
             kept.bytes += bytes;
             held.bytes += bytes;
-            if kept.steps.len() > STEPS_MAX
-                && let Some(forgotten) = kept.steps.pop_front()
+            if steps.len() > STEPS_MAX
+                && let Some(forgotten) = steps.pop_front()
             {
                 kept.steps_forgotten += 1;
                 kept.bytes -= forgotten.bytes;
@@ -146,8 +163,29 @@ impl History {
             if let Some(kept) = held.runs.get_mut(&run) {
                 kept.waits = None;
                 kept.ended = Some((now_ms, outcome.clone()));
+                held.unpacked.push_back((run, now_ms));
+                // Of more than are kept, the first are forgotten.
+                if held.unpacked.len() > RUNS_MAX {
+                    held.unpacked.pop_front();
+                }
             }
         });
+    }
+
+    /// Packs some of the runs that ended long enough ago; to be called every second or so.
+    pub(super) fn pack(&self, now_ms: i64) {
+        for _ in 0..PACKED_MAX {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((run, ended_ms)) = held.unpacked.front().copied() else { return };
+            if ended_ms + PACKED_AFTER_MS > now_ms {
+                return;
+            }
+            held.unpacked.pop_front();
+            let Some(kept) = held.runs.get(&run).cloned() else { continue };
+            drop(held);
+            let text = kept.trace.shown(&kept.graph).to_string().into_boxed_str();
+            self.change(|held| held.pack(run, text));
+        }
     }
 
     /// Runs have been served there; their figures are these now.
@@ -194,7 +232,7 @@ impl History {
         drop(held);
         let mut shown = kept.line(run, now_ms);
         shown["stepsForgotten"] = kept.steps_forgotten.into();
-        shown["trace"] = kept.steps.iter().map(|step| step.shown(&kept.graph)).collect();
+        shown["trace"] = kept.trace.shown(&kept.graph);
         Some(shown)
     }
 
@@ -204,6 +242,15 @@ impl History {
 }
 
 impl Held {
+    /// Keeps the steps of a run as this text from now on.
+    fn pack(&mut self, run: RunId, text: Box<str>) {
+        let Some(kept) = self.runs.get_mut(&run) else { return };
+        self.bytes = self.bytes - kept.bytes + text.len();
+        kept.bytes = text.len();
+        kept.trace = Trace::Packed(kept.trace.len(), text);
+        self.trim();
+    }
+
     /// Forgets what is too much.
     fn trim(&mut self) {
         while self.order.len() > RUNS_MAX || (self.bytes > BYTES_MAX && self.order.len() > 1) {
@@ -233,7 +280,7 @@ impl Kept {
             "status": status,
             "began": moment(self.began_ms),
             "lastedMs": until_ms - self.began_ms,
-            "steps": self.steps_forgotten + self.steps.len() as u64,
+            "steps": self.steps_forgotten + self.trace.len() as u64,
         });
         if let Some((node, since_ms)) = &self.waits {
             line["waits"] = json!({ "node": &**node, "sinceMs": since_ms - self.began_ms });
@@ -243,6 +290,22 @@ impl Kept {
                 json!({ "node": node.as_deref(), "message": fault.message, "code": fault.code });
         }
         line
+    }
+}
+
+impl Trace {
+    fn len(&self) -> usize {
+        match self {
+            Self::Steps(steps) => steps.len(),
+            Self::Packed(steps, _) => *steps,
+        }
+    }
+
+    fn shown(&self, graph: &Graph) -> Value {
+        match self {
+            Self::Steps(steps) => steps.iter().map(|step| step.shown(graph)).collect(),
+            Self::Packed(_, text) => serde_json::from_str(text).unwrap_or_default(),
+        }
     }
 }
 
@@ -380,6 +443,30 @@ mod tests {
         assert_eq!((&output["branch"], &output["count"]), (&json!("main"), &json!(12)));
         assert_eq!(output["items"].as_array().unwrap().len(), ITEMS_MAX);
         assert!(history.show(RunId(8), 0).is_none());
+    }
+
+    #[test]
+    fn a_run_that_ended_is_packed_and_shown_as_before() {
+        let (history, graph) = (History::default(), graph());
+        for run in [1, 2].map(RunId) {
+            history.begin(run, &graph, NodeIndex(0), 1000);
+            history.visited(run, visit(json!({ "a": "ü", "b": [1, null] }), 12));
+            history.visited(run, visit(json!({ "a": "x".repeat(TEXT_MAX) }), 1));
+        }
+        let before = history.show(RunId(1), 9000).unwrap();
+        history.end(RunId(1), &Finished::Success, 9000);
+        let is_packed = |run: u64| {
+            let held = history.held.lock().unwrap();
+            assert_eq!(held.bytes, held.runs.values().map(|kept| kept.bytes).sum::<usize>());
+            matches!(held.runs[&RunId(run)].trace, Trace::Packed(2, _))
+        };
+        history.pack(9000 + PACKED_AFTER_MS - 1);
+        assert!(!is_packed(1));
+        history.pack(9000 + PACKED_AFTER_MS);
+        assert!(is_packed(1) && !is_packed(2));
+        let after = history.show(RunId(1), 99_000).unwrap();
+        assert_eq!((&after["trace"], &after["steps"]), (&before["trace"], &json!(2)));
+        assert_eq!((&after["status"], &after["lastedMs"]), (&json!("success"), &json!(8000)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::flow;
+use crate::shell::Clock;
 use crate::shell::admin::{Admin, queues};
 use crate::shell::history::History;
 use crate::shell::server::snapshot;
@@ -91,6 +93,8 @@ async fn serve(
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let history = shared.served.history.clone();
+    let clock = admin.clock();
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -103,7 +107,17 @@ async fn serve(
         .into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         outcome = axum::serve(listener, routes) => outcome,
+        () = pack(&history, clock) => Ok(()),
         _ = stopped => Ok(()),
+    }
+}
+
+/// Packs the runs that have ended, for ever.
+async fn pack(history: &History, clock: Clock) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        history.pack(clock.wall_ms());
     }
 }
 

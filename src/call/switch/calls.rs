@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::base::{BoxMap, Tick};
+use crate::base::{BoxMap, Tick, take_out};
 use crate::call::leg::{Leg, LegRef};
 use crate::call::record::{
     Call, CallKey, CallRecord, Epoch, Heading, LegRecord, Record, Trace, Visit, leg_json,
@@ -152,7 +152,7 @@ impl Switch {
 
     /// A leg is forgotten: its record is complete, and perhaps its call is over.
     pub(super) fn record_leg(&mut self, id: LegRef, leg: Leg) {
-        self.calls.by_call_id.remove(&leg.trace.call_id);
+        take_out(&mut self.calls.by_call_id, &leg.trace.call_id);
         let key = leg.call;
         if let Some(call) = self.calls.open.get_mut(&key) {
             call.legs_open -= 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::Tick;
+use crate::base::{Tick, take_out};
 use crate::call::leg::LegRef;
 use crate::call::switch::Switch;
 use crate::sip::DialogId;
@@ -32,7 +32,7 @@ impl Switch {
     /// The wire is done with a leg that has ended. Only now its extension may be rung again: it
     /// could have answered while our CANCEL was under way, and would be busy.
     pub(super) fn on_dialog_closed(&mut self, dialog: DialogId, is_certain: bool, now: Tick) {
-        let Some(far_end) = self.leaving.remove(&dialog) else { return };
+        let Some(far_end) = take_out(&mut self.leaving, &dialog) else { return };
         if !is_certain {
             self.on_unheard(&far_end, now);
         }

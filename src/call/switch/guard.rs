@@ -4,7 +4,7 @@
 //! is ended as if somebody had hung up; where even that panics, it is taken out of every table
 //! by force. Its last messages go to the log as a ladder.
 
-use crate::base::{Tick, caught};
+use crate::base::{Tick, caught, take_out};
 use crate::call::dial::DialRef;
 use crate::call::leg::{EndReason, LegRef, Status};
 use crate::call::switch::control::media_leg;
@@ -214,7 +214,7 @@ impl Switch {
             if let Some(mut leg) = self.legs.remove(*id) {
                 self.timers.clear_slot(&mut leg.free);
                 self.timers.clear_slot(&mut leg.info.timer);
-                self.by_dialog.remove(&leg.dialog);
+                take_out(&mut self.by_dialog, &leg.dialog);
                 self.endpoint.purge(leg.dialog);
                 leg.status = Status::Ended(EndReason::Panicked);
                 leg.ended = leg.ended.or(Some(now));
@@ -222,7 +222,7 @@ impl Switch {
             }
         }
         if let Some(dialog) = victims.dialog {
-            self.by_dialog.remove(&dialog);
+            take_out(&mut self.by_dialog, &dialog);
             self.endpoint.purge(dialog);
         }
         self.cancel(victims.run);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::base::Tick;
+use crate::base::{Tick, take_out};
 use crate::call::leg::{EndReason, FREE_TTL, LegRef, Status, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::attempt::NOBODY_WAITS;
@@ -70,7 +70,7 @@ impl Switch {
         leg.status = Status::Ended(reason);
         leg.ended = Some(now);
         let dialog = leg.dialog;
-        self.by_dialog.remove(&dialog);
+        take_out(&mut self.by_dialog, &dialog);
         self.timers.clear_slot(&mut leg.free);
         leg.free = Some(self.timers.arm(now + FREE_TTL, Wake::Free(id)));
         self.timers.clear_slot(&mut leg.info.timer);

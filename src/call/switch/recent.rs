@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use crate::base::Tick;
 use crate::call::record::Heading;
@@ -9,7 +10,7 @@ use crate::sip::{self, Flow, Ladder, Message};
 
 /// Messages that are remembered; older ones are forgotten.
 const MESSAGES_MAX: usize = 1024;
-/// Bytes of them together; older ones are forgotten.
+/// Bytes that there is room for; older messages are forgotten.
 const BYTES_MAX: usize = 1024 * 1024;
 /// Messages that are looked through for those of a new call.
 const LOOK_BACK: usize = 64;
@@ -21,7 +22,8 @@ struct Remembered {
     flow: Flow,
     /// The Call-ID, hashed: a new call looks through many messages for its own.
     call: u64,
-    bytes: Box<[u8]>,
+    /// Where its bytes are.
+    place: Range<usize>,
 }
 
 /// The messages that came in and went out last, oldest first.
@@ -31,7 +33,11 @@ pub(super) struct Recent {
     /// Whether the input that is being handled is a message.
     is_heard: bool,
     messages: VecDeque<Remembered>,
-    bytes: usize,
+    /// Their bytes, one after another and again from the front: they come and go with every call, and
+    /// in places of their own the last ones would keep the memory of a whole burst.
+    bytes: Vec<u8>,
+    /// Behind the bytes of the last message.
+    end: usize,
 }
 
 impl Recent {
@@ -55,24 +61,45 @@ impl Recent {
         call_id: Option<&str>,
         bytes: &[u8],
     ) {
-        if bytes.len() > BYTES_MAX {
+        if bytes.is_empty() || bytes.len() > BYTES_MAX {
             return;
         }
         self.is_heard |= heading == Heading::In;
-        self.bytes += bytes.len();
         let call = hashed(call_id.unwrap_or_default());
-        let (at, bytes) = (self.now, Box::from(bytes));
-        self.messages.push_back(Remembered { at, heading, flow, call, bytes });
-        while self.messages.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
-            let gone = self.messages.pop_front();
-            self.bytes -= gone.map_or(0, |gone| gone.bytes.len());
+        let (at, place) = (self.now, self.write(bytes));
+        self.messages.push_back(Remembered { at, heading, flow, call, place });
+        if self.messages.len() > MESSAGES_MAX {
+            self.messages.pop_front();
         }
+    }
+
+    /// Writes the bytes of a message over those of the oldest.
+    fn write(&mut self, bytes: &[u8]) -> Range<usize> {
+        let behind = self.end;
+        let start = if behind + bytes.len() > BYTES_MAX { 0 } else { behind };
+        let place = start..start + bytes.len();
+        // Those behind the end are of the last round, and older than those at the front.
+        while self.messages.front().is_some_and(|oldest| {
+            let is_left_out = start < behind && oldest.place.start >= behind;
+            let is_overwritten = oldest.place.start < place.end && place.start < oldest.place.end;
+            is_left_out || is_overwritten
+        }) {
+            self.messages.pop_front();
+        }
+        if self.bytes.len() < place.end {
+            self.bytes.reserve_exact(BYTES_MAX - self.bytes.len());
+            self.bytes.resize(place.end, 0);
+        }
+        self.bytes[place.clone()].copy_from_slice(bytes);
+        self.end = place.end;
+        place
     }
 
     /// The message that came in last.
     pub(super) fn last_in(&self) -> Option<(Flow, &[u8])> {
         let mut latest = self.messages.iter().rev();
-        latest.find(|one| one.heading == Heading::In).map(|one| (one.flow, &*one.bytes))
+        let last = latest.find(|one| one.heading == Heading::In)?;
+        Some((last.flow, &self.bytes[last.place.clone()]))
     }
 
     /// The time of the input that is being handled.
@@ -88,14 +115,15 @@ impl Recent {
         let first = self.messages.len().saturating_sub(LOOK_BACK);
         let call = hashed(call_id);
         let its = self.messages.range(first..).filter(move |one| one.call == call);
-        its.filter(move |one| sip::call_id(&one.bytes) == Some(call_id))
-            .map(|one| (one.at, one.heading, &*one.bytes))
+        its.map(|one| (one.at, one.heading, &self.bytes[one.place.clone()]))
+            .filter(move |(_, _, bytes)| sip::call_id(bytes) == Some(call_id))
     }
 
     /// What is remembered of this call, as a ladder.
     pub(super) fn ladder(&self, call_id: &str) -> String {
         let mut ladder = Ladder::new(&["peer", "ringback"]);
-        for Remembered { at, heading, bytes, .. } in &self.messages {
+        for Remembered { at, heading, place, .. } in &self.messages {
+            let bytes = &self.bytes[place.clone()];
             let is_its = Message::parse(bytes)
                 .is_ok_and(|message| message.call_id().is_ok_and(|its| its == call_id));
             if is_its {
@@ -114,4 +142,40 @@ fn hashed(call_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     call_id.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Transport;
+
+    /// Of messages of many sizes the last ones are remembered, byte for byte and without a gap.
+    #[test]
+    fn the_last_messages_are_whole() {
+        let address = "127.0.0.1:5060".parse().unwrap();
+        let flow =
+            Flow { transport: Transport::Udp, local: address, remote: address, connection: 0 };
+        let mut recent = Recent::default();
+        let mut said: Vec<Vec<u8>> = Vec::new();
+        let mut kept_after = |length: usize| {
+            said.push(vec![said.len() as u8; length]);
+            recent.push(Heading::In, flow, None, &said[said.len() - 1]);
+            let kept = recent.messages.iter().map(|one| &recent.bytes[one.place.clone()]);
+            let kept: Vec<_> = kept.collect();
+            assert!(kept == said[said.len() - kept.len()..], "{} of {}", kept.len(), said.len());
+            assert!(kept.len() <= MESSAGES_MAX && recent.bytes.capacity() <= BYTES_MAX);
+            assert!(recent.last_in() == Some((flow, kept[kept.len() - 1])));
+            let bytes: usize = kept.iter().map(|bytes| bytes.len()).sum();
+            (kept.len(), bytes)
+        };
+        for number in 0..5000 {
+            // Only what is next to be overwritten may be forgotten too.
+            let (kept, bytes) = kept_after(1 + number * 7919 % 4000);
+            assert!(kept == number + 1 || bytes > BYTES_MAX - 3 * 4001, "{number}: {kept}");
+        }
+        assert_eq!(kept_after(BYTES_MAX).0, 1);
+        for number in 0..2000 {
+            assert_eq!(kept_after(100).0, MESSAGES_MAX.min(number + 1));
+        }
+    }
 }

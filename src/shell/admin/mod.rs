@@ -79,6 +79,11 @@ impl Admin {
         }))
     }
 
+    /// The clock of the server.
+    pub(super) fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
     /// The routes, all behind the token.
     pub(super) fn router(self) -> Router {
         let served = routes()

@@ -8,7 +8,7 @@ use super::leg::{State, Talk, Unacked};
 use super::receive::Incoming;
 use super::table::{Purpose, Role};
 use super::types::{Cause, DialogId, Event, TransactionId};
-use crate::base::Tick;
+use crate::base::{Tick, take_out};
 use crate::sip::Method;
 
 impl Endpoint {
@@ -191,7 +191,7 @@ impl Endpoint {
     /// Forgets a dialog; its transactions absorb what still comes. Who hung up hears of it.
     pub(super) fn put_away(&mut self, id: DialogId, is_certain: bool) {
         let Some(mut leg) = self.legs.remove(id) else { return };
-        self.by_tag.remove(&leg.key);
+        take_out(&mut self.by_tag, &leg.key);
         self.timers.clear_slot(&mut leg.take_session_timer());
         if let State::Ringing { progress: Some(progress), .. } = &mut leg.state {
             self.timers.clear_slot(&mut progress.take_timer());

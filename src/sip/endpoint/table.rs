@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::types::{CloseOutId, DialogId, RequestId, TransactionId};
-use crate::base::{Armed, Rng, Slab, Tick, Timers};
+use crate::base::{Armed, Rng, Slab, Tick, Timers, take_out};
 use crate::sip::transaction::{Client, InviteClient, InviteServer, Server, Timing};
 use crate::sip::transport::{Flow, Transport};
 
@@ -243,10 +243,10 @@ impl Table {
         self.timers.clear_slot(&mut entry.armed);
         // A key may have passed to a younger transaction, such as a peer's that reuses branches.
         if self.by_key.get(&entry.key) == Some(&id) {
-            self.by_key.remove(&entry.key);
+            take_out(&mut self.by_key, &entry.key);
         }
         if let Some(merged) = entry.role.merged() {
-            self.merged.remove(&merged);
+            take_out(&mut self.merged, &merged);
         }
         self.by_connection.remove(&(entry.flow.connection, id));
     }
