@@ -3,7 +3,8 @@
 //!
 //! From many telephones packets come one by one, and each would wake the thread; from another server
 //! they come in bunches, and looking costs more than one wake-up a bunch. Nobody can tell beforehand, so
-//! the thread tries the other way for a moment every now and then, and weighs its processor time.
+//! the thread tries the other way for a moment every now and then, and weighs its processor time. Network
+//! drivers choose between interrupts and polling for the same reason.
 
 use std::time::Duration;
 
