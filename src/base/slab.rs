@@ -75,7 +75,7 @@ struct Place<T> {
     entry: Option<T>,
 }
 
-/// Places that an empty table keeps for the next entries.
+/// Places that a table keeps for the next entries, however few it has.
 const KEPT: usize = 1024;
 
 /// Entries by [`Id`], in places that are used again; at most as many as were allowed at the start.
@@ -83,6 +83,10 @@ const KEPT: usize = 1024;
 pub struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// Entries taken out since places were given back, or since it was tried.
+    removed: usize,
+    /// With so few entries it is tried again.
+    few: usize,
     /// What a new place begins with: more than any id of a place that was given back.
     generation: u32,
     entries_max: usize,
@@ -91,7 +95,14 @@ pub struct Slab<T> {
 impl<T> Slab<T> {
     /// An empty table for at most `entries_max` entries.
     pub const fn with_max(entries_max: usize) -> Self {
-        Self { places: Vec::new(), free: Vec::new(), generation: 0, entries_max }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            removed: 0,
+            few: usize::MAX,
+            generation: 0,
+            entries_max,
+        }
     }
 
     /// Puts an entry in; `None` when the table is full.
@@ -106,6 +117,7 @@ impl<T> Slab<T> {
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { generation: self.generation, entry: None });
+            self.few = usize::MAX;
             (self.places.len() - 1) as u32
         });
         let place = &mut self.places[index as usize];
@@ -123,17 +135,27 @@ impl<T> Slab<T> {
         let entry = place.entry.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);
-        if self.is_empty() && self.places.len() > KEPT {
+        self.removed += 1;
+        let is_due = self.len() <= self.few || self.removed >= self.places.len();
+        if self.places.len() > KEPT && self.len() < self.places.len() / 8 && is_due {
             self.give_back();
         }
         Some(entry)
     }
 
-    /// Frees the places of a burst that is over.
+    /// Frees the places of a burst that is over, as far as nobody is left behind them. It looks at all
+    /// places, so it is tried when as many entries were taken out, or half of the last ones.
     fn give_back(&mut self) {
-        let newest = self.places.iter().map(|place| place.generation).max();
-        self.generation = newest.unwrap_or(self.generation);
-        (self.places, self.free) = (Vec::new(), Vec::new());
+        let last = self.places.iter().rposition(|place| place.entry.is_some());
+        let kept = last.map_or(0, |last| last + 1);
+        let newest = self.places[kept..].iter().map(|place| place.generation).max();
+        self.generation = self.generation.max(newest.unwrap_or_default());
+        self.places.truncate(kept);
+        self.places.shrink_to_fit();
+        // The next to come take the first places, so that those at the end become free.
+        let is_free = |index: &u32| self.places[*index as usize].entry.is_none();
+        self.free = (0..kept as u32).rev().filter(is_free).collect();
+        (self.removed, self.few) = (0, self.len() / 2);
     }
 
     /// The entry with this id.
@@ -192,15 +214,40 @@ mod tests {
         for id in &burst[1..] {
             slab.remove(*id);
         }
+        assert_eq!((slab.places.capacity(), slab.len(), slab.get(burst[0])), (1, 1, Some(&0)));
         let again = slab.insert(0).unwrap();
         slab.remove(again);
-        assert!(slab.places.capacity() > KEPT);
         slab.remove(burst[0]);
-        assert_eq!((slab.places.capacity(), slab.free.capacity()), (0, 0));
         let next: Vec<_> = (0..=KEPT).map(|number| slab.insert(number).unwrap()).collect();
-        let earlier: std::collections::BTreeSet<_> = burst.iter().chain([&again]).collect();
+        let earlier: std::collections::BTreeSet<_> = burst[1..].iter().chain([&again]).collect();
         assert!(next.iter().all(|id| !earlier.contains(id)));
         assert!(earlier.iter().all(|id| slab.get(**id).is_none()));
+        assert!(slab.get(burst[0]).is_none());
+        for id in next {
+            slab.remove(id);
+        }
+        assert_eq!((slab.places.capacity(), slab.free.capacity()), (0, 0));
+    }
+
+    /// Whoever stays at the end keeps the places before it, and no longer than it stays.
+    #[test]
+    fn who_stays_longest_keeps_places_and_others_take_the_first() {
+        const MANY: usize = 10 * KEPT;
+        let mut slab = Slab::with_max(usize::MAX);
+        let burst: Vec<_> = (0..MANY).map(|number| slab.insert(number).unwrap()).collect();
+        let (last, others) = burst.split_last().unwrap();
+        for id in others {
+            slab.remove(*id);
+        }
+        assert_eq!((slab.places.len(), slab.get(*last)), (MANY, Some(&(MANY - 1))));
+        let next = slab.insert(0).unwrap();
+        assert_eq!(next.index(), 0);
+        slab.remove(*last);
+        for number in 0..MANY {
+            let id = slab.insert(number).unwrap();
+            slab.remove(id);
+        }
+        assert_eq!((slab.places.len(), slab.get(next)), (2, Some(&0)));
     }
 
     #[test]
