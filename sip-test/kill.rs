@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -275,6 +275,13 @@ fn free_port() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// An address for audio that no other run of this machine has: where a port is another program's, a call
+/// ends at once, and its end would be taken for the promise of a callback.
+fn audio_address() -> Ipv4Addr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + high % 250, low, 1)
+}
+
 fn start(directory: &Path, server: SocketAddr) -> Process {
     let arg = |name: &str| directory.join(name);
     let log = std::fs::File::options().create(true).append(true).open(arg("log")).unwrap();
@@ -282,7 +289,7 @@ fn start(directory: &Path, server: SocketAddr) -> Process {
         .arg("serve")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/sip-test/kill.json"))
         .args(["--sip", &server.to_string(), "--http", "127.0.0.1:0"])
-        .args(["--rtp", "127.0.0.1:10000-14999"])
+        .args(["--rtp", &format!("{}:10000-14999", audio_address())])
         .arg("--prompts")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/prompts"))
         .arg("--config")
