@@ -44,13 +44,15 @@ pub(super) struct Beat {
     began: Tick,
     /// Ticks that were told of.
     told: u64,
+    /// How long after its time the last beat was taken.
+    late: Duration,
 }
 
 impl Beat {
     pub(super) fn new(now: Tick) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let beat = Self { timer, pace: Pace::Tick, began: now, told: 0 };
+        let beat = Self { timer, pace: Pace::Tick, began: now, told: 0, late: Duration::ZERO };
         beat.set(Pace::Tick, now)?;
         Ok(beat)
     }
@@ -59,10 +61,17 @@ impl Beat {
         self.pace
     }
 
+    /// How long after its time the last beat was taken.
+    pub(super) const fn late(&self) -> Duration {
+        self.late
+    }
+
     /// To be called when the timer is ready: how many ticks are due now, none when this is a look in
     /// between.
     pub(super) fn take(&mut self, now: Tick) -> u64 {
-        let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+        let mut beats = [0_u8; 8];
+        let _ = rustix::io::read(&self.timer, &mut beats);
+        self.late = late(now.since(self.began), self.pace.period(), u64::from_ne_bytes(beats));
         let ticks = (now.since(self.began).as_micros() / TICK.as_micros()) as u64;
         let due = ticks - self.told;
         self.told = ticks;
@@ -102,6 +111,13 @@ fn until_next(since: Duration, period: Duration) -> Duration {
     period - Duration::from_nanos(over as u64)
 }
 
+/// How late the first of so many beats is, `since` the beginning.
+fn late(since: Duration, period: Duration, beats: u64) -> Duration {
+    let over = since.as_nanos() % period.as_nanos();
+    let missed = u32::try_from(beats.saturating_sub(1)).unwrap_or(u32::MAX);
+    period.saturating_mul(missed) + Duration::from_nanos(over as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::time::timerfd_gettime;
@@ -134,6 +150,13 @@ mod tests {
                 assert_eq!((since + first).as_nanos() % period.as_nanos(), 0);
             }
         }
+    }
+
+    #[test]
+    fn a_beat_is_late_by_what_is_over_and_by_each_beat_that_was_missed() {
+        let (period, since) = (Duration::from_millis(20), Duration::from_micros(60_300));
+        let late = |beats| late(since, period, beats).as_micros();
+        assert_eq!([0, 1, 2, 4].map(late), [300, 300, 20_300, 60_300]);
     }
 
     #[test]
