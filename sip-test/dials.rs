@@ -191,6 +191,28 @@ fn a_dial_that_everybody_refuses_fails() {
     office.close();
 }
 
+/// A far side that refuses before the flow has come to its bridge: the caller is told the same status as
+/// after it (contract §6.1).
+#[test]
+fn a_refusal_before_the_bridge_is_told_too() {
+    let dial = json!({ "operation": "dial.make", "callMode": "extension",
+                       "extensionNumbers": "101" });
+    let later = json!({ "resource": "call", "operation": "call.wait", "timeoutSeconds": 1,
+                        "legIds": { "item": [{ "legId": "={{ $('line').item.json.legId }}" }] } });
+    let graph = graph(&[
+        ("dial", dial, &["later", "hang_up"]),
+        ("later", later, &["bridge", "bridge"]),
+        ("bridge", bridge("dial"), &[]),
+        hangs_up_the_caller(),
+    ]);
+    let mut office =
+        Office::open("dials_refused_early", graph, Answering::Refuse(486), Answering::Never);
+    office.until("the caller is refused as the phone did", |world| {
+        saw(world, CALLER, &PhoneEvent::Ended(Cause::Rejected { status: 486 }))
+    });
+    office.close();
+}
+
 /// A dial that nobody waits for or bridges dies after five seconds (free time-to-live).
 #[test]
 fn a_dial_that_nobody_waits_for_dies() {

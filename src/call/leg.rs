@@ -311,6 +311,11 @@ impl Leg {
         matches!(self.status, Status::Answered)
     }
 
+    /// Whether it is a caller who may still be told a status.
+    pub const fn is_unanswered_caller(&self) -> bool {
+        self.is_inbound && matches!(self.status, Status::Created | Status::Ringing)
+    }
+
     /// Takes the next queued digit, forgetting interrupts that nobody asked for.
     pub fn take_digit(&mut self) -> Option<char> {
         while let Some(event) = self.events.pop() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::Tick;
-use crate::call::leg::{DtmfRelay, EndReason, LegEvent, LegRef, Status, leg_text};
+use crate::call::leg::{DtmfRelay, EndReason, Leg, LegEvent, LegRef, Status, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{Output, Pending, Switch};
@@ -106,15 +106,19 @@ impl Switch {
         let emits_digits = ask.option("emitDtmfEvents") != Some(&Value::Bool(false));
         let is_on = matches!(relays, DtmfRelay::Auto | DtmfRelay::Events);
         for id in [a, b] {
-            if let Some(leg) = self.legs.get_mut(id) {
-                (leg.relays, leg.emits_digits) = (relays, emits_digits);
-            }
+            let Some(leg) = self.legs.get_mut(id).filter(|leg| leg.end().is_none()) else {
+                continue;
+            };
+            (leg.relays, leg.emits_digits) = (relays, emits_digits);
             let leg = media_leg(id);
             self.outputs.push_back(Output::Media(Command::PassEvents { leg, is_on }));
         }
     }
 
     fn bridge(&mut self, a: LegRef, b: LegRef, now: Tick) -> Result<(), Failed> {
+        if self.relay_refusal(a, b, now) || self.relay_refusal(b, a, now) {
+            return Ok(());
+        }
         let is_live = |id: LegRef| self.legs.get(id).is_some_and(|leg| leg.end().is_none());
         if a == b || !is_live(a) || !is_live(b) {
             return Err(Failed::LegEnded);
@@ -144,6 +148,18 @@ impl Switch {
             self.interrupt(id, "call_bridge_joined", now);
         }
         Ok(())
+    }
+
+    /// Refuses an unanswered caller as the leg was that he was to be bridged with: a far side that
+    /// refuses at once may do so before the flow has come to its bridge. Whether that was so.
+    fn relay_refusal(&mut self, id: LegRef, caller: LegRef, now: Tick) -> bool {
+        let end = self.legs.get(id).filter(|leg| !leg.is_inbound).and_then(Leg::end);
+        let Some(EndReason::Rejected(status)) = end else { return false };
+        let is_kept_waiting = self.legs.get(caller).is_some_and(Leg::is_unanswered_caller);
+        if is_kept_waiting {
+            self.refuse_leg(caller, status, EndReason::PeerRejected(status), now);
+        }
+        is_kept_waiting
     }
 
     /// What a leg's far side has said so far, for the caller that it is bridged with now.
@@ -195,7 +211,7 @@ impl Switch {
     /// Refuses a caller that was never answered, with this status; an answered one is hung up.
     pub(super) fn refuse_leg(&mut self, id: LegRef, status: u16, reason: EndReason, now: Tick) {
         let Some(leg) = self.legs.get(id) else { return };
-        if leg.is_inbound && !leg.is_answered() && leg.end().is_none() {
+        if leg.is_unanswered_caller() {
             self.endpoint.reject(leg.dialog, status, None, &[], now);
             self.end_leg(id, reason, now);
         } else {
@@ -216,7 +232,6 @@ impl Switch {
 
     fn unanswered_caller_of(&self, id: LegRef) -> Option<LegRef> {
         let peer = self.legs.get(id)?.peer?;
-        let caller = self.legs.get(peer)?;
-        (caller.is_inbound && !caller.is_answered() && caller.end().is_none()).then_some(peer)
+        self.legs.get(peer)?.is_unanswered_caller().then_some(peer)
     }
 }
