@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
+use crate::base::spare::KEPT;
+
 /// The id of an entry of a [`Slab`]: place and generation. Copyable, ordered, and harmless after
 /// its entry is gone: it then finds nothing.
 pub struct Id<T> {
@@ -74,9 +76,6 @@ struct Place<T> {
     generation: u32,
     entry: Option<T>,
 }
-
-/// A table of no more places than these keeps them all for the next entries.
-const KEPT: usize = 1024;
 
 /// Entries by [`Id`], in places that are used again; at most as many as were allowed at the start.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
-//! Hash tables that give back the room of a burst.
+//! How much room a table keeps, and hash tables that give back that of a burst.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
-/// Room that a table keeps for the next entries, however few it has.
-const KEPT: usize = 1024;
+/// Room that a table keeps for the next entries, however few it has; a [`Slab`](crate::base::Slab) too.
+pub(super) const KEPT: usize = 1024;
 
 /// Takes an entry out. A table that has room for eight times its entries keeps room for twice as many:
 /// to move them is paid by the many that were taken out before.
