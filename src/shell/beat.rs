@@ -71,8 +71,9 @@ impl Beat {
     pub(super) fn take(&mut self, now: Tick) -> u64 {
         let mut beats = [0_u8; 8];
         let _ = rustix::io::read(&self.timer, &mut beats);
-        self.late = late(now.since(self.began), self.pace.period(), u64::from_ne_bytes(beats));
-        let ticks = (now.since(self.began).as_micros() / TICK.as_micros()) as u64;
+        let since = now.since(self.began);
+        self.late = late(since, self.pace.period(), u64::from_ne_bytes(beats));
+        let ticks = (since.as_micros() / TICK.as_micros()) as u64;
         let due = ticks - self.told;
         self.told = ticks;
         due
@@ -107,15 +108,18 @@ impl AsFd for Beat {
 /// How long it is from `since` the beginning to the next multiple of `period`; never zero, which would
 /// turn a timer off.
 fn until_next(since: Duration, period: Duration) -> Duration {
-    let over = since.as_nanos() % period.as_nanos();
-    period - Duration::from_nanos(over as u64)
+    period - over(since, period)
 }
 
 /// How late the first of so many beats is, `since` the beginning.
 fn late(since: Duration, period: Duration, beats: u64) -> Duration {
-    let over = since.as_nanos() % period.as_nanos();
     let missed = u32::try_from(beats.saturating_sub(1)).unwrap_or(u32::MAX);
-    period.saturating_mul(missed) + Duration::from_nanos(over as u64)
+    period.saturating_mul(missed) + over(since, period)
+}
+
+/// What of the time `since` the beginning is over its last multiple of `period`.
+fn over(since: Duration, period: Duration) -> Duration {
+    Duration::from_nanos((since.as_nanos() % period.as_nanos()) as u64)
 }
 
 #[cfg(test)]

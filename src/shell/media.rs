@@ -17,7 +17,7 @@ use crate::base::{Rng, Tick};
 use crate::media::{self, Channel, Command, FRAME, LegId, Report, Shard, Wire};
 use crate::shell::beat::{Beat, Pace};
 use crate::shell::poller::{Poller, Ready};
-use crate::shell::realtime::Precedence;
+use crate::shell::realtime::Priority;
 use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
 use crate::shell::thrift::{Thrift, Way};
@@ -177,7 +177,7 @@ impl MediaThread {
     /// Runs until it is told to stop; while it plays before all other threads, where that is wished and
     /// can be had.
     pub(super) fn run(mut self, is_realtime: bool) {
-        let mut precedence = Precedence::begin(is_realtime);
+        let mut priority = Priority::begin(is_realtime);
         let (mut ready, mut sockets, mut buffer) = (Vec::new(), Vec::new(), [0_u8; 2048]);
         loop {
             let poller = match self.way {
@@ -199,7 +199,7 @@ impl MediaThread {
                         if !self.obey() {
                             return;
                         }
-                        precedence.beat(!self.shard.is_at_rest(), self.beat.late(), now);
+                        priority.beat(!self.shard.is_at_rest(), self.beat.late(), now);
                         if ticks > 0 {
                             self.tick(ticks);
                             self.receive_all(Urgency::Patient, &mut sockets, &mut buffer);

@@ -27,17 +27,17 @@ const LATE_MAX: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(5);
 const HELD: Duration = Duration::from_secs(60);
 
-const FIRST: ThreadSchedulePolicy =
+const REALTIME: ThreadSchedulePolicy =
     ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
 const ORDINARY: ThreadSchedulePolicy =
     ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
 
 /// Which of the two priorities the thread has.
 #[derive(Debug)]
-pub(super) struct Precedence {
+pub(super) struct Priority {
     /// What an ordinary thread is set to; none where this one may not go first.
     ordinary: Option<ThreadPriority>,
-    is_first: bool,
+    is_realtime: bool,
     need: Need,
 }
 
@@ -51,25 +51,25 @@ struct Need {
     until: Tick,
 }
 
-impl Precedence {
+impl Priority {
     /// Puts this thread first if that is wished, and tells the log.
     pub(super) fn begin(is_wished: bool) -> Self {
         let need = Need { late: 0, since: Tick::ZERO, until: Tick::ZERO };
         let ordinary = if is_wished { first_of_all() } else { None };
-        Self { is_first: ordinary.is_some(), ordinary, need }
+        Self { is_realtime: ordinary.is_some(), ordinary, need }
     }
 
     /// To be told at each beat whether somebody is played to, and how late the beat came.
     pub(super) fn beat(&mut self, is_paced: bool, late: Duration, now: Tick) {
         let Some(ordinary) = self.ordinary else { return };
-        let late = if self.is_first { Duration::ZERO } else { late };
-        let wants_first = self.need.beat(is_paced, late, now);
-        if wants_first == self.is_first {
+        let late = if self.is_realtime { Duration::ZERO } else { late };
+        let is_needed = self.need.beat(is_paced, late, now);
+        if is_needed == self.is_realtime {
             return;
         }
-        let changed = if wants_first { go_first() } else { go(ORDINARY, ordinary) };
+        let changed = if is_needed { go_realtime() } else { go(ORDINARY, ordinary) };
         match changed {
-            Ok(()) => self.is_first = wants_first,
+            Ok(()) => self.is_realtime = is_needed,
             Err(why) => {
                 tracing::info!(%why, "the audio thread stays at the priority that it has");
                 self.ordinary = None;
@@ -96,7 +96,7 @@ impl Need {
 
 /// Puts this thread first and tells the log; gives what it has to be set to for an ordinary one again.
 fn first_of_all() -> Option<ThreadPriority> {
-    match ordinary().and_then(|ordinary| go_first().map(|()| ordinary)) {
+    match ordinary().and_then(|ordinary| go_realtime().map(|()| ordinary)) {
         Ok(ordinary) => {
             tracing::info!("the audio thread has real-time priority while it plays");
             Some(ordinary)
@@ -126,13 +126,13 @@ fn ordinary() -> Result<ThreadPriority, String> {
 /// A machine of one processor is left as it is: whoever sends audio without end there would keep
 /// signalling from ending the call. The kernel gives ordinary threads 5 % of the time in any case
 /// (`sched_rt_runtime_us`).
-fn go_first() -> Result<(), String> {
+fn go_realtime() -> Result<(), String> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     if processors < 2 {
         return Err("there is one processor only".to_owned());
     }
     let priority = PRIORITY.try_into().map(ThreadPriority::Crossplatform);
-    go(FIRST, priority.expect("a priority is below 100"))
+    go(REALTIME, priority.expect("a priority is below 100"))
 }
 
 fn go(policy: ThreadSchedulePolicy, priority: ThreadPriority) -> Result<(), String> {
@@ -151,10 +151,10 @@ mod tests {
     fn a_thread_goes_first_while_it_plays_where_it_may() {
         assert_eq!(thread_schedule_policy().unwrap(), ORDINARY);
         let nice = getpriority_process(None).unwrap();
-        let mut precedence = Precedence::begin(true);
-        let first = if precedence.is_first { FIRST } else { ORDINARY };
+        let mut priority = Priority::begin(true);
+        let first = if priority.is_realtime { REALTIME } else { ORDINARY };
         for (is_paced, expected) in [(true, first), (false, ORDINARY), (true, first)] {
-            precedence.beat(is_paced, Duration::ZERO, Tick::ZERO);
+            priority.beat(is_paced, Duration::ZERO, Tick::ZERO);
             assert_eq!(thread_schedule_policy().unwrap(), expected);
             assert_eq!(getpriority_process(None).unwrap(), nice);
         }
@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn who_does_not_wish_it_stays_ordinary() {
-        let mut precedence = Precedence::begin(false);
-        precedence.beat(true, Duration::from_secs(1), Tick::ZERO);
+        let mut priority = Priority::begin(false);
+        priority.beat(true, Duration::from_secs(1), Tick::ZERO);
         assert_eq!(thread_schedule_policy().unwrap(), ORDINARY);
     }
 

@@ -84,12 +84,11 @@ impl Switch {
     }
 
     /// The bridge of a leg that has ended; an unanswered caller is refused as the leg was.
-    pub(super) fn on_bridged_leg_ended(&mut self, id: LegRef, reason: EndReason, now: Tick) {
-        let caller = self.unanswered_caller_of(id);
+    pub(super) fn on_bridged_leg_ended(&mut self, id: LegRef, now: Tick) {
         let peer = self.unbridge(id, "call_bridge_removed_peer_ended", now);
-        if let (Some(caller), EndReason::Rejected(status)) = (caller, reason) {
-            self.refuse_leg(caller, status, EndReason::PeerRejected(status), now);
-        } else if let Some(peer) = peer {
+        if let Some(peer) = peer
+            && !self.relay_refusal(id, peer, now)
+        {
             self.touch(peer, now);
         }
     }
@@ -150,10 +149,10 @@ impl Switch {
         Ok(())
     }
 
-    /// Refuses an unanswered caller as the leg was that he was to be bridged with: a far side that
+    /// Refuses an unanswered caller as the leg was that he is bridged with, or is to be: a far side that
     /// refuses at once may do so before the flow has come to its bridge. Whether that was so.
     fn relay_refusal(&mut self, id: LegRef, caller: LegRef, now: Tick) -> bool {
-        let end = self.legs.get(id).filter(|leg| !leg.is_inbound).and_then(Leg::end);
+        let end = self.legs.get(id).and_then(Leg::end);
         let Some(EndReason::Rejected(status)) = end else { return false };
         let is_kept_waiting = self.legs.get(caller).is_some_and(Leg::is_unanswered_caller);
         if is_kept_waiting {

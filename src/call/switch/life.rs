@@ -103,7 +103,7 @@ impl Switch {
             self.on_waited_leg_ended(key, id, reason, now);
         }
         self.tell(Fact::Ended { leg: id, reason, lasted_ms });
-        self.on_bridged_leg_ended(id, reason, now);
+        self.on_bridged_leg_ended(id, now);
         if is_open {
             self.outputs.push_back(Output::Media(Command::Close { leg: media_leg(id) }));
         }
