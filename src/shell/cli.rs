@@ -1,6 +1,6 @@
 //! The command line: what can be said, and what each word does.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::flow::{self, Severity};
 use crate::shell::check::{Checked, check_with_credentials};
 use crate::shell::client::ServerArgs;
 use crate::shell::serve::Origin;
-use crate::shell::{calls, credentials, demo, owed, reload, run, runs, serve, sim};
+use crate::shell::{calls, credentials, demo, log, owed, reload, run, runs, serve, sim};
 
 /// A softswitch that runs call flows: imports an n8n workflow export and executes it as a SIP and
 /// RTP media server.
@@ -347,7 +347,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Word::Serve(arguments) => {
-            start_log("info");
+            log::start("info");
             match settings(&arguments) {
                 Ok(settings) => run_serve(&arguments.flows, &settings),
                 Err(problem) => complain(&problem),
@@ -386,11 +386,11 @@ pub fn run() -> ExitCode {
         Word::Reload(server) => reload::run(&server),
         Word::Draw(DrawArgs { flow, output }) => run_draw(&flow, output.as_deref()),
         Word::Sim(arguments) => {
-            start_log("warn");
+            log::start("warn");
             sim::run(&arguments)
         }
         Word::Demo(arguments) => {
-            start_log("warn");
+            log::start("warn");
             demo::run(&arguments.flow, &arguments.queue_flow, &arguments.prompts)
         }
     }
@@ -514,18 +514,6 @@ fn settings(arguments: &ServeArgs) -> Result<Settings, String> {
         settings.prompts.clone_from(prompts);
     }
     Ok(settings)
-}
-
-/// Starts the log on standard error; `RINGBACK_LOG` chooses what it holds.
-fn start_log(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RINGBACK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 /// Says something on standard output; a reader that went away is no error of ours.

@@ -40,6 +40,13 @@ impl Clock {
     }
 }
 
+/// Microseconds since the Unix epoch, now, as the system sees it: what the log says.
+#[expect(clippy::disallowed_methods, reason = "shell owns the clock")]
+pub(super) fn wall_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// The processor time that this thread has taken, in the kernel and out of it.
 pub(super) fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

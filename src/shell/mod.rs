@@ -2,8 +2,8 @@
 //! nothing about telephony.
 //!
 //! Threads: `signalling` owns the switch; `media` owns the audio legs; `flows` owns the runs;
-//! `files` loads sound; `recordings` keeps it; `call records` writes what is left of calls; `http`
-//! serves health and metrics. They share bounded channels of values.
+//! `files` loads sound; `recordings` keeps it; `call records` writes what is left of calls; `log` says
+//! what happens to them; `http` serves health and metrics. They share bounded channels of values.
 
 pub mod check;
 pub mod cli;
@@ -22,9 +22,11 @@ mod files;
 mod flows;
 mod history;
 mod http;
+mod log;
 mod media;
 mod outbound;
 mod owed;
+mod pace;
 mod phone;
 mod poller;
 mod quota;

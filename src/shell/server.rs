@@ -34,7 +34,7 @@ use crate::shell::statics::{self, StaticData};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::wake::{self, Sender};
 use crate::shell::webhooks::Webhooks;
-use crate::shell::{Clock, calls, flows, media};
+use crate::shell::{Clock, calls, flows, log, media};
 use crate::sip;
 
 /// Values that a channel between two threads may hold.
@@ -176,11 +176,13 @@ impl Server {
         let loader = Loader::new(settings.prompts.clone(), to_signalling.clone(), sounds);
         let recordings = Recordings::of(settings, to_signalling.clone(), credentials.clone());
         let (calls, call_records) = calls::channel(&settings.data);
+        let (log, lines) = log::channel();
         let outlets = Outlets {
             media: to_media.clone(),
             flows: Outlet::new(to_flows),
             files: to_files,
             calls,
+            log,
             recordings: Keeps::new(to_recordings.clone()),
         };
         let taken = |what, address| move |error| StartError::Bind { what, address, error };
@@ -210,6 +212,7 @@ impl Server {
             spawn("flows", move || worker.run(&flow_inputs))?,
             spawn("files", move || loader.run(&paths))?,
             spawn("call records", move || call_records.run())?,
+            spawn("log", move || lines.run())?,
             spawn("recordings", move || recordings.run(&takes))?,
         ];
         let (signalling, media) = (to_signalling, to_media);

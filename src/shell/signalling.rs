@@ -16,7 +16,9 @@ use crate::media::{Report, Source};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
 use crate::shell::flows::{self, Outlet};
+use crate::shell::log::Log;
 use crate::shell::media::{MediaInput, Pair};
+use crate::shell::pace::Pace;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quick::Quick;
 use crate::shell::quota::Quota;
@@ -151,6 +153,7 @@ pub(super) struct Outlets {
     pub(super) flows: Outlet,
     pub(super) files: SyncSender<Origin>,
     pub(super) calls: Calls,
+    pub(super) log: Log,
     pub(super) recordings: Keeps,
 }
 
@@ -182,6 +185,7 @@ pub(super) struct Signalling {
     turns: usize,
     store: Store,
     clock: Clock,
+    pace: Pace,
     dropped: u64,
     ended: BTreeMap<String, u64>,
     talks: Talks,
@@ -212,6 +216,7 @@ impl Signalling {
             turns: TURNS_MAX,
             store,
             clock,
+            pace: Pace::new(),
             dropped: 0,
             ended: BTreeMap::new(),
             talks: Talks::default(),
@@ -238,6 +243,8 @@ impl Signalling {
             }
             if self.quick.is_behind() {
                 wait = Some(Duration::ZERO);
+            } else {
+                self.rest();
             }
             self.poller.wait(wait, &mut ready);
             self.turns = TURNS_MAX;
@@ -264,9 +271,18 @@ impl Signalling {
         }
     }
 
+    /// Does nothing for a moment where that is cheaper.
+    #[expect(clippy::disallowed_methods, reason = "what comes meanwhile waits in the sockets")]
+    fn rest(&mut self) {
+        if let Some(rest) = self.pace.rest(self.clock.now()) {
+            std::thread::sleep(rest);
+        }
+    }
+
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..BURST_MAX {
             let Ok((length, remote)) = self.udp.recv_from(buffer) else { return };
+            self.pace.count_message();
             let (transport, local) = (Transport::Udp, self.local);
             let flow = Flow { transport, local, remote, connection: 0 };
             let now = self.clock.now();
@@ -284,6 +300,7 @@ impl Signalling {
             let now = self.clock.now();
             match given {
                 Given::Message(flow, bytes) => {
+                    self.pace.count_message();
                     self.guarded(now, |switch| switch.handle_message(flow, &bytes, now));
                 }
                 Given::Closed(number) => {
@@ -429,7 +446,7 @@ impl Signalling {
                 }
                 self.outlets.calls.send(record);
             }
-            Output::Fact(fact) => self.note(&fact),
+            Output::Fact(fact) => self.note(fact),
         }
     }
 
@@ -460,82 +477,38 @@ impl Signalling {
         }
     }
 
-    /// The log's side of a fact: one line a customer would notice.
-    fn note(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Arrived { leg, from, to, source, flow } => {
-                let (from, to) = (masked(from), masked(to));
-                tracing::info!(?leg, from, to, %source, flow, "call arrived");
+    /// Counts a fact, tells who waits for it, and hands its line to the log.
+    fn note(&mut self, fact: Fact) {
+        let mut left_out = 0;
+        match &fact {
+            Fact::BadInput { .. } => match self.bad_inputs.take(self.clock.now()) {
+                Some(more) => left_out = more,
+                None => return,
+            },
+            Fact::DialDenied { why, .. } => *self.denied.entry(why.word()).or_default() += 1,
+            Fact::Ended { reason, .. } => {
+                *self.ended.entry(reason.to_string()).or_default() += 1;
             }
-            Fact::Refused { source, status, why } => {
-                tracing::info!(%source, status, why, "call refused");
-            }
-            Fact::DialDenied { trunk, number, why } => {
-                *self.denied.entry(why.word()).or_default() += 1;
-                let number = masked(number);
-                tracing::warn!(trunk, number, %why, "not dialled");
-            }
-            Fact::BadInput { source, method, status, rule } => {
-                if let Some(left_out) = self.bad_inputs.take(self.clock.now()) {
-                    // Escaped, so that nobody's input passes for a line or colours a terminal.
-                    let method = method.chars().take(32).flat_map(char::escape_default);
-                    let method = method.collect::<String>();
-                    tracing::info!(%source, method, status, rule, left_out, "bad input");
-                }
-            }
-            Fact::TrunkUp { trunk, server, expires_s } => {
-                tracing::info!(trunk, %server, expires_s, "registered at the trunk");
-            }
-            Fact::TrunkFailed { trunk, status, retry_s } => {
-                tracing::warn!(trunk, status, retry_s, "the trunk did not take the registration");
-            }
-            Fact::TrunkDown { trunk } => tracing::warn!(trunk, "no longer registered at the trunk"),
-            Fact::Answered { leg } => tracing::info!(?leg, "answered"),
-            Fact::Ended { leg, reason, lasted_ms } => {
-                let count = self.ended.entry(reason.to_string()).or_default();
-                *count += 1;
-                tracing::info!(?leg, %reason, lasted_ms, "ended");
-            }
-            Fact::Promised { promise } => tracing::info!(promise, "callback promised"),
             Fact::PromiseEnded { promise, end } => {
                 for (_, reply) in self.awaited.extract_if(.., |(of, _)| of == promise) {
                     let _ = reply.send(end.clone());
                 }
-                tracing::info!(promise, end, "promise ended");
             }
-            Fact::AttemptLeftBehind { promise, attempt, is_taken_back } => {
-                tracing::warn!(
-                    promise,
-                    attempt,
-                    is_taken_back,
-                    "an attempt of an earlier process has no known end"
-                );
-            }
-            Fact::AttemptTakenBack { promise, is_certain: true } => {
-                tracing::info!(promise, "nothing rings any more of an attempt left behind");
-            }
-            Fact::AttemptTakenBack { promise, is_certain: false } => {
-                tracing::warn!(promise, "nobody answers for an attempt left behind");
-            }
-            Fact::RunFailed { flow, error } => tracing::warn!(flow, error, "the flow failed"),
-            Fact::Panicked { why, ladder } => {
-                tracing::error!(why, "a bug ended a call; the others go on\n{ladder}");
-            }
-            Fact::ClipFailed { path, why } => tracing::warn!(path, why, "no sound file"),
-            Fact::RecordingFailed { leg, target, why } => {
-                tracing::warn!(?leg, target, why, "the recording failed");
-            }
-            Fact::MediaRefused { leg, why } => tracing::warn!(?leg, why, "audio refused"),
+            Fact::Arrived { .. }
+            | Fact::Refused { .. }
+            | Fact::TrunkUp { .. }
+            | Fact::TrunkFailed { .. }
+            | Fact::TrunkDown { .. }
+            | Fact::Answered { .. }
+            | Fact::Promised { .. }
+            | Fact::AttemptLeftBehind { .. }
+            | Fact::AttemptTakenBack { .. }
+            | Fact::RunFailed { .. }
+            | Fact::Panicked { .. }
+            | Fact::ClipFailed { .. }
+            | Fact::RecordingFailed { .. }
+            | Fact::MediaRefused { .. } => {}
         }
+        self.outlets.log.tell(fact, left_out);
     }
-}
-
-/// A number as logs show it: the last two digits only, and nothing that could pass for a line.
-fn masked(number: &str) -> String {
-    let count = number.chars().count();
-    if count <= 4 || !number.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
-        return number.chars().filter(|c| !c.is_control()).take(32).collect();
-    }
-    let tail = number.chars().skip(count - 2).collect::<String>();
-    format!("{}{tail}", "*".repeat(count - 2))
 }

@@ -1,0 +1,138 @@
+//! How often the signalling thread looks for messages when many come: every few milliseconds, rather than
+//! each time that one is there.
+//!
+//! A processor that has rested has to fetch the program again, so that ten messages at once take little
+//! more of it than three that come alone. Network drivers moderate interrupts for the same reason. SIP can
+//! wait: its first retransmission comes after 500 ms (RFC 3261 §17.1.1.1).
+
+use std::time::Duration;
+
+use crate::base::Tick;
+
+/// Messages that one look is to find, and how long it is put off for that at most.
+const WANTED: u32 = 24;
+const LOOK_MAX: Duration = Duration::from_millis(8);
+/// Messages are counted so long. From so many on the thread rests, and with fewer it is woken by each:
+/// some 330 and 170 calls a second.
+const WINDOW: Duration = Duration::from_millis(100);
+const MANY: u32 = 100;
+const FEW: u32 = 50;
+/// Messages of one look with which the next follows at once: there are more.
+const FULL: u32 = 64;
+
+/// When the last look was, and how many messages come.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// From the beginning of one look to the next; none where each message wakes the thread.
+    look: Option<Duration>,
+    /// When the last look began.
+    looked: Tick,
+    /// Messages of this look.
+    found: u32,
+    /// When the count began, and what has come since.
+    began: Tick,
+    counted: u32,
+}
+
+impl Pace {
+    pub(super) const fn new() -> Self {
+        Self { look: None, looked: Tick::ZERO, found: 0, began: Tick::ZERO, counted: 0 }
+    }
+
+    /// A message has come.
+    pub(super) const fn count_message(&mut self) {
+        self.found += 1;
+    }
+
+    /// A look is over: how long to rest before the next one.
+    pub(super) fn rest(&mut self, now: Tick) -> Option<Duration> {
+        let found = std::mem::take(&mut self.found);
+        self.counted += found;
+        if now.since(self.began) >= WINDOW {
+            self.judge(now.since(self.began));
+            (self.began, self.counted) = (now, 0);
+        }
+        // Whoever was woken for nothing waits to be woken again.
+        let look = self.look.filter(|_| (1..FULL).contains(&found));
+        let due = look.map_or(now, |look| self.looked + look);
+        self.looked = now.max(due);
+        Some(due.since(now)).filter(|rest| !rest.is_zero())
+    }
+
+    /// So long it took for as many messages as were counted.
+    fn judge(&mut self, took: Duration) {
+        let enough = if self.look.is_some() { FEW } else { MANY };
+        self.look = (self.counted >= enough).then(|| (took * WANTED / self.counted).min(LOOK_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages that come one by one, so many microseconds apart, for a second: looks that were taken,
+    /// and the longest that one of the messages of its second half waited.
+    fn second(pace: &mut Pace, from: Tick, apart_us: u64) -> (u32, Duration) {
+        let message = |number: u64| from + Duration::from_micros(number * apart_us);
+        let (mut now, mut next, mut looks, mut longest) = (from, 0, 0, Duration::ZERO);
+        while now < from + Duration::from_secs(1) {
+            // Woken by the next message, unless it came meanwhile.
+            now = now.max(message(next));
+            looks += 1;
+            while message(next) <= now {
+                if now > from + Duration::from_millis(500) {
+                    longest = longest.max(now.since(message(next)));
+                }
+                pace.count_message();
+                next += 1;
+            }
+            now += Duration::from_micros(20);
+            now += pace.rest(now).unwrap_or_default();
+        }
+        (looks, longest)
+    }
+
+    #[test]
+    fn few_messages_are_taken_as_they_come() {
+        let (looks, longest) = second(&mut Pace::new(), Tick::from_millis(5), 1100);
+        assert_eq!((looks, longest), (911, Duration::ZERO));
+    }
+
+    #[test]
+    fn many_wait_for_the_next_look_until_they_are_few_again() {
+        let mut pace = Pace::new();
+        let (looks, longest) = second(&mut pace, Tick::from_millis(5), 300);
+        assert!((125..500).contains(&looks), "{looks} looks");
+        assert!(longest <= LOOK_MAX, "{longest:?}");
+        // 3,333 messages, 24 of them a look.
+        let (looks, _) = second(&mut pace, Tick::from_millis(1005), 300);
+        assert!((137..142).contains(&looks), "{looks} looks");
+        let (looks, longest) = second(&mut pace, Tick::from_millis(2005), 2500);
+        assert!(looks > 350 && longest.is_zero(), "{looks} looks, {longest:?}");
+    }
+
+    #[test]
+    fn the_more_there_are_the_shorter_they_wait() {
+        let mut pace = Pace::new();
+        second(&mut pace, Tick::from_millis(5), 600);
+        let (_, longest) = second(&mut pace, Tick::from_millis(1005), 600);
+        assert!(longest > Duration::from_millis(7) && longest <= LOOK_MAX, "{longest:?}");
+        second(&mut pace, Tick::from_millis(2005), 100);
+        let (looks, longest) = second(&mut pace, Tick::from_millis(3005), 100);
+        assert!((400..430).contains(&looks), "{looks} looks");
+        assert!(longest < Duration::from_millis(3), "{longest:?}");
+    }
+
+    #[test]
+    fn a_thread_that_falls_behind_does_not_rest() {
+        let mut pace = Pace::new();
+        second(&mut pace, Tick::from_millis(5), 300);
+        let now = Tick::from_millis(1006);
+        (0..FULL).for_each(|_| pace.count_message());
+        assert_eq!(pace.rest(now), None);
+        pace.count_message();
+        assert!(pace.rest(now).is_some());
+        // Woken for what is no message, it waits in its usual way.
+        assert_eq!(pace.rest(now), None);
+    }
+}
