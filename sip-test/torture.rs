@@ -40,7 +40,7 @@ fn messages() -> Vec<Torture> {
 fn every_message_gets_the_verdict_it_wants() {
     let (messages, mut wrong) = (messages(), Vec::new());
     for Torture { file, bytes, wanted } in &messages {
-        let verdict = Message::parse(bytes).map(|message| message.validate());
+        let verdict = Message::parse(bytes).map(|message| message.validate().map(drop));
         let wants = |status: u16| wanted.iter().any(|one| *one == status);
         let drops = wanted.iter().any(|one| one == "drop");
         // Statuses that only the one who is asked can give, by dial plan, user or extension.

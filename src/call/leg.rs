@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -232,7 +231,7 @@ pub struct Audio {
     /// Our side of offer and answer.
     pub local: sdp::Local,
     /// The offer that waits for our answer.
-    pub offer: Option<Arc<[u8]>>,
+    pub offer: Option<Box<sdp::Description>>,
     /// What both sides agreed on.
     pub agreed: Option<sdp::Negotiated>,
     /// Whether a media leg has been opened for it.

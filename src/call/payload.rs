@@ -10,20 +10,17 @@ use crate::sip::{Flow, Message, NameAddr, Start, digest};
 const BODY_MAX: usize = 16 * 1024;
 
 /// The item of a trigger's `Call` branch. `bytes` is the INVITE; what most flows never look at is made
-/// from them when one asks for it.
+/// from them when one asks for it. `numbers` are those of the caller and of whom he called.
 ///
 /// `extension` is who was proven to call, which may differ from what From says.
 pub fn call(
-    message: &Message<'_>,
     bytes: &[u8],
+    numbers: (&str, &str),
     reference: &str,
     extension: Option<&str>,
     leg: LegRef,
 ) -> Json {
-    let user = |address: Option<NameAddr<'_>>| {
-        user_of(&address.as_ref().map(uri_text).unwrap_or_default())
-    };
-    let (caller, called) = (user(message.from().ok()), user(message.to().ok()));
+    let (caller, called) = numbers;
     let leg = leg_text(leg);
     let context = object([("ref", reference.into()), ("legId", leg.as_str().into())]);
     let more = extension.map(|extension| ("extension", extension.into()));
@@ -256,16 +253,15 @@ mod tests {
     fn an_extension_is_who_was_proven_and_not_who_is_named() {
         let invite = b"INVITE sip:200@h SIP/2.0\r\nFrom: <sip:999@h>;tag=1\r\n\
                        To: <sip:200@h>\r\nCall-ID: c\r\n\r\n";
-        let message = Message::parse(invite).unwrap();
         let leg = LegRef::from_u64(0);
-        let payload = call(&message, invite, "office", Some("100"), leg);
+        let payload = call(invite, ("999", "200"), "office", Some("100"), leg);
         let keys = payload.keys().map(String::as_str).collect::<Vec<_>>();
         assert_eq!(keys[10..], ["calledName", "raw", "sipPbx", "extension"]);
         let of = |value: &Value| value["extension"].as_str().map(str::to_owned);
         assert_eq!(payload["callerNumber"], "999");
         assert_eq!(payload["extension"], "100");
         assert_eq!(of(&payload["raw"]).as_deref(), Some("100"));
-        assert!(!call(&message, invite, "trunk", None, leg).contains_key("extension"));
+        assert!(!call(invite, ("999", "200"), "trunk", None, leg).contains_key("extension"));
     }
 
     #[test]

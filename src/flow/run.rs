@@ -274,7 +274,7 @@ impl Run {
     /// What the visited node's late parameters come to, as far as it has any.
     pub(super) fn late(
         &self,
-        facts: Object,
+        facts: impl FnOnce() -> Object,
         scripts: &mut Scripts,
         now_ms: i64,
     ) -> Option<Result<Object, Fault>> {
@@ -282,7 +282,7 @@ impl Run {
         let plan = visit.scope.node().late.as_ref()?;
         let current = Current { scope: visit.scope.clone(), item: visit.next, now_ms };
         let (_, key) = visit.scope.node().kind.late()?;
-        let resolved = scripts.resolve_late(plan, facts, &current);
+        let resolved = scripts.resolve_late(plan, facts(), &current);
         // n8n writes an option of several fields as an object within an object of the same name.
         Some(resolved.map(
             |mut resolved| match resolved.get_mut(key).map(|late| late[key].take()) {

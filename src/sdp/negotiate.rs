@@ -92,44 +92,53 @@ pub fn offer(local: &Local) -> Vec<u8> {
 }
 
 /// Answers an offer: our body and what has been agreed on.
-///
-/// The first of the caller's encodings that we allow is taken (RFC 3264 §6.1 asks to follow the
-/// offerer's preference); the direction is what both sides want.
 pub fn answer(offer: &[u8], local: &Local) -> Result<(Vec<u8>, Negotiated), Unacceptable> {
-    let description = Description::parse(offer)?;
-    let audio = description.audio().ok_or(Unacceptable::NoAudio)?;
-    let agreed = agree(audio, local)?;
-    let mut text = preamble(local);
-    let mut is_taken = false;
-    for section in &description.sections {
-        match section {
-            Section::Audio(theirs) if theirs.port != 0 && !is_taken => {
-                is_taken = true;
-                let formats = [(agreed.payload_type, agreed.encoding)];
-                let event = agreed.event_payload_type;
-                write_audio(&mut text, local, &formats, event, agreed.ptime, agreed.direction);
-            }
-            Section::Audio(theirs) => {
-                let formats = theirs.payload_types.iter().map(u8::to_string);
-                let mut formats = formats.collect::<Vec<_>>().join(" ");
-                if formats.is_empty() {
-                    // An m= line has at least one format (RFC 8866 §9), whatever was offered.
-                    formats.push('0');
-                }
-                write_refused(&mut text, "audio", "RTP/AVP", &formats);
-            }
-            Section::Other { media, transport, formats } => {
-                write_refused(&mut text, media, transport, formats);
-            }
-        }
-    }
-    Ok((text.into_bytes(), agreed))
+    Description::parse(offer)?.answer(local)
 }
 
 /// What the answer to an offer of ours has settled.
 pub fn settle(answer: &[u8], local: &Local) -> Result<Negotiated, Unacceptable> {
-    let description = Description::parse(answer)?;
-    agree(description.audio().ok_or(Unacceptable::NoAudio)?, local)
+    Description::parse(answer)?.settle(local)
+}
+
+impl Description {
+    /// What both sides agree on if this is their offer, or their answer to ours.
+    ///
+    /// The first of their encodings that we allow is taken (RFC 3264 §6.1 asks to follow the
+    /// offerer's preference); the direction is what both sides want.
+    pub fn settle(&self, local: &Local) -> Result<Negotiated, Unacceptable> {
+        agree(self.audio().ok_or(Unacceptable::NoAudio)?, local)
+    }
+
+    /// Answers this offer: our body and what has been agreed on.
+    pub fn answer(&self, local: &Local) -> Result<(Vec<u8>, Negotiated), Unacceptable> {
+        let agreed = self.settle(local)?;
+        let mut text = preamble(local);
+        let mut is_taken = false;
+        for section in &self.sections {
+            match section {
+                Section::Audio(theirs) if theirs.port != 0 && !is_taken => {
+                    is_taken = true;
+                    let formats = [(agreed.payload_type, agreed.encoding)];
+                    let event = agreed.event_payload_type;
+                    write_audio(&mut text, local, &formats, event, agreed.ptime, agreed.direction);
+                }
+                Section::Audio(theirs) => {
+                    let formats = theirs.payload_types.iter().map(u8::to_string);
+                    let mut formats = formats.collect::<Vec<_>>().join(" ");
+                    if formats.is_empty() {
+                        // An m= line has at least one format (RFC 8866 §9), whatever was offered.
+                        formats.push('0');
+                    }
+                    write_refused(&mut text, "audio", "RTP/AVP", &formats);
+                }
+                Section::Other { media, transport, formats } => {
+                    write_refused(&mut text, media, transport, formats);
+                }
+            }
+        }
+        Ok((text.into_bytes(), agreed))
+    }
 }
 
 fn agree(theirs: &Audio, local: &Local) -> Result<Negotiated, Unacceptable> {
@@ -171,11 +180,11 @@ fn preamble(local: &Local) -> String {
     let family = if address.is_ipv4() { "IP4" } else { "IP6" };
     let mut text = String::with_capacity(320);
     let Local { session_id, version, .. } = local;
-    write_line(&mut text, format_args!("v=0"));
-    write_line(&mut text, format_args!("o=- {session_id} {version} IN {family} {address}"));
-    write_line(&mut text, format_args!("s=-"));
-    write_line(&mut text, format_args!("c=IN {family} {address}"));
-    write_line(&mut text, format_args!("t=0 0"));
+    let connection = format!("IN {family} {address}\r\n");
+    write_line(&mut text, format_args!("v=0\r\no=- {session_id} {version} {connection}s=-"));
+    for part in ["c=", &connection, "t=0 0\r\n"] {
+        text.push_str(part);
+    }
     text
 }
 
@@ -187,9 +196,11 @@ fn write_audio(
     ptime: Ptime,
     direction: Direction,
 ) {
-    let numbers = formats.iter().map(|(number, _)| *number).chain(event);
-    let numbers = numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
-    write_line(text, format_args!("m=audio {} RTP/AVP {numbers}", local.address.port()));
+    text.write_fmt(format_args!("m=audio {} RTP/AVP", local.address.port())).expect(WRITES);
+    for number in formats.iter().map(|(number, _)| *number).chain(event) {
+        text.write_fmt(format_args!(" {number}")).expect(WRITES);
+    }
+    text.push_str("\r\n");
     for (number, encoding) in formats {
         let (name, rate) = (encoding.name(), encoding.clock_rate());
         write_line(text, format_args!("a=rtpmap:{number} {name}/{rate}"));
@@ -206,8 +217,10 @@ fn write_refused(text: &mut String, media: &str, transport: &str, formats: &str)
     write_line(text, format_args!("m={media} 0 {transport} {formats}"));
 }
 
+const WRITES: &str = "writing to a String never fails";
+
 fn write_line(text: &mut String, line: fmt::Arguments<'_>) {
-    text.write_fmt(line).expect("writing to a String never fails");
+    text.write_fmt(line).expect(WRITES);
     text.push_str("\r\n");
 }
 

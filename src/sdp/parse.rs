@@ -129,8 +129,8 @@ impl Description {
             if line.is_empty() {
                 continue;
             }
-            let (kind, value) = line.split_once('=').ok_or(malformed)?;
-            reader.line(kind, value.trim_end(), malformed)?;
+            let [kind, b'=', ..] = *line.as_bytes() else { return Err(malformed) };
+            reader.line(kind, line[2..].trim_end(), malformed)?;
         }
         reader.finish()
     }
@@ -165,27 +165,26 @@ struct RawSection {
 }
 
 impl Reader {
-    fn line(&mut self, kind: &str, value: &str, malformed: Rejected) -> Result<(), Rejected> {
+    fn line(&mut self, kind: u8, value: &str, malformed: Rejected) -> Result<(), Rejected> {
         match kind {
-            "v" if value == "0" => self.has_version = true,
-            "v" => return Err(malformed),
-            "o" => self.origin = Some(origin(value).ok_or(malformed)?),
-            "c" => {
+            b'v' if value == "0" => self.has_version = true,
+            b'v' => return Err(malformed),
+            b'o' => self.origin = Some(origin(value).ok_or(malformed)?),
+            b'c' => {
                 let address = connection(value).ok_or(malformed)?;
                 match self.raw.last_mut() {
                     Some(section) => section.address = Some(address),
                     None => self.session_address = Some(address),
                 }
             }
-            "m" => {
+            b'm' => {
                 if self.raw.len() >= MEDIA_MAX {
                     return Err(Rejected::TooMany);
                 }
                 self.raw.push(media(value).ok_or(malformed)?);
             }
-            "a" => self.attribute(value, malformed)?,
-            _ if kind.len() == 1 => {} // s= t= b= k= and the rest say nothing that we use.
-            _ => return Err(malformed),
+            b'a' => self.attribute(value, malformed)?,
+            _ => {} // s= t= b= k= and the rest say nothing that we use.
         }
         Ok(())
     }

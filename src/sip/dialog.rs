@@ -39,7 +39,7 @@ impl Dialog {
         let cseq = invite.cseq().ok()?.number;
         Some(Self {
             call_id: invite.call_id().ok()?.into(),
-            local: format!("{};tag={local_tag}", invite.text(Name::To)?).into(),
+            local: [invite.text(Name::To)?, ";tag=", local_tag].concat().into(),
             remote: invite.text(Name::From)?.into(),
             remote_tag: from.tag().unwrap_or_default().into(),
             remote_target: contact_of(invite).unwrap_or(from.uri_text).into(),

@@ -46,4 +46,4 @@ pub use transaction::Timing;
 pub use transport::{Flow, Transmit, Transport};
 pub use typed::{CSeq, Contact, MediaType, NameAddr, RAck, Refresher, SessionExpires, Via};
 pub use uri::{Host, SipUri, Uri};
-pub use validate::Flaw;
+pub use validate::{Flaw, Mandatory};

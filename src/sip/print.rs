@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::message::{Field, Message};
+use super::message::{Field, Message, next_control};
 use super::name::{Method, Name};
 use super::reason::reason_phrase;
 use super::text::find_bare;
@@ -99,6 +99,15 @@ impl Printer {
         self
     }
 
+    /// Appends a field whose value is a text already.
+    pub fn text(mut self, name: Name, value: &str) -> Self {
+        if name == Name::Other {
+            self.mistake.get_or_insert(PrintError::Name);
+        }
+        self.value(name, value.as_bytes());
+        self
+    }
+
     /// Appends a field of a name this room has no rule for.
     pub fn field_named(mut self, name: &str, value: impl Display) -> Self {
         if !super::text::is_token(name.as_bytes()) {
@@ -147,32 +156,34 @@ impl Printer {
     /// The top Via, its `received` and `rport` replaced by what is so.
     fn top_via(&mut self, text: &str, source: SocketAddr) {
         let (top, below) = text.split_at(find_bare(text, b',').unwrap_or(text.len()));
-        let Some(via) = Via::parse(top.trim()) else {
+        let Some(Via { host, params, .. }) = Via::parse(top.trim()) else {
             return self.value(Name::Via, text.as_bytes());
         };
         self.bytes.extend_from_slice(b"Via: ");
-        let Via { transport, host, port, params } = via;
-        self.write(PrintError::Value(Name::Via), format_args!("SIP/2.0/{transport} {host}"));
-        if let Some(port) = port {
-            self.write(PrintError::Value(Name::Via), format_args!(":{port}"));
-        }
+        let from = self.bytes.len();
+        let sent = top.split(';').next().unwrap_or_default().trim();
+        self.bytes.extend_from_slice(sent.as_bytes());
+        let mut asks_port = false;
         for (name, value) in params.iter() {
+            asks_port |= name.eq_ignore_ascii_case("rport");
             if ["received", "rport"].iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
                 continue;
             }
-            let equals = if value.is_empty() { "" } else { "=" };
-            self.write(PrintError::Value(Name::Via), format_args!(";{name}{equals}{value}"));
+            for part in [";", name, if value.is_empty() { "" } else { "=" }, value] {
+                self.bytes.extend_from_slice(part.as_bytes());
+            }
         }
-        let asks_port = params.has("rport");
-        let came_from = host_of(source);
-        if asks_port || !host.is_equivalent(&came_from) {
-            let ip = source.ip().to_canonical();
-            self.write(PrintError::Value(Name::Via), format_args!(";received={ip}"));
+        let mut add = |said: fmt::Arguments<'_>| {
+            self.bytes.write_fmt(said).expect("a vector takes every byte")
+        };
+        if asks_port || !host.is_equivalent(&host_of(source)) {
+            add(format_args!(";received={}", source.ip().to_canonical()));
         }
         if asks_port {
-            self.write(PrintError::Value(Name::Via), format_args!(";rport={}", source.port()));
+            add(format_args!(";rport={}", source.port()));
         }
-        self.write(PrintError::Value(Name::Via), format_args!("{below}"));
+        self.bytes.extend_from_slice(below.as_bytes());
+        self.check(from, PrintError::Value(Name::Via));
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -218,6 +229,9 @@ impl Printer {
     /// never.
     fn check(&mut self, from: usize, blame: PrintError) {
         let value = &self.bytes[from..];
+        if next_control(value) == value.len() {
+            return;
+        }
         let is_bad = |at: usize, byte: u8| match byte {
             b'\r' | b'\n' => true,
             b'\t' | b' '.. => false,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::limits::VIAS_MAX;
 use super::message::{Message, Start};
 use super::name::{Method, Name};
+use super::typed::{CSeq, NameAddr, Via};
 use super::uri::Uri;
 
 /// The first rule that a message broke. A request with a flaw is answered with [`Flaw::status`]; a
@@ -93,42 +94,59 @@ impl fmt::Display for Flaw {
 
 impl std::error::Error for Flaw {}
 
+/// The headers that every message has (RFC 3261 8.1.1), as they were read when it was validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mandatory<'m> {
+    /// The top Via.
+    pub via: Via<'m>,
+    /// From.
+    pub from: NameAddr<'m>,
+    /// To.
+    pub to: NameAddr<'m>,
+    /// Call-ID.
+    pub call_id: &'m str,
+    /// CSeq.
+    pub cseq: CSeq,
+}
+
 impl Message<'_> {
     /// Whether everything holds that every element relies on: the framing, the headers each message
     /// has (RFC 3261 8.1.1), once each, and the shape of the headers by which messages are routed.
     /// Scheme (416), extensions (420) and body (415) are for the one who is asked.
-    pub fn validate(&self) -> Result<(), Flaw> {
+    pub fn validate(&self) -> Result<Mandatory<'_>, Flaw> {
         self.flaw.map_or(Ok(()), Err)?;
         for name in ONCE {
             if self.fields_of(name).nth(1).is_some() {
                 return Err(Flaw::Repeated(name));
             }
         }
-        self.validate_path()?;
-        self.from()?;
-        self.to()?;
-        self.call_id()?;
+        let via = self.validate_path()?;
+        let (from, to, call_id) = (self.from()?, self.to()?, self.call_id()?);
         self.max_forwards()?;
         self.content_type()?;
         self.expires()?;
-        self.validate_start()
+        let cseq = self.cseq()?;
+        self.validate_start(&cseq)?;
+        Ok(Mandatory { via, from, to, call_id, cseq })
     }
 
-    fn validate_path(&self) -> Result<(), Flaw> {
-        self.via()?;
-        for (number, via) in self.vias().enumerate() {
+    /// Gives the top Via.
+    fn validate_path(&self) -> Result<Via<'_>, Flaw> {
+        let mut vias = self.vias();
+        let top = vias.next().unwrap_or(Err(Flaw::Missing(Name::Via)))?;
+        for (number, via) in vias.enumerate() {
             via?;
-            if number == VIAS_MAX {
+            if number + 1 == VIAS_MAX {
                 return Err(Flaw::ViasTooMany);
             }
         }
         self.contacts().try_for_each(|contact| contact.map(drop))?;
         self.routes().try_for_each(|route| route.map(drop))?;
-        self.record_routes().try_for_each(|route| route.map(drop))
+        self.record_routes().try_for_each(|route| route.map(drop))?;
+        Ok(top)
     }
 
-    fn validate_start(&self) -> Result<(), Flaw> {
-        let cseq = self.cseq()?;
+    fn validate_start(&self, cseq: &CSeq) -> Result<(), Flaw> {
         match &self.start {
             Start::Request { method, .. } => {
                 let has_headers = match self.request_uri()? {

@@ -8,7 +8,6 @@ use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{Output, Pending, Switch};
 use crate::media::Command;
-use crate::sdp;
 use crate::sip::Body;
 
 impl Switch {
@@ -221,8 +220,7 @@ impl Switch {
     /// The answer to a caller's offer before the call is answered, so that he hears what rings.
     fn answer_early(&mut self, id: LegRef) -> Option<Vec<u8>> {
         let leg = self.legs.get_mut(id)?;
-        let offer = leg.audio.offer.clone()?;
-        let (body, agreed) = sdp::answer(&offer, &leg.audio.local).ok()?;
+        let (body, agreed) = leg.audio.offer.as_ref()?.answer(&leg.audio.local).ok()?;
         leg.audio.agreed = Some(agreed);
         self.open_media(id);
         self.configure_media(id);

@@ -28,8 +28,7 @@ impl Switch {
         let dialog = leg.dialog;
         let body = match leg.audio.offer.take() {
             Some(offer) => {
-                let (body, agreed) =
-                    sdp::answer(&offer, &leg.audio.local).map_err(|_| Failed::NoMedia)?;
+                let (body, agreed) = offer.answer(&leg.audio.local).map_err(|_| Failed::NoMedia)?;
                 leg.audio.agreed = Some(agreed);
                 body
             }

@@ -1,7 +1,6 @@
 //! A call comes in: whose it is, whether it can be had, and the start of its flow.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::base::Tick;
 use crate::call::leg::Leg;
@@ -12,7 +11,7 @@ use crate::call::switch::register::{Identity, Unproven, challenge_header, header
 use crate::call::switch::{Fact, Output, RunCard, Switch};
 use crate::call::trigger::{AudioRules, Trigger};
 use crate::flow::{Input, Item, NodeIndex, RunId};
-use crate::sdp::{self, Direction};
+use crate::sdp::{self, Description, Direction};
 use crate::sip::{DialogId, Flow, MAX_FORWARDS, Message, Name};
 
 /// Runs of flows at a time for each leg that there may be.
@@ -73,13 +72,14 @@ impl Switch {
             unreachable!("the endpoint hands on only what it could read");
         };
         let judged = self.identify(Asker::Invite(dialog), &message, bytes, flow, now);
-        self.on_invite_judged(dialog, bytes, flow, judged, now);
+        self.on_invite_judged(dialog, &message, bytes, flow, judged, now);
     }
 
     /// It is known whose call it is, or that nobody knows.
     pub(super) fn on_invite_judged(
         &mut self,
         dialog: DialogId,
+        message: &Message<'_>,
         bytes: &[u8],
         flow: Flow,
         judged: Result<Identity, Unproven>,
@@ -89,7 +89,7 @@ impl Switch {
             return;
         }
         let taken = judged.map_err(Refusal::Unproven);
-        let taken = taken.and_then(|who| self.take_call(dialog, bytes, &who, flow, now));
+        let taken = taken.and_then(|who| self.take_call(dialog, message, bytes, &who, flow, now));
         if let Err(refusal) = taken {
             self.refuse(dialog, flow.remote, &refusal, now);
         }
@@ -98,23 +98,21 @@ impl Switch {
     fn take_call(
         &mut self,
         dialog: DialogId,
+        message: &Message<'_>,
         bytes: &[u8],
         identity: &Identity,
         flow: Flow,
         now: Tick,
     ) -> Result<(), Refusal> {
-        let Ok(message) = Message::parse(bytes) else {
-            unreachable!("the endpoint hands on only what it could read");
-        };
         if self.is_draining {
             return Err(Refusal::Draining);
         }
         let trigger = self.triggers[identity.trigger()].clone();
-        let offer = offer_of(&message)?;
+        let offer = offer_of(message)?;
         let audio = self.audio_of(&trigger);
         let mut local = self.local_description(&audio);
         if let Some(offer) = &offer {
-            sdp::answer(offer, &local).map_err(Refusal::Offer)?;
+            offer.settle(&local).map_err(Refusal::Offer)?;
         }
         if self.runs.len() >= self.config.legs_max * RUNS_PER_LEG {
             return Err(Refusal::Full);
@@ -138,6 +136,7 @@ impl Switch {
             to.uri_text.clone_into(&mut leg.shown.to);
             leg.shown.called_name = to.display_name().into_owned();
         }
+        let (from, to) = (leg.caller_number.clone(), leg.called_number.clone());
         let Some(id) = self.legs.insert(leg) else {
             self.ports.release(port, now);
             return Err(Refusal::Full);
@@ -155,14 +154,12 @@ impl Switch {
             }
         }
         let (reference, extension) = (&trigger.reference, extension.as_deref());
-        let payload = payload::call(&message, bytes, reference, extension, id);
-        let text =
-            |key| payload.get(key).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+        let payload = payload::call(bytes, (&from, &to), reference, extension, id);
         self.accepted += 1;
         self.tell(Fact::Arrived {
             leg: id,
-            from: text("callerNumber"),
-            to: text("calledNumber"),
+            from,
+            to,
             source: flow.remote,
             flow: trigger.graph.name().to_owned(),
         });
@@ -262,13 +259,14 @@ impl Switch {
     }
 }
 
-fn offer_of(message: &Message<'_>) -> Result<Option<Arc<[u8]>>, Refusal> {
+fn offer_of(message: &Message<'_>) -> Result<Option<Box<Description>>, Refusal> {
     if message.body.is_empty() {
         return Ok(None);
     }
     let kind = message.field(Name::ContentType).map(|field| field.value.to_ascii_lowercase());
     if kind.is_some_and(|kind| kind.starts_with(b"application/sdp")) {
-        return Ok(Some(Arc::from(message.body)));
+        let offer = Description::parse(message.body);
+        return Ok(Some(Box::new(offer.map_err(|rejected| Refusal::Offer(rejected.into()))?)));
     }
     Err(Refusal::BodyType)
 }

@@ -344,7 +344,8 @@ impl Switch {
         match asker {
             Asker::Invite(dialog) => {
                 let judged = judged.map(|account| self.identity_of(account));
-                self.on_invite_judged(dialog, bytes, flow, judged, now);
+                let Ok(message) = Message::parse(bytes) else { return };
+                self.on_invite_judged(dialog, &message, bytes, flow, judged, now);
             }
             Asker::Register(request) => {
                 self.on_register_judged(request, bytes, flow, judged, now);

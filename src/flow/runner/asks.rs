@@ -16,7 +16,7 @@ impl Runner {
         let now_ms = self.wall_ms(now);
         let running = self.runs.get_mut(&id).expect("only a live run asks");
         let first = running.run.item_index();
-        let late = running.run.late(Pages::facts_before(), &mut self.scripts, now_ms);
+        let late = running.run.late(Pages::facts_before, &mut self.scripts, now_ms);
         match late {
             Some(Ok(wanted)) if node::wants_pages(&wanted) => {
                 let pages = running.pages.insert(Pages::new(parameters));
@@ -124,7 +124,7 @@ impl Runner {
             self.gauges.late += 1;
             return;
         };
-        let wanted = running.run.late(pages.facts(&page), &mut self.scripts, now_ms);
+        let wanted = running.run.late(|| pages.facts(&page), &mut self.scripts, now_ms);
         let next = wanted.unwrap_or(Ok(Object::new())).and_then(|wanted| pages.take(page, &wanted));
         match next {
             Ok(Next::Ask(parameters)) => {

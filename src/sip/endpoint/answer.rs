@@ -13,6 +13,7 @@ use super::types::{Body, Cause, DialogId, Event, TransactionId};
 use crate::base::Tick;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::InviteServer;
+use crate::sip::{Message, Method};
 
 impl Endpoint {
     /// Answers an INVITE provisionally, 101 to 199; an early dialog begins (RFC 3261 §13.3.1.1).
@@ -49,7 +50,6 @@ impl Endpoint {
             talk: Talk { is_settled: true, ..std::mem::take(talk) },
         };
         let contact = leg.contact.clone();
-        self.expect_ack(dialog, invite);
         if !self.accept_with(dialog, invite, &contact, body.as_ref(), now) {
             // The body cannot be printed: the caller shall not wait for an answer that never comes.
             self.reply(invite, &Reply::of(500), now);
@@ -57,7 +57,8 @@ impl Endpoint {
         }
     }
 
-    /// 200 to an INVITE, re-INVITE or UPDATE, with what is agreed about the session; whether it left.
+    /// 200 to an INVITE, re-INVITE or UPDATE, with what is agreed about the session; whether it left. An
+    /// INVITE's is sent until its ACK comes.
     pub(super) fn accept_with(
         &mut self,
         dialog: DialogId,
@@ -66,16 +67,15 @@ impl Endpoint {
         body: Option<&Body>,
         now: Tick,
     ) -> bool {
-        let bytes = match self.table.get(request).map(|entry| &entry.role) {
-            Some(Role::InviteServer { request, .. } | Role::Server { request, .. }) => {
-                Arc::clone(request)
-            }
-            Some(Role::InviteClient { .. } | Role::Client { .. }) | None => return false,
-        };
-        let session = self.agree_session(dialog, &bytes, now);
+        let Some(bytes) = self.request_of(request) else { return false };
+        let message = Message::parse(&bytes).expect("it was parsed when it came");
+        if message.method() == Some(&Method::Invite) {
+            self.expect_ack(dialog, request, &message);
+        }
+        let session = self.agree_session(dialog, &message, now);
         let headers = borrowed(&session);
         let accepted = Reply { contact: Some(contact), headers: &headers, body, ..Reply::of(200) };
-        self.reply(request, &accepted, now)
+        self.reply_to(&message, request, &accepted, now)
     }
 
     /// Refuses an INVITE with 300 to 699. `reason` replaces the usual phrase.
@@ -107,12 +107,12 @@ impl Endpoint {
         let user = invite.message.request_uri().ok().and_then(|uri| uri.user_decoded());
         let contact = self.contact(invite.flow, &user.unwrap_or_default());
         let request: Arc<[u8]> = Arc::clone(invite.bytes);
-        let merged = Some(invite.merged_key(self.keys));
+        let merged = invite.merged_key;
         let mut talk = Talk::default();
         talk.note_abilities(invite.message);
         // RSeq begins below 2^31, by chance (RFC 3262 §3).
         let progress = Progress::of(invite.message, self.rng.next_u32() >> 2);
-        let response_flow = invite.response_flow();
+        let response_flow = invite.response_flow;
         let table = &mut self.table;
         let made = self.legs.insert_with(|id| {
             let role = Role::InviteServer {

@@ -40,7 +40,7 @@ impl Abilities {
     }
 
     fn said(&self, page: Printer) -> Printer {
-        page.field(Name::Allow, &self.allow).field(Name::Supported, &self.supported)
+        page.text(Name::Allow, &self.allow).text(Name::Supported, &self.supported)
     }
 }
 
@@ -83,19 +83,34 @@ impl Inside<'_> {
 impl Endpoint {
     /// Answers a request by its transaction; whether an answer left.
     pub(super) fn reply(&mut self, id: TransactionId, reply: &Reply<'_>, now: Tick) -> bool {
+        let Some(request) = self.request_of(id) else { return false };
+        let request = Message::parse(&request).expect("it was parsed when it came");
+        self.reply_to(&request, id, reply, now)
+    }
+
+    /// The request that a transaction of the peer has not answered finally.
+    pub(super) fn request_of(&self, id: TransactionId) -> Option<Arc<[u8]>> {
+        match &self.table.get(id)?.role {
+            Role::InviteServer { request, .. } | Role::Server { request, .. } => {
+                (!request.is_empty()).then(|| Arc::clone(request))
+            }
+            Role::InviteClient { .. } | Role::Client { .. } => None,
+        }
+    }
+
+    /// As [`Self::reply`], for a request that is at hand.
+    pub(super) fn reply_to(
+        &mut self,
+        request: &Message<'_>,
+        id: TransactionId,
+        reply: &Reply<'_>,
+        now: Tick,
+    ) -> bool {
         let timing = self.config.timing;
         let Some(entry) = self.table.get_mut(id) else { return false };
         let (flow, key) = (entry.flow, entry.key);
-        let (Role::InviteServer { request, .. } | Role::Server { request, .. }) = &entry.role
-        else {
-            return false;
-        };
-        if request.is_empty() {
-            return false; // It has its final answer.
-        }
-        let request = Message::parse(request).expect("it was parsed when it came");
         let reply = Reply { tag: reply.tag.or(Some(key)), ..*reply };
-        let Ok(bytes) = response(&request, &reply, flow, &self.config.user_agent, &self.abilities)
+        let Ok(bytes) = response(request, &reply, flow, &self.config.user_agent, &self.abilities)
         else {
             self.counters.unprintable += 1;
             return false;
@@ -125,7 +140,7 @@ impl Endpoint {
     /// Answers a request without keeping anything (RFC 3261 §8.2.7); a copy gets the same answer.
     pub(super) fn reply_stateless(&mut self, request: &Incoming<'_>, reply: &Reply<'_>) {
         let reply = Reply { tag: reply.tag.or(Some(request.key)), ..*reply };
-        self.answer_stateless(request.message, &reply, request.response_flow());
+        self.answer_stateless(request.message, &reply, request.response_flow);
     }
 
     pub(super) fn answer_stateless(&mut self, request: &Message<'_>, reply: &Reply<'_>, to: Flow) {
@@ -331,7 +346,7 @@ fn response(
         // (RFC 3261 §12.1.1).
         page = with_contact(page.copy(request, Name::RecordRoute), contact, abilities);
     }
-    page = page.field(Name::Server, server);
+    page = page.text(Name::Server, server);
     for (name, value) in reply.headers {
         page = page.field_named(name, value);
     }
@@ -353,7 +368,7 @@ fn like_invite(invite: &Message<'_>, method: &Method, to_of: &Message<'_>) -> Pr
 }
 
 fn with_contact(page: Printer, contact: &str, abilities: &Abilities) -> Printer {
-    abilities.said(page.field(Name::Contact, contact))
+    abilities.said(page.text(Name::Contact, contact))
 }
 
 const fn makes_contact(method: &Method) -> bool {

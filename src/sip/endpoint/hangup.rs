@@ -130,7 +130,7 @@ impl Endpoint {
     /// still open gets 487 (RFC 3261 §15.1.2).
     pub(super) fn on_bye(&mut self, bye: &Incoming<'_>, id: DialogId, now: Tick) {
         let Some(request) = self.serve(bye, None, now) else { return };
-        self.reply(request, &Reply::of(200), now);
+        self.reply_to(bye.message, request, &Reply::of(200), now);
         let Some(leg) = self.legs.get_mut(id) else { return };
         if let State::Calling { forks, .. } = &mut leg.state
             && forks.len() > 1

@@ -58,7 +58,6 @@ impl Endpoint {
         };
         match answer {
             Ok(body) => {
-                self.expect_ack(dialog, request);
                 self.accept_with(dialog, request, &contact, body.as_ref(), now);
             }
             Err(status) => {
@@ -68,11 +67,15 @@ impl Endpoint {
     }
 
     /// Remembers which ACK a 2xx waits for, before the 2xx leaves. An UPDATE waits for none.
-    pub(super) fn expect_ack(&mut self, id: DialogId, invite: TransactionId) {
+    pub(super) fn expect_ack(
+        &mut self,
+        id: DialogId,
+        invite: TransactionId,
+        request: &Message<'_>,
+    ) {
         let Some(entry) = self.table.get(invite) else { return };
-        let Role::InviteServer { cseq, request, .. } = &entry.role else { return };
-        let (cseq, request) = (*cseq, Arc::clone(request));
-        let has_offer = Message::parse(&request).is_ok_and(|invite| invite.body.is_empty());
+        let Role::InviteServer { cseq, .. } = entry.role else { return };
+        let has_offer = request.body.is_empty();
         if let Some(State::Talking { talk, .. }) = self.legs.get_mut(id).map(|leg| &mut leg.state) {
             talk.unacked.push(Unacked { cseq, invite, has_offer });
         }

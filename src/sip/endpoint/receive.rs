@@ -11,7 +11,7 @@ use super::types::{DialogId, Event, TransactionId};
 use crate::base::Tick;
 use crate::sip::text::Params;
 use crate::sip::transport::{Flow, Transport};
-use crate::sip::{Flaw, Message, Method, Name, Start, Uri};
+use crate::sip::{Flaw, Mandatory, Message, Method, Name, Start, Uri, Via};
 
 /// A request that keeps the rules, with what every reaction to it wants to know.
 #[derive(Debug)]
@@ -25,10 +25,15 @@ pub(super) struct Incoming<'a> {
     pub(super) from_tag: &'a str,
     /// Empty outside dialogs.
     pub(super) to_tag: &'a str,
+    /// Where its response goes.
+    pub(super) response_flow: Flow,
     /// Of its own transaction.
     pub(super) key: Key,
-    /// Of the INVITE that an ACK or CANCEL is about; of an INVITE, its own.
+    /// Of the INVITE that an ACK or CANCEL is about; of any other, its own.
     pub(super) invite_key: Key,
+    /// What two copies of a request on two paths have in common (RFC 3261 §8.2.2.2); inside dialogs
+    /// nothing needs to be.
+    pub(super) merged_key: Option<Key>,
 }
 
 /// A response to a request of ours.
@@ -50,48 +55,45 @@ impl<'a> Incoming<'a> {
         method: &'a Method,
         keys: Keys,
     ) -> Result<Self, Flaw> {
-        message.validate()?;
-        let invite_key = server_key(message, &Method::Invite, keys);
+        let Mandatory { via, from, to, call_id, cseq } = message.validate()?;
+        let (branch, cseq) = (via.branch(), cseq.number);
+        let (from_tag, to_tag) = (from.tag().unwrap_or_default(), to.tag().unwrap_or_default());
+        let key_of = |method| transaction_key(message, branch, cseq, method, keys);
         let is_ack = *method == Method::Ack;
-        let key = if is_ack { invite_key } else { server_key(message, method, keys) };
+        let key = key_of(if is_ack { &Method::Invite } else { method });
+        let is_cancel = *method == Method::Cancel;
+        let invite_key = if is_cancel { key_of(&Method::Invite) } else { key };
+        let merged_key = to_tag.is_empty().then(|| {
+            let (number, method) = (cseq.to_be_bytes(), method.as_str().as_bytes());
+            keys.of(&[from_tag.as_bytes(), call_id.as_bytes(), &number, method])
+        });
+        let response_flow = response_flow(&via, flow);
         Ok(Self {
             flow,
             bytes,
             message,
             method,
-            cseq: message.cseq()?.number,
-            call_id: message.call_id()?,
-            from_tag: message.from()?.tag().unwrap_or_default(),
-            to_tag: message.to()?.tag().unwrap_or_default(),
+            cseq,
+            call_id,
+            from_tag,
+            to_tag,
+            response_flow,
             key,
             invite_key,
+            merged_key,
         })
     }
 
     pub(super) const fn is_inside(&self) -> bool {
         !self.to_tag.is_empty()
     }
-
-    /// What two copies of a request on two paths have in common (RFC 3261 §8.2.2.2).
-    pub(super) fn merged_key(&self, keys: Keys) -> Key {
-        let number = self.cseq.to_be_bytes();
-        let method = self.method.as_str().as_bytes();
-        keys.of(&[self.from_tag.as_bytes(), self.call_id.as_bytes(), &number, method])
-    }
-
-    pub(super) fn response_flow(&self) -> Flow {
-        response_flow(self.message, self.flow)
-    }
 }
 
 /// Where a response goes: back where its request came from, but on datagrams without `rport` to
 /// the port that the sender named (RFC 3261 §18.2.2, RFC 3581 §4).
-fn response_flow(request: &Message<'_>, flow: Flow) -> Flow {
+fn response_flow(via: &Via<'_>, flow: Flow) -> Flow {
     let mut response = flow;
-    if flow.transport == Transport::Udp
-        && let Ok(via) = request.via()
-        && !via.params.has("rport")
-    {
+    if flow.transport == Transport::Udp && !via.params.has("rport") {
         response.remote.set_port(via.port.unwrap_or(5060));
     }
     response
@@ -100,19 +102,31 @@ fn response_flow(request: &Message<'_>, flow: Flow) -> Flow {
 /// The key of a server transaction (RFC 3261 §17.2.3). Call-ID and number are the same in every
 /// copy, in the ACK and in the CANCEL; they keep apart the requests of clients whose branches are
 /// not unique. Without a branch the headers that RFC 2543 compared stand in for it.
-pub(super) fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
+fn transaction_key(
+    request: &Message<'_>,
+    branch: Option<&str>,
+    cseq: u32,
+    method: &Method,
+    keys: Keys,
+) -> Key {
     let via = request.text(Name::Via).unwrap_or_default();
     let method = method.as_str().as_bytes();
     let text = |name| request.text(name).unwrap_or_default().as_bytes();
-    let call_id = text(Name::CallId);
-    let number = request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes();
-    match request.via().ok().and_then(|via| via.branch()) {
+    let (call_id, number) = (text(Name::CallId), cseq.to_be_bytes());
+    match branch {
         Some(branch) => {
             let sent_by = via.split(';').next().unwrap_or_default().as_bytes();
             keys.of(&[b"server", branch.as_bytes(), sent_by, call_id, &number, method])
         }
         None => keys.of(&[b"2543", via.as_bytes(), text(Name::From), call_id, &number, method]),
     }
+}
+
+/// The same of a request that may be crooked.
+pub(super) fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
+    let branch = request.via().ok().and_then(|via| via.branch());
+    let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+    transaction_key(request, branch, cseq, method, keys)
 }
 
 /// The key of a client transaction (RFC 3261 §17.1.3).
@@ -221,12 +235,12 @@ impl Endpoint {
         status: u16,
         now: Tick,
     ) {
-        let (Ok(()), Ok(via), Ok(cseq), Ok(to)) =
-            (message.validate(), message.via(), message.cseq(), message.to())
-        else {
-            self.counters.malformed_dropped += 1;
-            let rule = message.validate().err().unwrap_or(Flaw::StartLine);
-            return self.say_bad_input(flow, "", 0, &rule);
+        let Mandatory { via, cseq, to, .. } = match message.validate() {
+            Ok(mandatory) => mandatory,
+            Err(flaw) => {
+                self.counters.malformed_dropped += 1;
+                return self.say_bad_input(flow, "", 0, &flaw);
+            }
         };
         let branch = via.branch().unwrap_or_default();
         let Some(id) = self.table.find(client_key(branch, &cseq.method, self.keys)) else {
@@ -278,7 +292,7 @@ impl Endpoint {
         };
         if let (true, Some(response)) = (answers, response) {
             let response = Arc::clone(response);
-            self.transmit(request.response_flow(), response);
+            self.transmit(request.response_flow, response);
         }
     }
 
@@ -291,7 +305,7 @@ impl Endpoint {
             self.refuse(request, 483, &[]);
         } else if matches!(message.request_uri(), Ok(Uri::Other { .. }) | Err(_)) {
             self.refuse(request, 416, &[]);
-        } else if !request.is_inside() && self.table.is_merged(request.merged_key(self.keys)) {
+        } else if request.merged_key.is_some_and(|merged| self.table.is_merged(merged)) {
             self.refuse(request, 482, &[]);
         } else if !unsupported.is_empty() {
             self.refuse(request, 420, &[("Unsupported", &unsupported.join(", "))]);

@@ -98,7 +98,7 @@ impl Endpoint {
         dialog: Option<DialogId>,
         now: Tick,
     ) -> Option<TransactionId> {
-        let merged = (!request.is_inside()).then(|| request.merged_key(self.keys));
+        let merged = request.merged_key;
         let bytes = Arc::clone(request.bytes);
         let role = match (request.method, dialog) {
             (Method::Invite, Some(dialog)) => Role::InviteServer {
@@ -117,7 +117,7 @@ impl Endpoint {
                 dialog,
             },
         };
-        let id = self.table.insert(request.key, request.response_flow(), role);
+        let id = self.table.insert(request.key, request.response_flow, role);
         if id.is_none() {
             self.overloaded(request);
         }

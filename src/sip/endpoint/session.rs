@@ -121,12 +121,11 @@ impl Endpoint {
     pub(super) fn agree_session(
         &mut self,
         id: DialogId,
-        request: &[u8],
+        request: &Message<'_>,
         now: Tick,
     ) -> Vec<(&'static str, String)> {
-        let request = Message::parse(request).expect("it was parsed when it came");
         let wanted = self.config.session_expires.map(seconds);
-        let knows = knows_timer(&request);
+        let knows = knows_timer(request);
         let Some(leg) = self.legs.get_mut(id) else { return Vec::new() };
         if !matches!(leg.state, State::Talking { .. }) {
             return Vec::new(); // A session begins with the 2xx of its INVITE (§9).

@@ -1,10 +1,11 @@
 //! The transactions of an endpoint: found by key in one look-up, timed by one timer each.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::types::{CloseOutId, DialogId, RequestId, TransactionId};
 use crate::base::{Armed, Rng, Slab, Tick, Timers, take_out};
@@ -16,7 +17,7 @@ pub(super) const FORKS_MAX: usize = 8;
 
 /// 128 bits that stand for a key of any length. Keyed by a seed that no peer knows, so that keys
 /// which collide cannot be made; by chance it takes 2^64 of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(u64, u64);
 
 /// As a tag: a copy of a request gets the same one without state, and nobody can guess it
@@ -38,21 +39,42 @@ impl Keys {
 
     /// The key of these parts, in this order.
     pub(super) fn of(self, parts: &[&[u8]]) -> Key {
-        let half = |seed| {
-            let mut hasher = DefaultHasher::new();
-            hasher.write_u64(seed);
-            for part in parts {
-                hasher.write_usize(part.len());
-                hasher.write(part);
-            }
-            hasher.finish()
-        };
-        Key(half(self.0), half(self.1))
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        for part in parts {
+            hasher.write_usize(part.len());
+            hasher.write(part);
+        }
+        let hash = hasher.finish128();
+        Key(hash.h1, hash.h2)
     }
 }
 
-/// A map by [`Key`]; the keys are hashes already, so that the fixed-key hasher serves.
-pub(super) type ByKey<V> = HashMap<Key, V, BuildHasherDefault<DefaultHasher>>;
+/// A map by [`Key`]; the keys are hashes already.
+pub(super) type ByKey<V> = HashMap<Key, V, BuildHasherDefault<AsItIs>>;
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// What is hashed already, as it is.
+#[derive(Debug, Default)]
+pub(super) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is hashed by its first half");
+    }
+}
 
 /// One transaction with what it may have to send again.
 #[derive(Debug)]

@@ -29,14 +29,14 @@ fn source() -> SocketAddr {
 fn check(from: &str, to: &str, expected: Result<(), Flaw>) {
     assert!(INVITE.contains(from), "{from}");
     let changed = INVITE.replacen(from, to, 1);
-    let found = Message::parse(changed.as_bytes()).unwrap().validate();
+    let found = Message::parse(changed.as_bytes()).unwrap().validate().map(drop);
     assert_eq!(found, expected, "{from:?} became {to:?}");
 }
 
 #[test]
 fn an_invite_with_folds_lists_and_compact_forms() {
     let message = Message::parse(INVITE.as_bytes()).unwrap();
-    assert_eq!(message.validate(), Ok(()));
+    assert_eq!(message.validate().map(drop), Ok(()));
     assert_eq!(message.body, b"body");
     assert_eq!(message.method(), Some(&Method::Invite));
     assert_eq!(message.request_uri().unwrap().user_decoded().unwrap(), "200");
@@ -169,6 +169,6 @@ fn use_all(bytes: &[u8]) {
     assert!(answer.is_ok(), "{message:?}");
     assert!(message.fields.iter().all(|field| !field.value.contains(&b'\n')));
     if is_sound {
-        assert_eq!(Message::parse(&answer.unwrap()).unwrap().validate(), Ok(()));
+        assert_eq!(Message::parse(&answer.unwrap()).unwrap().validate().map(drop), Ok(()));
     }
 }
