@@ -20,8 +20,9 @@ pub const FREE_TTL: Duration = Duration::from_secs(5);
 /// Events that a leg keeps for a wait to come (contract §3).
 pub const EVENTS_MAX: usize = 128;
 
-/// The id of a leg; flows see it as text, as `leg-3-0`.
-pub type LegRef = Id<Leg>;
+/// The id of a leg; flows see it as text, as `leg-3-0`. Legs are boxed: they are large, and on their way from
+/// the table to their record they are handed from one to the other.
+pub type LegRef = Id<Box<Leg>>;
 
 /// One call leg.
 #[derive(Debug)]

@@ -3,16 +3,16 @@
 //! A *call* is what a person would count as one: the leg that came in, every run of a flow that was
 //! started for it, and every leg that these runs or its queue dialled.
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::base::Tick;
-use crate::call::leg::{EndReason, Leg, LegRef, OriginKind, leg_text};
-use crate::call::quality::{Scale, mos};
-use crate::media::Statistics;
-use crate::sdp::Encoding;
+use crate::call::leg::{Leg, LegRef};
+use crate::call::record::line::{CallLine, LegLine, heard_mos, talked};
+
+mod line;
 
 /// Messages that are kept of a leg; the others are counted. A call with one re-INVITE has ten.
 pub const MESSAGES_MAX: usize = 200;
@@ -20,9 +20,6 @@ pub const MESSAGES_MAX: usize = 200;
 pub const FIRST_VISITS_MAX: usize = 100;
 /// Visits of nodes that are kept from its end; those between are counted.
 pub const LAST_VISITS_MAX: usize = 300;
-/// Sound waits for so long before it is played: a packet and the jitter buffer's usual depth.
-const PLAYOUT: std::time::Duration = std::time::Duration::from_millis(60);
-
 /// The number of a call in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey(pub u64);
@@ -80,17 +77,6 @@ impl Trace {
             self.left_out += 1;
         }
     }
-
-    fn to_json(&self, epoch: Epoch) -> Value {
-        let row = |(at, heading, label): &(Tick, Heading, Box<str>)| {
-            let way = match heading {
-                Heading::In => "in",
-                Heading::Out => "out",
-            };
-            json!([epoch.ms.saturating_add(at.as_millis()), way, label])
-        };
-        self.messages.iter().map(row).collect()
-    }
 }
 
 /// One visit of a node.
@@ -124,21 +110,6 @@ impl Path {
         }
         self.visits.push_back(visit);
     }
-
-    fn to_json(&self, epoch: Epoch) -> Value {
-        let row = |visit: &Visit| {
-            let at = epoch.ms.saturating_add(visit.at.as_millis());
-            let mut row = json!({ "at": at, "run": visit.run, "node": &*visit.node });
-            if !visit.outputs.is_empty() {
-                row["outputs"] = visit.outputs.iter().map(|label| &**label).collect();
-            }
-            if let Some(fault) = &visit.fault {
-                row["error"] = (**fault).into();
-            }
-            row
-        };
-        self.visits.iter().map(row).collect()
-    }
 }
 
 /// A record of a leg or of a call. It is what the switch had of it, and becomes JSON where it is
@@ -157,7 +128,7 @@ pub struct LegRecord {
     /// Which leg it was.
     pub id: LegRef,
     /// The leg.
-    pub leg: Leg,
+    pub leg: Box<Leg>,
     /// The flow that it belonged to.
     pub flow: Arc<str>,
     /// When this process began.
@@ -192,64 +163,19 @@ impl LegRecord {
 
 impl Record {
     /// The line of the file.
-    pub fn json(&self) -> Value {
-        match self {
-            Self::Leg(record) => leg_json(record.id, &record.leg, &record.flow, record.epoch),
-            Self::Call(record) => record.call.to_json(record.key, record.ended, record.epoch),
-        }
+    pub fn line(&self) -> String {
+        let line = match self {
+            Self::Leg(record) => {
+                let LegRecord { id, leg, flow, epoch } = &**record;
+                serde_json::to_string(&LegLine::of(*id, leg, flow, *epoch))
+            }
+            Self::Call(record) => {
+                let CallRecord { key, call, ended, epoch } = &**record;
+                serde_json::to_string(&CallLine::whole(*key, call, *ended, *epoch))
+            }
+        };
+        line.expect(PLAIN)
     }
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.json().fmt(f)
-    }
-}
-
-fn talked(leg: &Leg) -> Option<std::time::Duration> {
-    leg.answered.map(|answered| leg.ended.unwrap_or(answered).since(answered))
-}
-
-/// The record of a leg that is over, or as it would be now.
-pub fn leg_json(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> Value {
-    let encoding = leg.audio.agreed.as_ref().map(|agreed| agreed.encoding);
-    let mut json = json!({
-        "record": "leg",
-        "call": epoch.call_text(leg.call),
-        "leg": leg_text(id),
-        "callId": &*leg.trace.call_id,
-        "direction": if leg.is_inbound { "inbound" } else { "outbound" },
-        "kind": match leg.origin.kind {
-            OriginKind::Trunk => "trunk",
-            OriginKind::Extension => "extension",
-        },
-        "ref": leg.origin.trigger_ref,
-        "flow": flow,
-        "from": leg.caller_number,
-        "to": leg.called_number,
-        "peer": leg.flow.remote.to_string(),
-        "transport": leg.flow.transport.in_via(),
-        "began": epoch.time(leg.started),
-    });
-    let object = json.as_object_mut().expect("an object literal is an object");
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            object.insert(key.to_owned(), value);
-        }
-    };
-    set("extension", leg.origin.extension.clone().map(Value::from));
-    set("rang", leg.rang.map(|at| epoch.time(at).into()));
-    set("answered", leg.answered.map(|at| epoch.time(at).into()));
-    set("ended", leg.ended.map(|at| epoch.time(at).into()));
-    set("lastedMs", leg.ended.map(|at| millis(at.since(leg.started))));
-    set("talkedMs", leg.ended.and(talked(leg)).map(millis));
-    set("reason", leg.end().map(|reason| reason.to_string().into()));
-    set("status", leg.end().and_then(status).map(Value::from));
-    set("codec", encoding.map(|encoding| encoding.name().into()));
-    set("audio", leg.statistics.as_ref().map(|heard| audio(heard, encoding)));
-    set("messages", Some(leg.trace.to_json(epoch)));
-    set("messagesLeftOut", (leg.trace.left_out > 0).then(|| leg.trace.left_out.into()));
-    json
 }
 
 /// What a call is made of, apart from its legs.
@@ -318,121 +244,25 @@ impl Call {
 
     /// What is shown in a list of calls, of one that has ended then.
     pub fn summary(&self, key: CallKey, ended: Option<Tick>, epoch: Epoch) -> Value {
-        let legs = self.legs.iter().map(|leg| leg_text(*leg)).collect::<Vec<_>>();
-        let mut object = Map::new();
-        let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
-        set("record", "call".into());
-        set("call", epoch.call_text(key).into());
-        set("flow", (&*self.flow).into());
-        if !self.version.is_empty() {
-            set("flowVersion", (&*self.version).into());
-        }
-        set("began", epoch.time(self.began).into());
-        if let Some(answered) = self.answered {
-            set("answered", epoch.time(answered).into());
-        }
-        if let Some(ended) = ended {
-            set("ended", epoch.time(ended).into());
-            set("lastedMs", millis(ended.since(self.began)));
-        }
-        if let Some(continues) = self.continues {
-            set("continues", epoch.call_text(continues).into());
-        }
-        set("legs", legs.into());
-        set("runs", self.runs.into());
-        if !self.faults.is_empty() {
-            set("errors", self.faults.clone().into());
-        }
-        Value::Object(object)
+        as_value(CallLine::summary(key, self, ended, epoch))
     }
 
     /// The whole record, of one that has ended then.
     pub fn to_json(&self, key: CallKey, ended: Option<Tick>, epoch: Epoch) -> Value {
-        let mut json = self.summary(key, ended, epoch);
-        json["path"] = self.path.to_json(epoch);
-        if self.path.left_out > 0 {
-            json["visitsLeftOut"] = self.path.left_out.into();
-        }
-        json
+        as_value(CallLine::whole(key, self, ended, epoch))
     }
 }
 
-/// The SIP status that a leg ended with, where it did.
-const fn status(reason: EndReason) -> Option<u16> {
-    match reason {
-        EndReason::Rejected(status) | EndReason::PeerRejected(status) => Some(status),
-        EndReason::RemoteHangup
-        | EndReason::Cancelled
-        | EndReason::LocalHangup
-        | EndReason::FreeTtl
-        | EndReason::Lost
-        | EndReason::ParallelLoser
-        | EndReason::Broken
-        | EndReason::RangOut
-        | EndReason::Panicked
-        | EndReason::NoAudio => None,
-    }
+/// The record of a leg that is over, or as it would be now.
+pub fn leg_json(id: LegRef, leg: &Leg, flow: &str, epoch: Epoch) -> Value {
+    as_value(LegLine::of(id, leg, flow, epoch))
 }
 
-fn audio(heard: &Statistics, encoding: Option<Encoding>) -> Value {
-    let mut json = json!({
-        "sent": heard.packets_sent,
-        "received": heard.packets_received,
-        "lost": heard.packets_lost.max(0),
-        "late": heard.packets_late,
-        "lossPercent": rounded(lost_share(heard) * 100.0),
-        "jitterMs": rounded(heard.jitter.as_secs_f64() * 1000.0),
-        "concealedMs": millis(heard.concealed),
-        "foreign": heard.packets_foreign,
-        "malformed": heard.packets_malformed,
-    });
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            json[key] = value;
-        }
-    };
-    let mos = encoding.and_then(|encoding| heard_mos(heard, encoding));
-    set("mos", mos.map(|mos| rounded(mos).into()));
-    set("mosScale", encoding.map(|encoding| Scale::of(encoding).name().into()));
-    set("roundTripMs", heard.round_trip.map(|time| rounded(time.as_secs_f64() * 1000.0).into()));
-    set("remoteLost", heard.remote_lost.map(Value::from));
-    let jitter = heard.remote_jitter.map(|time| rounded(time.as_secs_f64() * 1000.0).into());
-    set("remoteJitterMs", jitter);
-    let mos = encoding.and_then(|encoding| remote_mos(heard, encoding));
-    set("remoteMos", mos.map(|mos| rounded(mos).into()));
-    json
+fn as_value(line: impl Serialize) -> Value {
+    serde_json::to_value(line).expect(PLAIN)
 }
 
-/// The share of what was sent to us that we did not hear.
-fn lost_share(heard: &Statistics) -> f64 {
-    let lost = heard.packets_lost.max(0) as f64;
-    let sent = heard.packets_received as f64 + lost;
-    if sent < 1.0 { 0.0 } else { ((lost + heard.packets_late as f64) / sent).min(1.0) }
-}
-
-fn heard_mos(heard: &Statistics, encoding: Encoding) -> Option<f64> {
-    (heard.packets_received > 0).then(|| mos(encoding, lost_share(heard), one_way(heard)))
-}
-
-/// The opinion of the far side, when it has said what it lost.
-fn remote_mos(heard: &Statistics, encoding: Encoding) -> Option<f64> {
-    let lost = f64::from(heard.remote_lost?.max(0));
-    let sent = heard.packets_sent as f64;
-    (sent >= 1.0).then(|| mos(encoding, lost / sent, one_way(heard)))
-}
-
-fn one_way(heard: &Statistics) -> std::time::Duration {
-    PLAYOUT + heard.round_trip.unwrap_or_default() / 2
-}
-
-fn millis(duration: std::time::Duration) -> Value {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
-}
-
-/// Two digits after the point: what is measured is not more exact.
-fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
+const PLAIN: &str = "a record is plain JSON";
 
 #[cfg(test)]
 mod tests {
@@ -451,9 +281,7 @@ mod tests {
         for number in 0..1000 {
             path.push(visit(number));
         }
-        let kept = path.to_json(EPOCH);
-        let nodes = kept.as_array().unwrap().iter().map(|row| row["node"].as_str().unwrap());
-        let nodes = nodes.collect::<Vec<_>>();
+        let nodes = path.visits.iter().map(|visit| &*visit.node).collect::<Vec<_>>();
         assert_eq!((nodes.len(), path.left_out), (400, 600));
         assert_eq!((nodes[0], nodes[99], nodes[100], nodes[399]), ("n0", "n99", "n700", "n999"));
     }
@@ -465,22 +293,6 @@ mod tests {
             trace.push(Tick::ZERO, Heading::In, "BYE");
         }
         assert_eq!((trace.messages.len(), trace.left_out), (MESSAGES_MAX, 3));
-    }
-
-    #[test]
-    fn loss_counts_what_came_too_late_and_no_duplicates() {
-        let heard = |received, lost, late| Statistics {
-            packets_received: received,
-            packets_lost: lost,
-            packets_late: late,
-            ..Statistics::default()
-        };
-        assert!((lost_share(&heard(90, 10, 0)) - 0.1).abs() < 1e-9);
-        assert!((lost_share(&heard(90, 10, 5)) - 0.15).abs() < 1e-9);
-        assert!(lost_share(&heard(90, -4, 0)).abs() < 1e-9);
-        let mos = |heard: &Statistics| heard_mos(heard, Encoding::Pcmu);
-        assert_eq!(mos(&heard(0, 0, 0)), None, "nobody heard anything");
-        assert!((mos(&heard(90, 0, 0)).unwrap() - 4.37).abs() < 0.01);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Recorder {
             let mut lines = String::new();
             let mut count = 0_u64;
             for record in std::iter::once(first).chain(self.records.try_iter()) {
-                lines.push_str(&record.to_string());
+                lines.push_str(&record.line());
                 lines.push('\n');
                 count += 1;
             }

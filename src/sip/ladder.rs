@@ -180,7 +180,7 @@ pub fn label(bytes: &[u8]) -> String {
     match lines.next().map(Start::parse) {
         Some(Ok((Start::Request { method, .. }, _))) => method.as_str().to_owned(),
         Some(Ok((Start::Response { status, .. }, _))) => {
-            let cseq = lines.value(|name| name.eq_ignore_ascii_case(b"cseq"));
+            let cseq = lines.value(b"Cc", |name| name.eq_ignore_ascii_case(b"cseq"));
             let method = cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1));
             // Only a token: what is shown in a terminal is the peer's text.
             match method.and_then(|method| Method::parse(method.as_bytes())) {
@@ -195,16 +195,18 @@ pub fn label(bytes: &[u8]) -> String {
 /// The Call-ID of a message, found without reading the rest of it; `None` where there is none in a
 /// line of its own.
 pub fn call_id(bytes: &[u8]) -> Option<&str> {
-    Lines(bytes).value(|name| matches!(name, b"i" | b"I") || name.eq_ignore_ascii_case(b"call-id"))
+    let is_call_id =
+        |name: &[u8]| matches!(name, b"i" | b"I") || name.eq_ignore_ascii_case(b"call-id");
+    Lines(bytes).value(b"CcIi", is_call_id)
 }
 
 /// The lines of a head that are left, as they stand there: folds are not undone.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
-    /// The value of the first field whose name is wanted.
-    fn value(&mut self, is_wanted: impl Fn(&[u8]) -> bool) -> Option<&'a str> {
-        let value = self.find_map(|line| {
+    /// The value of the first field whose name is wanted; it begins with one of these letters.
+    fn value(&mut self, initials: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<&'a str> {
+        let value = self.filter(|line| initials.contains(&line[0])).find_map(|line| {
             let colon = find(line, b':')?;
             is_wanted(line[..colon].trim_ascii()).then_some(&line[colon + 1..])
         });

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::Tick;
-use crate::call::leg::{DtmfRelay, EndReason, Leg, LegEvent, LegRef, Status, leg_text};
+use crate::call::leg::{DtmfRelay, EndReason, LegEvent, LegRef, Status, leg_text};
 use crate::call::switch::ask::{Ask, Failed};
 use crate::call::switch::control::media_leg;
 use crate::call::switch::{Output, Pending, Switch};
@@ -151,9 +151,9 @@ impl Switch {
     /// Refuses an unanswered caller as the leg was that he is bridged with, or is to be: a far side that
     /// refuses at once may do so before the flow has come to its bridge. Whether that was so.
     fn relay_refusal(&mut self, id: LegRef, caller: LegRef, now: Tick) -> bool {
-        let end = self.legs.get(id).and_then(Leg::end);
+        let end = self.legs.get(id).and_then(|leg| leg.end());
         let Some(EndReason::Rejected(status)) = end else { return false };
-        let is_kept_waiting = self.legs.get(caller).is_some_and(Leg::is_unanswered_caller);
+        let is_kept_waiting = self.legs.get(caller).is_some_and(|leg| leg.is_unanswered_caller());
         if is_kept_waiting {
             self.refuse_leg(caller, status, EndReason::PeerRejected(status), now);
         }

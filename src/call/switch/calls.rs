@@ -151,7 +151,7 @@ impl Switch {
     }
 
     /// A leg is forgotten: its record is complete, and perhaps its call is over.
-    pub(super) fn record_leg(&mut self, id: LegRef, leg: Leg) {
+    pub(super) fn record_leg(&mut self, id: LegRef, leg: Box<Leg>) {
         take_out(&mut self.calls.by_call_id, &leg.trace.call_id);
         let key = leg.call;
         if let Some(call) = self.calls.open.get_mut(&key) {
@@ -218,8 +218,7 @@ impl Switch {
         let (key, call) = self.calls.open.iter().find(|(key, _)| is_it(key))?;
         let mut records = vec![call.to_json(*key, self.ended(call), self.epoch())];
         let legs = call.legs.iter().filter_map(|id| Some((*id, self.legs.get(*id)?)));
-        let record = |(id, leg)| leg_json(id, leg, self.flow_of(leg), self.epoch());
-        records.extend(legs.map(record));
+        records.extend(legs.map(|(id, leg)| leg_json(id, leg, self.flow_of(leg), self.epoch())));
         Some(records)
     }
 

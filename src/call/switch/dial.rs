@@ -232,7 +232,7 @@ impl Switch {
             self.detach_attempt(loser, now);
             self.hangup_leg(loser, EndReason::ParallelLoser, now);
         }
-        let is_answered = self.legs.get(winner).is_some_and(Leg::is_answered);
+        let is_answered = self.legs.get(winner).is_some_and(|leg| leg.is_answered());
         self.detach_attempt(winner, now);
         if is_answered {
             self.dial_event(id, DialEvent::Answered(winner), now);
@@ -396,7 +396,7 @@ impl Switch {
         leg.called_number = called;
         leg.dial = Some(dial);
         leg.is_inbound = false;
-        let Some(id) = self.legs.insert(leg) else {
+        let Some(id) = self.legs.insert(Box::new(leg)) else {
             self.endpoint.hangup(dialog, None, now);
             self.ports.release(port, now);
             return None;

@@ -137,7 +137,7 @@ impl Switch {
             leg.shown.called_name = to.display_name().into_owned();
         }
         let (from, to) = (leg.caller_number.clone(), leg.called_number.clone());
-        let Some(id) = self.legs.insert(leg) else {
+        let Some(id) = self.legs.insert(Box::new(leg)) else {
             self.ports.release(port, now);
             return Err(Refusal::Full);
         };

@@ -220,7 +220,7 @@ enum Pending {
 pub struct Switch {
     config: Config,
     endpoint: Endpoint,
-    legs: Slab<Leg>,
+    legs: Slab<Box<Leg>>,
     dials: Slab<Dial>,
     queues: Queues,
     by_dialog: HashMap<DialogId, LegRef>,

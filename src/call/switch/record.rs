@@ -187,7 +187,7 @@ impl Switch {
         }
         self.retain(leg, now);
         self.suspend(ask, Pending::Record { leg, recording, digits_interrupt });
-        let dialled_ahead = self.legs.get(leg).and_then(first_digit);
+        let dialled_ahead = self.legs.get(leg).and_then(|leg| first_digit(leg));
         if let (true, Some(digit)) = (digits_interrupt, dialled_ahead) {
             self.end_recording(recording, End::Interrupted("call_dtmf", Some(digit)));
         }

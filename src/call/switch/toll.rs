@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::Tick;
 use crate::call::guard::{Denied, TrunkGuard};
-use crate::call::leg::{Leg, LegRef};
+use crate::call::leg::LegRef;
 use crate::call::site::Target;
 use crate::call::switch::ask::Failed;
 use crate::call::switch::{Fact, Switch};
@@ -80,7 +80,7 @@ impl Switch {
 
     /// A call is up by a trunk.
     pub(super) fn take_channel(&mut self, id: LegRef) {
-        if let Some(trunk) = self.legs.get(id).and_then(Leg::trunk) {
+        if let Some(trunk) = self.legs.get(id).and_then(|leg| leg.trunk()) {
             *self.toll.live.entry(trunk.to_owned()).or_default() += 1;
         }
     }
