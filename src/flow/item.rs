@@ -9,6 +9,17 @@ use crate::flow::{Json, NodeIndex};
 /// A JSON object; keys keep the author's order.
 pub type Object = Map<String, Value>;
 
+/// Members from which on a key is hashed; among fewer it takes less to compare them all.
+const HASHED_FROM: usize = 16;
+
+/// A member of an object.
+pub fn member<'v>(object: &'v Object, key: &str) -> Option<&'v Value> {
+    if object.len() >= HASHED_FROM {
+        return object.get(key);
+    }
+    object.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
 /// An input item that another item was made from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::flow::Object;
+use crate::flow::{Object, member};
 
 /// Members that are made when one of them is asked for.
 pub trait LateMembers: fmt::Debug + Send + Sync {
@@ -43,12 +43,12 @@ impl Json {
 
     /// A member; late ones are made for one of them only.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        if self.is_late(key) { self.whole().get(key) } else { self.made.get(key) }
+        member(if self.is_late(key) { self.whole() } else { &self.made }, key)
     }
 
     /// Whether there is such a member; nothing is made for it.
     pub fn contains_key(&self, key: &str) -> bool {
-        self.is_late(key) || self.made.contains_key(key)
+        self.is_late(key) || member(&self.made, key).is_some()
     }
 
     /// The members but for those that nobody has asked for, and about how many bytes these have.

@@ -35,7 +35,7 @@ pub use draw::draw;
 pub use evaluate::{Evaluated, Evaluator};
 pub use expr::{Deadline, base64, unbase64};
 pub use graph::{Edge, Graph, Node, NodeIndex, OnError, Order, Retry};
-pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired};
+pub use item::{Ancestor, Item, Lineage, Object, Origin, Paired, member};
 pub use json::{Json, LateMembers};
 pub use memory::{KEPT_RUNS_MAX, Mode};
 pub use node::{

@@ -12,7 +12,7 @@ const PHASES: usize = 4;
 /// Ticks that a leg may leave out while it only passes on what comes: it is looked after every 200 ms
 /// then, for its reports and for silence.
 const RESTS: u8 = 9;
-/// Ticks without a leg that has to do until the shard is said to rest: a second.
+/// Ticks without a leg that has to do until the shard is said to be idle or to rest: a second.
 const CALM: u8 = 200;
 
 /// What one media thread owns.
@@ -22,7 +22,9 @@ pub struct Shard {
     legs: Vec<Option<Box<Leg>>>,
     /// For each place, ticks that the leg there leaves out: apart, so that those need not be looked at.
     rests: Vec<u8>,
-    /// Ticks since a leg had to do by itself, or anybody was told anything; up to [`CALM`].
+    /// Ticks since a leg had to do by itself; up to [`CALM`].
+    idle: u8,
+    /// The same, and since anybody was told anything.
     calm: u8,
     legs_open: usize,
     reports: Bounded<Report>,
@@ -40,6 +42,7 @@ impl Shard {
             config,
             legs: Vec::new(),
             rests: Vec::new(),
+            idle: 0,
             calm: 0,
             legs_open: 0,
             reports,
@@ -147,7 +150,7 @@ impl Shard {
             let took_frames = listener.takes_frames();
             listener.hear(&arrival, wire, now);
             if !listener.rests() {
-                (self.rests[peer.index()], self.calm) = (0, 0);
+                (self.rests[peer.index()], self.idle, self.calm) = (0, 0, 0);
             }
             if listener.takes_frames() != took_frames {
                 self.settle(peer);
@@ -168,7 +171,7 @@ impl Shard {
     /// Serves the legs of one phase: called every 5 ms with 0, 1, 2, 3, 0 and so on.
     pub fn tick(&mut self, phase: u8, wire: &mut impl Wire, now: Tick) {
         let lost_after = self.config.lost_after;
-        self.calm = CALM.min(self.calm + 1);
+        (self.idle, self.calm) = (CALM.min(self.idle + 1), CALM.min(self.calm + 1));
         for place in (usize::from(phase)..self.legs.len()).step_by(PHASES) {
             let rests = &mut self.rests[place];
             if let Some(left) = rests.checked_sub(1) {
@@ -181,7 +184,7 @@ impl Shard {
             if leg.rests() {
                 *rests = RESTS;
             } else {
-                self.calm = 0;
+                (self.idle, self.calm) = (0, 0);
             }
             if leg.is_heard() {
                 let id = leg.id();
@@ -190,8 +193,13 @@ impl Shard {
         }
     }
 
-    /// Whether for a second no leg had to do by itself, and no command came: ticks may then come late
-    /// by some milliseconds, until a command or a packet ends it.
+    /// Whether for a second no leg had to do by itself: ticks may then come late by some milliseconds,
+    /// until a command or a packet ends it.
+    pub fn is_idle(&self) -> bool {
+        self.idle == CALM
+    }
+
+    /// Whether it is idle, and no command came for a second either.
     pub fn is_at_rest(&self) -> bool {
         self.calm == CALM
     }

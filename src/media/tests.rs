@@ -397,6 +397,28 @@ fn a_leg_that_rests_is_played_to_at_its_next_tick() {
 }
 
 #[test]
+fn commands_end_the_rest_and_only_what_plays_ends_idleness() {
+    let mut world = World::new(&[(ANN, Codec::Pcmu)]);
+    let states = |world: &World| {
+        let shard = &world.shards[SERVER];
+        (shard.is_idle(), shard.is_at_rest())
+    };
+    assert_eq!(states(&world), (false, false));
+    world.run(1_200);
+    assert_eq!(states(&world), (true, true));
+    world.tell(SERVER, Command::PassEvents { leg: ANN, is_on: true });
+    assert_eq!(states(&world), (true, false));
+    world.run(1_300);
+    assert_eq!(states(&world), (true, false));
+    world.play(SERVER, ANN, 1, Source::Clip(prompt()), true);
+    world.run(1_400);
+    assert_eq!(states(&world), (false, false));
+    world.tell(SERVER, Command::Stop { leg: ANN, player: 1 });
+    world.run(2_600);
+    assert_eq!(states(&world), (true, true));
+}
+
+#[test]
 fn what_cannot_be_done_is_refused() {
     let mut world = World::new(&[(ANN, Codec::Pcmu)]);
     let mut refused = |leg: LegId, command: Command| {

@@ -18,8 +18,11 @@ const TICK: Duration = Duration::from_millis(5);
 /// How often the thread is woken by its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Every 20 ms, for four ticks: on small virtual machines a wake-up takes up to 50 microseconds.
+    /// Every 20 ms, for four ticks: on small virtual machines a wake-up takes up to 50 microseconds. What
+    /// others post wakes the thread too.
     Rest,
+    /// The same, while so much is posted that it waits for the next beat.
+    Idle,
     /// With each tick.
     Tick,
     /// Every millisecond.
@@ -29,7 +32,7 @@ pub(super) enum Pace {
 impl Pace {
     const fn period(self) -> Duration {
         match self {
-            Self::Rest => Duration::from_millis(20),
+            Self::Rest | Self::Idle => Duration::from_millis(20),
             Self::Tick => TICK,
             Self::Look => Duration::from_millis(1),
         }

@@ -199,7 +199,7 @@ impl MediaThread {
                         if !self.obey() {
                             return;
                         }
-                        priority.beat(!self.shard.is_at_rest(), self.beat.late(), now);
+                        priority.beat(!self.shard.is_idle(), self.beat.late(), now);
                         if ticks > 0 {
                             self.tick(ticks);
                             self.receive_all(Urgency::Patient, &mut sockets, &mut buffer);
@@ -226,6 +226,7 @@ impl MediaThread {
         let pace = match self.way {
             Way::Look => Pace::Look,
             Way::Wake if self.shard.is_at_rest() => Pace::Rest,
+            Way::Wake if self.shard.is_idle() => Pace::Idle,
             Way::Wake => Pace::Tick,
         };
         if pace == self.beat.pace() {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::base::Tick;
 use crate::flow::{Input, Output, Runner};
-use crate::shell::Clock;
 use crate::shell::flows::Parts;
 use crate::shell::history::{History, Place};
 
@@ -19,14 +18,14 @@ pub(super) struct Quick {
     runner: Runner,
     /// What runs are told, as soon as it is their turn.
     inputs: VecDeque<Input>,
-    clock: Clock,
+    epoch_ms: i64,
     history: Arc<History>,
 }
 
 impl Quick {
     pub(super) fn new(parts: Parts) -> Self {
-        let (clock, history) = (parts.clock, parts.history.clone());
-        Self { runner: parts.runner(), inputs: VecDeque::new(), clock, history }
+        let (epoch_ms, history) = (parts.clock.epoch_ms(), parts.history.clone());
+        Self { runner: parts.runner(), inputs: VecDeque::new(), epoch_ms, history }
     }
 
     /// Takes an input for a quick run; any other is given back.
@@ -67,7 +66,7 @@ impl Quick {
     pub(super) fn serve(&mut self, now: Tick) -> bool {
         let Some(input) = self.inputs.pop_front() else { return false };
         if let Input::Start { run, graph, trigger, .. } = &input {
-            self.history.begin(*run, graph, *trigger, self.clock.wall_ms());
+            self.history.begin(*run, graph, *trigger, self.wall_ms(now));
         }
         self.runner.guarded(now, |runner| runner.handle_input(input, now));
         self.history.count(Place::Signalling, self.runner.gauges());
@@ -75,10 +74,10 @@ impl Quick {
     }
 
     /// What runs want of the switch.
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
+    pub(super) fn poll_output(&mut self, now: Tick) -> Option<Output> {
         loop {
             let output = self.runner.poll_output()?;
-            self.history.note(&output, self.clock.wall_ms());
+            self.history.note(&output, self.wall_ms(now));
             match output {
                 Output::Paused { .. } => {}
                 Output::Visited { run, visited } => {
@@ -91,6 +90,10 @@ impl Quick {
             }
         }
     }
+
+    fn wall_ms(&self, now: Tick) -> i64 {
+        self.epoch_ms.saturating_add_unsigned(now.as_millis())
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +101,7 @@ mod tests {
     use super::*;
     use crate::base::Rng;
     use crate::flow::{self, Catalogue, Finished, Graph, NodeIndex, Object, RunId, check, read};
+    use crate::shell::Clock;
 
     fn graph(kind: &str) -> Arc<Graph> {
         let node = |name: &str, kind: &str| format!(r#"{{"name": "{name}", "type": "{kind}"}}"#);
@@ -131,7 +135,7 @@ mod tests {
         assert!(quick.take(cancel).is_none(), "it waits for its turn behind the beginning");
         let now = Tick::ZERO;
         assert!(quick.serve(now) && quick.is_behind() && quick.serve(now) && !quick.serve(now));
-        let outputs: Vec<Output> = std::iter::from_fn(|| quick.poll_output()).collect();
+        let outputs: Vec<Output> = std::iter::from_fn(|| quick.poll_output(now)).collect();
         let [.., Output::Visited { .. }, Output::Finished { run: RunId(2), outcome, .. }] =
             &*outputs
         else {

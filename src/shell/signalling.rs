@@ -386,12 +386,12 @@ impl Signalling {
     /// Does what the switch and the quick runs want, in turn, until that is nothing or runs have
     /// had enough turns for now.
     fn drain(&mut self) {
+        let now = self.clock.now();
         loop {
             while let Some(output) = self.switch.poll_output() {
                 self.route(output);
             }
-            let now = self.clock.now();
-            if let Some(output) = self.quick.poll_output() {
+            if let Some(output) = self.quick.poll_output(now) {
                 self.switch.guarded(now, |switch| switch.handle_flow(output, now));
             } else if self.turns == 0 || !self.quick.serve(now) {
                 return;

@@ -12,7 +12,7 @@ use crate::call::leg::{Leg, LegRef, leg_text, parse_leg, text};
 use crate::call::node::operation::Operation;
 use crate::call::switch::{Output, Pending, Switch};
 use crate::dispatch::Refused;
-use crate::flow::{AskId, Fault, Input, Item, RunId};
+use crate::flow::{AskId, Fault, Input, Item, RunId, member};
 use crate::promise;
 
 /// Names one question of one run.
@@ -40,12 +40,12 @@ pub(super) struct Ask {
 impl Ask {
     /// A top-level parameter.
     pub(super) fn parameter(&self, key: &str) -> Option<&Value> {
-        self.parameters.get(key)
+        member(&self.parameters, key)
     }
 
     /// An entry of the collection `options`.
     pub(super) fn option(&self, key: &str) -> Option<&Value> {
-        self.parameters.get("options").and_then(|options| options.get(key))
+        member(member(&self.parameters, "options")?.as_object()?, key)
     }
 
     /// Text of a top-level parameter; numbers become text, as expressions often give numbers.
@@ -429,9 +429,9 @@ impl Switch {
         let mut object = Map::with_capacity(payload.len() + 1 + usize::from(media.is_some()));
         object.extend(payload);
         let inherited = ask.item.json.get("sipPbx").and_then(Value::as_object);
-        let is_new = |key: &&str| inherited.is_none_or(|known| !known.contains_key(*key));
+        let is_new = |key: &&str| inherited.is_none_or(|known| member(known, key).is_none());
         let is_given =
-            |key: &&str| object.contains_key(*key) || *key == "mediaId" && media.is_some();
+            |key: &&str| member(&object, key).is_some() || *key == "mediaId" && media.is_some();
         let added = OWN.iter().filter(|key| is_given(key) && is_new(key)).count();
         let mut context = Map::with_capacity(inherited.map_or(0, Map::len) + added);
         let inherited = inherited.into_iter().flatten();
@@ -440,7 +440,7 @@ impl Switch {
             object.insert("mediaId".to_owned(), text("media", media).into());
         }
         for key in OWN {
-            if let Some(value) = object.get(key) {
+            if let Some(value) = member(&object, key) {
                 context.insert(key.to_owned(), value.clone());
             }
         }

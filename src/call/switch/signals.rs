@@ -20,10 +20,9 @@ impl Switch {
     fn on_event(&mut self, event: Event, now: Tick) {
         match event {
             Event::Invite { dialog, request, flow } => self.on_invite(dialog, &request, flow, now),
-            Event::Acknowledged { dialog, message } => {
-                let body = body_of(&message);
-                if let (Some(leg), false) = (self.leg_by(dialog), body.is_empty()) {
-                    self.on_answer(leg, &body, now);
+            Event::Acknowledged { dialog, message, has_body } => {
+                if let (Some(leg), true) = (self.leg_by(dialog), has_body) {
+                    self.on_answer(leg, &body_of(&message), now);
                 }
             }
             Event::Offer { dialog, message } => {

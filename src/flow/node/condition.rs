@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::flow::{Fault, Object, Work};
+use crate::flow::{Fault, Object, Work, member};
 
 /// Whether nothing in these parameters looks for a pattern, or compares dates.
 pub(super) fn compares_plainly<'a>(parameters: impl IntoIterator<Item = &'a Value>) -> bool {
@@ -36,30 +36,30 @@ pub(super) fn filter_holds(
     work: &mut Work<'_>,
     item: usize,
 ) -> Result<bool, Fault> {
-    let options = &filter["options"];
-    let validation = options["typeValidation"].as_str();
+    let options = of(filter, "options");
+    let validation = of(options, "typeValidation").as_str();
     let rules = Rules {
         is_strict: validation != Some("loose") && !is_loose,
-        ignores_case: options["caseSensitive"] == false || ignores_case,
-        version: options["version"].as_u64().unwrap_or(1),
+        ignores_case: *of(options, "caseSensitive") == false || ignores_case,
+        version: of(options, "version").as_u64().unwrap_or(1),
     };
-    let conditions = filter["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_any = filter["combinator"] == "or";
+    let conditions = of(filter, "conditions").as_array().map_or(&[][..], Vec::as_slice);
+    let is_any = *of(filter, "combinator") == "or";
     for (place, condition) in conditions.iter().enumerate() {
-        let operator = &condition["operator"];
-        let kind = operator["type"].as_str().unwrap_or("string");
-        let operation = operator["operation"].as_str().unwrap_or_default();
-        let right_kind = operator["rightType"].as_str();
+        let operator = of(condition, "operator");
+        let kind = of(operator, "type").as_str().unwrap_or("string");
+        let operation = of(operator, "operation").as_str().unwrap_or_default();
+        let right_kind = of(operator, "rightType").as_str();
         // What a list holds, and how long it is, is no list.
         let right_kind = right_kind.unwrap_or(if kind == "array" { "any" } else { kind });
-        let left = rules.convert(&condition["leftValue"], kind, work, item);
+        let left = rules.convert(of(condition, "leftValue"), kind, work, item);
         let left = left.map_err(|what| wrong_type(&what, place, item))?;
         // What the author typed on the right is text in the file, whatever it is meant to be.
         let lenient = Rules { is_strict: false, ..rules };
         let right = if has_one_side(operation) {
             Cow::Owned(Value::Null)
         } else {
-            let right = lenient.convert(&condition["rightValue"], right_kind, work, item);
+            let right = lenient.convert(of(condition, "rightValue"), right_kind, work, item);
             right.map_err(|what| wrong_type(&what, place, item))?
         };
         let holds = rules.compare(kind, operation, &left, &right, work, item)?;
@@ -68,6 +68,16 @@ pub(super) fn filter_holds(
         }
     }
     Ok(!is_any || conditions.is_empty())
+}
+
+/// A member of what should be an object.
+fn inside<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    value.as_object().and_then(|object| member(object, key))
+}
+
+/// The same; null where there is none.
+fn of<'v>(value: &'v Value, key: &str) -> &'v Value {
+    inside(value, key).unwrap_or(&Value::Null)
 }
 
 /// Whether the comparison of an old If or Switch holds: `equal`, `larger`, `notContains` and so on.
@@ -389,6 +399,8 @@ fn wrong_type(what: &str, condition: usize, item: usize) -> Fault {
 
 /// Parameter `options.key` of a node, or `key` beside them, as a boolean.
 pub(super) fn option(parameters: &Object, key: &str) -> bool {
-    let beside = parameters.get(key);
-    beside.or_else(|| parameters.get("options")?.get(key)).is_some_and(|value| value == true)
+    let beside = member(parameters, key);
+    beside
+        .or_else(|| inside(member(parameters, "options")?, key))
+        .is_some_and(|value| value == true)
 }

@@ -161,8 +161,8 @@ impl Endpoint {
         let is_leaving = matches!(leg.state, State::Leaving { .. });
         self.stop_repeating(&[acked], now);
         if !is_leaving {
-            self.events
-                .push_back(Event::Acknowledged { dialog: id, message: Arc::clone(ack.bytes) });
+            let (message, has_body) = (Arc::clone(ack.bytes), !ack.message.body.is_empty());
+            self.events.push_back(Event::Acknowledged { dialog: id, message, has_body });
         } else if is_last {
             self.say_late_bye(id, now);
         }

@@ -152,8 +152,8 @@ impl Endpoint {
                 self.reply(request, &Reply::of(200), now);
             }
             if brings_answer {
-                let message = Arc::clone(prack.bytes);
-                self.events.push_back(Event::Acknowledged { dialog: id, message });
+                let (message, has_body) = (Arc::clone(prack.bytes), !prack.message.body.is_empty());
+                self.events.push_back(Event::Acknowledged { dialog: id, message, has_body });
             }
         } else {
             // An offer of its own, which the 200 of the PRACK answers (§5).

@@ -201,8 +201,10 @@ pub enum Event {
     Acknowledged {
         /// The dialog.
         dialog: DialogId,
-        /// The ACK.
+        /// The ACK or PRACK.
         message: Arc<[u8]>,
+        /// Whether it has a body; hardly any has.
+        has_body: bool,
     },
     /// A re-INVITE, with or without SDP, or an UPDATE with SDP: answer with `answer_offer`. May
     /// come in an early dialog, once what the INVITE offered has been answered (RFC 3311 §5.2).
