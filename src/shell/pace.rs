@@ -13,10 +13,10 @@ use crate::base::Tick;
 const WANTED: u32 = 30;
 const LOOK_MAX: Duration = Duration::from_millis(10);
 /// Messages are counted so long. From so many on the thread rests, and with fewer it is woken by each:
-/// some 330 and 170 calls a second.
+/// some 660 and 330 calls a second.
 const WINDOW: Duration = Duration::from_millis(100);
-const MANY: u32 = 100;
-const FEW: u32 = 50;
+const MANY: u32 = 200;
+const FEW: u32 = 100;
 /// Messages of one look with which the next follows at once: there are more.
 const FULL: u32 = 64;
 
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn the_more_there_are_the_shorter_they_wait() {
         let mut pace = Pace::new();
-        second(&mut pace, Tick::from_millis(5), 600);
-        let (_, longest) = second(&mut pace, Tick::from_millis(1005), 600);
+        second(&mut pace, Tick::from_millis(5), 450);
+        let (_, longest) = second(&mut pace, Tick::from_millis(1005), 450);
         assert!(longest > Duration::from_millis(9) && longest <= LOOK_MAX, "{longest:?}");
         second(&mut pace, Tick::from_millis(2005), 100);
         let (looks, longest) = second(&mut pace, Tick::from_millis(3005), 100);
