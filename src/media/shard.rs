@@ -193,8 +193,8 @@ impl Shard {
         }
     }
 
-    /// Whether for a second no leg had to do by itself: ticks may then come late by some milliseconds,
-    /// until a command or a packet ends it.
+    /// Whether for a second no leg had to do by itself: ticks may come late by some milliseconds until
+    /// one has.
     pub fn is_idle(&self) -> bool {
         self.idle == CALM
     }

@@ -1,5 +1,6 @@
 //! The log on standard error, and what it says of calls: lines that a thread of its own writes together,
-//! each with the time at which it happened. Nobody who handles calls waits for whoever reads the log.
+//! each with the time at which it happened. Calls do not wait for whoever reads the log; errors, which every
+//! thread says by itself and at once, may.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,6 +22,8 @@ use crate::shell::clock::wall_us;
 const WAITING_MAX: usize = 8192;
 /// How long lines are gathered before they are written.
 const GATHERED: Duration = Duration::from_millis(50);
+/// How long the last lines may take to be written.
+const END_MAX: Duration = Duration::from_secs(1);
 /// Bytes that are gathered at most before they are written.
 const BYTES_MAX: usize = 64 * 1024;
 
@@ -46,11 +49,14 @@ struct Line {
     left_out: u64,
 }
 
-/// Where facts go.
+/// Where facts go. Its end waits until they are written, but not for a reader who stands still.
 #[derive(Debug)]
 pub(super) struct Log {
-    lines: SyncSender<Box<Line>>,
+    /// Taken at the end.
+    lines: Option<SyncSender<Box<Line>>>,
     lost: Arc<AtomicU64>,
+    /// Disconnected when everything is written.
+    ended: Receiver<()>,
 }
 
 /// The thread's side.
@@ -58,26 +64,38 @@ pub(super) struct Log {
 pub(super) struct Lines {
     lines: Receiver<Box<Line>>,
     lost: Arc<AtomicU64>,
+    /// Dropped at the end.
+    _ends: SyncSender<()>,
 }
 
 /// Both sides.
 pub(super) fn channel() -> (Log, Lines) {
     let (sender, receiver) = sync_channel(WAITING_MAX);
     let lost = Arc::<AtomicU64>::default();
-    (Log { lines: sender, lost: lost.clone() }, Lines { lines: receiver, lost })
+    let (ends, ended) = sync_channel(0);
+    let log = Log { lines: Some(sender), lost: lost.clone(), ended };
+    (log, Lines { lines: receiver, lost, _ends: ends })
 }
 
 impl Log {
     /// Hands a fact over, `left_out` others of its kind having been left out before it. One too many is
-    /// lost and counted; a bug is told at once, in case it is the last that is heard.
+    /// lost and counted; a bug is said at once, in case it is the last that is heard.
     pub(super) fn tell(&self, fact: Fact, left_out: u64) {
         if matches!(fact, Fact::Panicked { .. }) {
             return say(&fact, left_out);
         }
         let line = Box::new(Line { at_us: wall_us(), fact, left_out });
-        if self.lines.try_send(line).is_err() {
+        let Some(lines) = &self.lines else { return };
+        if lines.try_send(line).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.lines = None;
+        let _ = self.ended.recv_timeout(END_MAX);
     }
 }
 

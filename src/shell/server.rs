@@ -212,9 +212,10 @@ impl Server {
             spawn("flows", move || worker.run(&flow_inputs))?,
             spawn("files", move || loader.run(&paths))?,
             spawn("call records", move || call_records.run())?,
-            spawn("log", move || lines.run())?,
             spawn("recordings", move || recordings.run(&takes))?,
         ];
+        // Waited for by the end of signalling, which may be spared that.
+        spawn("log", move || lines.run())?;
         let (signalling, media) = (to_signalling, to_media);
         Ok(Self { sip, http, triggers, reloader, signalling, media, threads })
     }

@@ -15,10 +15,10 @@ use crate::flow;
 use crate::media::{Report, Source};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
+use crate::shell::coalesce::Coalescer;
 use crate::shell::flows::{self, Outlet};
 use crate::shell::log::Log;
 use crate::shell::media::{MediaInput, Pair};
-use crate::shell::pace::Pace;
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quick::Quick;
 use crate::shell::quota::Quota;
@@ -185,7 +185,7 @@ pub(super) struct Signalling {
     turns: usize,
     store: Store,
     clock: Clock,
-    pace: Pace,
+    coalescer: Coalescer,
     dropped: u64,
     ended: BTreeMap<String, u64>,
     talks: Talks,
@@ -216,7 +216,7 @@ impl Signalling {
             turns: TURNS_MAX,
             store,
             clock,
-            pace: Pace::new(),
+            coalescer: Coalescer::new(),
             dropped: 0,
             ended: BTreeMap::new(),
             talks: Talks::default(),
@@ -274,7 +274,7 @@ impl Signalling {
     /// Does nothing for a moment where that is cheaper.
     #[expect(clippy::disallowed_methods, reason = "what comes meanwhile waits in the sockets")]
     fn rest(&mut self) {
-        if let Some(rest) = self.pace.rest(self.clock.now()) {
+        if let Some(rest) = self.coalescer.rest(self.clock.now()) {
             std::thread::sleep(rest);
         }
     }
@@ -282,7 +282,7 @@ impl Signalling {
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..BURST_MAX {
             let Ok((length, remote)) = self.udp.recv_from(buffer) else { return };
-            self.pace.count_message();
+            self.coalescer.count_message();
             let (transport, local) = (Transport::Udp, self.local);
             let flow = Flow { transport, local, remote, connection: 0 };
             let now = self.clock.now();
@@ -300,7 +300,7 @@ impl Signalling {
             let now = self.clock.now();
             match given {
                 Given::Message(flow, bytes) => {
-                    self.pace.count_message();
+                    self.coalescer.count_message();
                     self.guarded(now, |switch| switch.handle_message(flow, &bytes, now));
                 }
                 Given::Closed(number) => {

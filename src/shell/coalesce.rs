@@ -1,8 +1,8 @@
-//! How often the signalling thread looks for messages when many come: every few milliseconds, rather than
-//! each time that one is there.
+//! When the signalling thread looks for messages: as soon as there is one, or, when many come, every few
+//! milliseconds for all that came meanwhile.
 //!
 //! A processor that has rested has to fetch the program again, so that ten messages at once take little
-//! more of it than three that come alone. Network drivers moderate interrupts for the same reason. SIP can
+//! more of it than three that come alone. Network drivers coalesce interrupts for the same reason. SIP can
 //! wait: its first retransmission comes after 500 ms (RFC 3261 §17.1.1.1).
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ const FULL: u32 = 64;
 
 /// When the last look was, and how many messages come.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Coalescer {
     /// From the beginning of one look to the next; none where each message wakes the thread.
     look: Option<Duration>,
     /// When the last look began.
@@ -34,7 +34,7 @@ pub(super) struct Pace {
     counted: u32,
 }
 
-impl Pace {
+impl Coalescer {
     pub(super) const fn new() -> Self {
         Self { look: None, looked: Tick::ZERO, found: 0, began: Tick::ZERO, counted: 0 }
     }
@@ -72,7 +72,7 @@ mod tests {
 
     /// Messages that come one by one, so many microseconds apart, for a second: looks that were taken,
     /// and the longest that one of the messages of its second half waited.
-    fn second(pace: &mut Pace, from: Tick, apart_us: u64) -> (u32, Duration) {
+    fn second(coalescer: &mut Coalescer, from: Tick, apart_us: u64) -> (u32, Duration) {
         let message = |number: u64| from + Duration::from_micros(number * apart_us);
         let (mut now, mut next, mut looks, mut longest) = (from, 0, 0, Duration::ZERO);
         while now < from + Duration::from_secs(1) {
@@ -83,56 +83,56 @@ mod tests {
                 if now > from + Duration::from_millis(500) {
                     longest = longest.max(now.since(message(next)));
                 }
-                pace.count_message();
+                coalescer.count_message();
                 next += 1;
             }
             now += Duration::from_micros(20);
-            now += pace.rest(now).unwrap_or_default();
+            now += coalescer.rest(now).unwrap_or_default();
         }
         (looks, longest)
     }
 
     #[test]
     fn few_messages_are_taken_as_they_come() {
-        let (looks, longest) = second(&mut Pace::new(), Tick::from_millis(5), 1100);
+        let (looks, longest) = second(&mut Coalescer::new(), Tick::from_millis(5), 1100);
         assert_eq!((looks, longest), (911, Duration::ZERO));
     }
 
     #[test]
     fn many_wait_for_the_next_look_until_they_are_few_again() {
-        let mut pace = Pace::new();
-        let (looks, longest) = second(&mut pace, Tick::from_millis(5), 300);
+        let mut coalescer = Coalescer::new();
+        let (looks, longest) = second(&mut coalescer, Tick::from_millis(5), 300);
         assert!((100..500).contains(&looks), "{looks} looks");
         assert!(longest <= LOOK_MAX, "{longest:?}");
         // 3,333 messages, 30 of them a look.
-        let (looks, _) = second(&mut pace, Tick::from_millis(1005), 300);
+        let (looks, _) = second(&mut coalescer, Tick::from_millis(1005), 300);
         assert!((110..114).contains(&looks), "{looks} looks");
-        let (looks, longest) = second(&mut pace, Tick::from_millis(2005), 2500);
+        let (looks, longest) = second(&mut coalescer, Tick::from_millis(2005), 2500);
         assert!(looks > 350 && longest.is_zero(), "{looks} looks, {longest:?}");
     }
 
     #[test]
     fn the_more_there_are_the_shorter_they_wait() {
-        let mut pace = Pace::new();
-        second(&mut pace, Tick::from_millis(5), 450);
-        let (_, longest) = second(&mut pace, Tick::from_millis(1005), 450);
+        let mut coalescer = Coalescer::new();
+        second(&mut coalescer, Tick::from_millis(5), 450);
+        let (_, longest) = second(&mut coalescer, Tick::from_millis(1005), 450);
         assert!(longest > Duration::from_millis(9) && longest <= LOOK_MAX, "{longest:?}");
-        second(&mut pace, Tick::from_millis(2005), 100);
-        let (looks, longest) = second(&mut pace, Tick::from_millis(3005), 100);
+        second(&mut coalescer, Tick::from_millis(2005), 100);
+        let (looks, longest) = second(&mut coalescer, Tick::from_millis(3005), 100);
         assert!((325..340).contains(&looks), "{looks} looks");
         assert!(longest < Duration::from_millis(4), "{longest:?}");
     }
 
     #[test]
     fn a_thread_that_falls_behind_does_not_rest() {
-        let mut pace = Pace::new();
-        second(&mut pace, Tick::from_millis(5), 300);
+        let mut coalescer = Coalescer::new();
+        second(&mut coalescer, Tick::from_millis(5), 300);
         let now = Tick::from_millis(1006);
-        (0..FULL).for_each(|_| pace.count_message());
-        assert_eq!(pace.rest(now), None);
-        pace.count_message();
-        assert!(pace.rest(now).is_some());
+        (0..FULL).for_each(|_| coalescer.count_message());
+        assert_eq!(coalescer.rest(now), None);
+        coalescer.count_message();
+        assert!(coalescer.rest(now).is_some());
         // Woken for what is no message, it waits in its usual way.
-        assert_eq!(pace.rest(now), None);
+        assert_eq!(coalescer.rest(now), None);
     }
 }
