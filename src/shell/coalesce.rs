@@ -17,8 +17,9 @@ const LOOK_MAX: Duration = Duration::from_millis(10);
 const WINDOW: Duration = Duration::from_millis(100);
 const MANY: u32 = 200;
 const FEW: u32 = 100;
-/// Messages of one look with which the next follows at once: there are more.
-const FULL: u32 = 64;
+/// Datagrams that one look takes at most, before the channels have their turn; after so many messages the
+/// next follows at once, because there are more.
+pub(super) const BURST_MAX: u32 = 64;
 
 /// When the last look was, and how many messages come.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Coalescer {
             (self.began, self.counted) = (now, 0);
         }
         // Whoever was woken for nothing waits to be woken again.
-        let look = self.look.filter(|_| (1..FULL).contains(&found));
+        let look = self.look.filter(|_| (1..BURST_MAX).contains(&found));
         let due = look.map_or(now, |look| self.looked + look);
         self.looked = now.max(due);
         Some(due.since(now)).filter(|rest| !rest.is_zero())
@@ -128,7 +129,7 @@ mod tests {
         let mut coalescer = Coalescer::new();
         second(&mut coalescer, Tick::from_millis(5), 300);
         let now = Tick::from_millis(1006);
-        (0..FULL).for_each(|_| coalescer.count_message());
+        (0..BURST_MAX).for_each(|_| coalescer.count_message());
         assert_eq!(coalescer.rest(now), None);
         coalescer.count_message();
         assert!(coalescer.rest(now).is_some());

@@ -15,7 +15,7 @@ use crate::flow;
 use crate::media::{Report, Source};
 use crate::shell::Clock;
 use crate::shell::calls::Calls;
-use crate::shell::coalesce::Coalescer;
+use crate::shell::coalesce::{BURST_MAX, Coalescer};
 use crate::shell::flows::{self, Outlet};
 use crate::shell::log::Log;
 use crate::shell::media::{MediaInput, Pair};
@@ -29,8 +29,6 @@ use crate::shell::stream::{Given, Streams};
 use crate::shell::wake::{Inbox, Sender};
 use crate::sip::{Flow, Transport};
 
-/// Datagrams handled before the channels have their turn.
-const BURST_MAX: usize = 64;
 /// Inputs of quick runs that are served before sockets have their turn again.
 const TURNS_MAX: usize = 256;
 /// Lines that a second's bad input may write into the log; the next line tells how many it left out.
