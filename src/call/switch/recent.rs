@@ -67,10 +67,10 @@ impl Recent {
         self.is_heard |= heading == Heading::In;
         let call = hashed(call_id.unwrap_or_default());
         let (at, place) = (self.now, self.write(bytes));
-        self.messages.push_back(Remembered { at, heading, flow, call, place });
-        if self.messages.len() > MESSAGES_MAX {
+        if self.messages.len() == MESSAGES_MAX {
             self.messages.pop_front();
         }
+        self.messages.push_back(Remembered { at, heading, flow, call, place });
     }
 
     /// Writes the bytes of a message over those of the oldest.
