@@ -473,6 +473,8 @@ mod tests {
         assert!(!is_packed(1));
         history.pack(9000 + PACKED_AFTER_MS);
         assert!(is_packed(1) && !is_packed(2));
+        let bytes = |run| history.held.lock().unwrap().runs[&RunId(run)].bytes;
+        assert!(2 * bytes(1) < bytes(2), "{} of {}", bytes(1), bytes(2));
         let after = history.show(RunId(1), 99_000).unwrap();
         assert_eq!((&after["trace"], &after["steps"]), (&before["trace"], &json!(2)));
         assert_eq!((&after["status"], &after["lastedMs"]), (&json!("success"), &json!(8000)));

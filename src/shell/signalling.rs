@@ -277,8 +277,9 @@ impl Signalling {
         }
     }
 
-    /// Takes what waits, and then does what comes of it: the same work many times in turn costs a
-    /// processor less than each message from its beginning to its end.
+    /// Hands what waits to the switch, at most [`BURST_MAX`] messages, before anything that comes of it is
+    /// sent or run: the same work many times in turn costs a processor less than each message from its
+    /// beginning to its end.
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..BURST_MAX {
             let Ok((length, remote)) = self.udp.recv_from(buffer) else { break };

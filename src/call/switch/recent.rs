@@ -164,6 +164,7 @@ mod tests {
             let kept: Vec<_> = kept.collect();
             assert!(kept == said[said.len() - kept.len()..], "{} of {}", kept.len(), said.len());
             assert!(kept.len() <= MESSAGES_MAX && recent.bytes.capacity() <= BYTES_MAX);
+            assert!(recent.messages.capacity() <= MESSAGES_MAX, "the table has no room to spare");
             assert!(recent.last_in() == Some((flow, kept[kept.len() - 1])));
             let bytes: usize = kept.iter().map(|bytes| bytes.len()).sum();
             (kept.len(), bytes)
