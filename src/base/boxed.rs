@@ -37,6 +37,11 @@ impl<K: Ord, V> BoxMap<K, V> {
         self.0.contains_key(key)
     }
 
+    /// The value with the lowest key, and that key.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        self.0.first_key_value().map(|(key, value)| (key, &**value))
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 /// Room that a table keeps for the next entries, however few it has; a [`Slab`](crate::base::Slab) too.
-pub(super) const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 256;
 
 /// Takes an entry out. A table that has room for eight times its entries keeps room for twice as many:
 /// to move them is paid by the many that were taken out before.

@@ -1,5 +1,7 @@
 //! What a flow is given when a call comes in (contract §5.4), and how names become JSON keys.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::call::leg::{LegRef, leg_text};
@@ -36,7 +38,7 @@ pub fn call(
         ],
         more,
     );
-    Json::with_late(made, Box::new(Invite { bytes: bytes.into() }))
+    Json::with_late(made, Arc::new(Invite { bytes: bytes.into() }))
 }
 
 /// The INVITE that a call began with.

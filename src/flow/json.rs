@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -30,14 +30,14 @@ pub struct Json {
 
 #[derive(Debug)]
 struct Late {
-    members: Box<dyn LateMembers>,
+    members: Arc<dyn LateMembers>,
     /// All members, once somebody has asked for more than those that are made.
     whole: OnceLock<Object>,
 }
 
 impl Json {
     /// These members, and others that are made when one of them is asked for.
-    pub fn with_late(made: Object, members: Box<dyn LateMembers>) -> Self {
+    pub fn with_late(made: Object, members: Arc<dyn LateMembers>) -> Self {
         Self { made, late: Some(Box::new(Late { members, whole: OnceLock::new() })) }
     }
 
@@ -60,6 +60,11 @@ impl Json {
             },
             None => (&self.made, 0),
         }
+    }
+
+    /// What makes the others, while nobody has asked for one.
+    pub fn late(&self) -> Option<&Arc<dyn LateMembers>> {
+        self.late.as_ref().filter(|late| late.whole.get().is_none()).map(|late| &late.members)
     }
 
     /// All members, to change.
@@ -114,7 +119,6 @@ impl PartialEq for Json {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use serde_json::json;
@@ -149,13 +153,13 @@ mod tests {
     fn late_members_are_made_once_and_only_when_one_is_asked_for() {
         let count = Arc::new(AtomicU32::new(0));
         let made = json!({ "a": 1, "b": 2 }).as_object().unwrap().clone();
-        let json = Json::with_late(made.clone(), Box::new(Counted(count.clone())));
+        let json = Json::with_late(made.clone(), Arc::new(Counted(count.clone())));
         assert_eq!((json.get("a"), json.get("c")), (Some(&json!(1)), None));
-        assert!(json.contains_key("raw") && json.made() == (&made, 3));
+        assert!(json.contains_key("raw") && json.made() == (&made, 3) && json.late().is_some());
         assert_eq!(count.load(Ordering::Relaxed), 0);
         assert_eq!(json.get("raw"), Some(&json!("INV")));
         assert_eq!(json.keys().collect::<Vec<_>>(), ["a", "raw", "b"]);
-        assert_eq!((json.made().1, json.len()), (0, 3));
+        assert_eq!((json.made().1, json.len(), json.late().is_none()), (0, 3, true));
         let mut copy = json.clone();
         copy.whole_mut().insert("c".to_owned(), 3.into());
         assert_eq!((copy.len(), json.len()), (4, 3));

@@ -13,15 +13,30 @@ pub const REST: Duration = Duration::from_secs(30);
 /// the new call by its address ([`Command::Shun`](crate::media::Command::Shun)).
 pub const REST_MIN: Duration = Duration::from_secs(5);
 
+/// How far apart pairs are released that rest together, until the last of them has rested.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// Hands out even ports, each with the odd port above it for RTCP (RFC 3550 §11), in turn.
 #[derive(Debug)]
 pub struct Ports {
     first: u16,
-    free: VecDeque<u16>,
-    resting: VecDeque<(Tick, u16)>,
+    /// Those that are free, and behind them those that rest; the first to be released at the front.
+    unused: VecDeque<u16>,
+    /// How many of these are free.
+    free: usize,
+    /// The others; a burst of them takes little room, as those of a tenth of a second are one entry.
+    resting: VecDeque<Resting>,
     taken: Vec<bool>,
     /// Pairs that are never handed out.
     barred: usize,
+}
+
+/// Pairs that were released within [`TOGETHER`].
+#[derive(Debug)]
+struct Resting {
+    first: Tick,
+    last: Tick,
+    count: usize,
 }
 
 /// Pairs of ports by what they are doing.
@@ -41,18 +56,30 @@ impl Ports {
     pub fn new(range: RangeInclusive<u16>, barred: u16) -> Self {
         // Port 0 means "no stream" in SDP, so the lowest pair is 2 and 3.
         let first = range.start().max(&2).checked_next_multiple_of(2).unwrap_or(u16::MAX);
-        let mut free: VecDeque<u16> = (first..*range.end()).step_by(2).collect();
-        let taken = vec![false; free.len()];
-        free.retain(|port| ![*port, port + 1].contains(&barred));
-        let barred = taken.len() - free.len();
-        Self { first, free, resting: VecDeque::new(), taken, barred }
+        let mut unused: VecDeque<u16> = (first..*range.end()).step_by(2).collect();
+        let taken = vec![false; unused.len()];
+        unused.retain(|port| ![*port, port + 1].contains(&barred));
+        let barred = taken.len() - unused.len();
+        Self { first, free: unused.len(), unused, resting: VecDeque::new(), taken, barred }
     }
 
     /// The even port of a pair that has been unused for longest, and for [`REST`] where there is
     /// one; `None` when all are taken or have rested for less than [`REST_MIN`].
     pub fn allocate(&mut self, now: Tick) -> Option<u16> {
         self.wake(now);
-        let port = self.free.pop_front().or_else(|| self.wake_early(now))?;
+        if let Some(free) = self.free.checked_sub(1) {
+            self.free = free;
+        } else {
+            let oldest = self.resting.front_mut()?;
+            if now.since(oldest.last) < REST_MIN {
+                return None;
+            }
+            oldest.count -= 1;
+            if oldest.count == 0 {
+                self.resting.pop_front();
+            }
+        }
+        let port = self.unused.pop_front()?;
         let place = self.place(port)?;
         self.taken[place] = true;
         Some(port)
@@ -62,38 +89,32 @@ impl Ports {
     pub fn release(&mut self, port: u16, now: Tick) {
         let Some(place) = self.place(port).filter(|place| self.taken[*place]) else { return };
         self.taken[place] = false;
-        self.resting.push_back((now, port));
+        self.unused.push_back(port);
+        match self.resting.back_mut().filter(|latest| now.since(latest.first) < TOGETHER) {
+            Some(latest) => (latest.last, latest.count) = (now, latest.count + 1),
+            None => self.resting.push_back(Resting { first: now, last: now, count: 1 }),
+        }
     }
 
     /// How many pairs are free, taken and resting at this moment.
     pub fn gauges(&mut self, now: Tick) -> PortsGauges {
         self.wake(now);
-        let (free, taken, resting) = (self.free.len(), self.taken(), self.resting.len());
-        PortsGauges { free, taken, resting }
+        let (free, taken) = (self.free, self.taken());
+        PortsGauges { free, taken, resting: self.unused.len() - free }
     }
 
     /// How many pairs are taken: what is zero again when all calls are gone.
     pub fn taken(&self) -> usize {
-        self.taken.len() - self.barred - self.free.len() - self.resting.len()
+        self.taken.len() - self.barred - self.unused.len()
     }
 
     fn wake(&mut self, now: Tick) {
-        while let Some((since, port)) = self.resting.front().copied() {
-            if now.since(since) < REST {
-                return;
-            }
+        while let Some(oldest) = self.resting.front()
+            && now.since(oldest.last) >= REST
+        {
+            self.free += oldest.count;
             self.resting.pop_front();
-            self.free.push_back(port);
         }
-    }
-
-    fn wake_early(&mut self, now: Tick) -> Option<u16> {
-        let (since, port) = self.resting.front().copied()?;
-        if now.since(since) < REST_MIN {
-            return None;
-        }
-        self.resting.pop_front();
-        Some(port)
     }
 
     fn place(&self, port: u16) -> Option<usize> {
@@ -146,6 +167,22 @@ mod tests {
         let later = Tick::from_millis(60_000);
         let order: Vec<_> = std::iter::from_fn(|| ports.allocate(later)).collect();
         assert_eq!((first, order), (20_000, vec![20_002, 20_004, 20_000]));
+    }
+
+    /// A burst is a few entries, and each of its pairs rests for long enough.
+    #[test]
+    fn pairs_that_are_released_together_rest_together() {
+        let at = Tick::from_millis;
+        let mut ports = Ports::new(10_000..=10_399, 0);
+        let all: Vec<_> = std::iter::from_fn(|| ports.allocate(at(0))).collect();
+        for (port, ms) in all.iter().zip(0..) {
+            ports.release(*port, at(ms));
+        }
+        assert_eq!((all.len(), ports.resting.len()), (200, 2));
+        let free = |ports: &mut Ports, ms| ports.gauges(at(ms)).free;
+        assert_eq!((free(&mut ports, 30_098), free(&mut ports, 30_099)), (0, 100));
+        assert_eq!((free(&mut ports, 30_198), free(&mut ports, 30_199)), (100, 200));
+        assert_eq!(std::iter::from_fn(|| ports.allocate(at(30_199))).collect::<Vec<_>>(), all);
     }
 
     #[test]

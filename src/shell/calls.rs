@@ -17,6 +17,7 @@ use crate::call::record::Record;
 use crate::call::show;
 use crate::shell::cli::{complain, say};
 use crate::shell::client::{Refusal, ServerArgs};
+use crate::shell::trim;
 
 /// Bytes of a file; then it becomes `calls.1.jsonl`, that one `calls.2.jsonl`, and so on.
 pub(super) const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -81,7 +82,7 @@ impl Recorder {
     pub(super) fn run(self) {
         let mut writer = Writer::new(&self.data, FILE_MAX);
         let mut is_told = false;
-        while let Ok(first) = self.records.recv() {
+        while let Some(first) = trim::recv(&self.records) {
             // Whatever comes in this time is written together; nobody has to wake this thread for it.
             thread::park_timeout(GATHERED);
             let mut lines = String::new();

@@ -13,6 +13,7 @@ use crate::flow;
 use crate::media::{Clip, Source};
 use crate::shell::signalling::Input;
 use crate::shell::sounds::Sounds;
+use crate::shell::trim;
 use crate::shell::wake::Sender;
 
 /// Bytes of a sound file: ten minutes of stereo at 48 kHz and 24 bit, and some.
@@ -33,7 +34,7 @@ impl Loader {
 
     /// Loads what is asked for until the channel closes.
     pub(super) fn run(self, origins: &Receiver<Origin>) {
-        while let Ok(origin) = origins.recv() {
+        while let Some(origin) = trim::recv(origins) {
             let clip = match &origin {
                 Origin::File(path) => load(&self.prompts, path),
                 Origin::Item(data) => {

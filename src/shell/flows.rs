@@ -23,6 +23,7 @@ use crate::shell::outbound::{self, Policy};
 use crate::shell::scripts::Scripts;
 use crate::shell::signalling::Input;
 use crate::shell::statics::{Held, StaticData};
+use crate::shell::trim::Trim;
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{OWN, Webhooks};
 
@@ -230,13 +231,17 @@ impl Worker {
         let runner = self.parts.clone().runner().with_workflows(self.workflows.iter());
         let mut runner = runner.with_errands().with_statics(std::mem::take(&mut self.kept));
         let mut schedules = Schedules::new(self.workflows.iter(), self.parts.clock.wall_ms());
+        let mut trim = Trim::default();
         loop {
             let wait = runner.poll_timeout().map_or(IDLE, |due| self.parts.clock.until(due));
             let wait = wait.min(self.until(schedules.next()));
             let wait = if self.statics.is_behind() { wait.min(BEHIND) } else { wait };
             let wait = scripts.wait().map_or(wait, |look| wait.min(look));
+            let wait =
+                trim.poll_timeout().map_or(wait, |due| wait.min(self.parts.clock.until(due)));
             match inputs.recv_timeout(wait) {
                 Ok(input) => {
+                    trim.worked(self.parts.clock.now());
                     if let flow::Input::Workflows(graphs) = &input {
                         schedules = schedules.exchanged(graphs, self.parts.clock.wall_ms());
                         self.requests.webhooks.listen(graphs);
@@ -249,6 +254,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.now();
                     runner.guarded(now, |runner| runner.handle_timeout(now));
+                    trim.handle_timeout(now);
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -331,7 +337,7 @@ impl Worker {
                 self.requests.webhooks.finish(run, &outcome, &last);
             }
             Output::Visited { run, visited } => {
-                self.parts.history.visited(run, visited.clone());
+                self.parts.history.visited(run, &visited);
                 if run.0 < OWN {
                     self.outputs.post(Input::Flow(Output::Visited { run, visited }));
                 }

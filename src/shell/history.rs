@@ -1,40 +1,42 @@
 //! The last runs and their steps, as `ringback runs` shows them: bounded in number and in bytes.
 //!
 //! The threads that make runs write, the HTTP thread reads. Nothing waits for a reader longer than it
-//! takes to copy one run. What has ended some time ago is packed, a run into one place, deflated: its many
-//! small parts would keep the memory of all that was there beside them when they were made.
+//! takes to copy one run. What has ended some time ago is packed, some runs into one place, deflated: the
+//! many small parts of a run would keep the memory of all that was there beside them when they were made,
+//! and runs are so alike that together they take a third.
 
-use std::collections::{BTreeMap, VecDeque};
+mod step;
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec;
 use serde_json::{Value, json};
 
-use crate::flow::{
-    Branches, Finished, Gauges, Graph, Json, NodeIndex, Object, Output, RunId, Visited,
-};
+use crate::base::BoxMap;
+use crate::flow::{Finished, Gauges, Graph, NodeIndex, Output, RunId, Visited};
+use step::Step;
 
-/// Runs that are kept; of one more, the oldest that has ended is forgotten, else the oldest.
+/// Runs that are kept; of one more, the first that has ended is forgotten, else the oldest.
 pub(super) const RUNS_MAX: usize = 1000;
 /// Steps of one run that are kept; its oldest are forgotten, and counted.
 pub(super) const STEPS_MAX: usize = 500;
-/// Bytes that the items of all kept steps may take; the oldest runs are forgotten for more.
+/// Bytes that all kept steps may take; the first runs that ended are forgotten for more.
 pub(super) const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Items of one output of a step that are kept; all are counted.
-pub(super) const ITEMS_MAX: usize = 10;
-/// Bytes of one item that is kept.
-pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of an item that is kept as text; to write larger ones takes longer than the step.
-const TEXT_MAX: usize = 1024;
-/// Bytes of what is kept of a step beside its items.
-const STEP_BYTES: usize = 200;
 /// Milliseconds from the end of a run until it is packed; at more than 28 runs a second it is forgotten
 /// by then. The transactions of its call are gone then (32 s), and what is packed fills their places
 /// instead of keeping the memory between them.
 const PACKED_AFTER_MS: i64 = 36_000;
-/// Runs that are packed at a time.
-const PACKED_MAX: usize = 200;
+/// Milliseconds for which a run waits for others to be packed together with.
+const TOGETHER_MS: i64 = 5000;
+/// Runs that are packed together; fewer if they have more than so many bytes, or are packed in more.
+const BLOCK_RUNS: usize = 16;
+const BLOCK_BYTES: usize = 256 * 1024;
+const PACKED_BYTES: usize = 32 * 1024;
+/// Blocks that are packed at a time.
+const BLOCKS_MAX: usize = 12;
 /// How hard is tried to pack small, of 10; with 6 a run takes a twelfth less.
 const PACKED_LEVEL: u8 = 1;
 
@@ -57,11 +59,14 @@ pub(super) struct History {
 
 #[derive(Debug, Default)]
 struct Held {
-    runs: BTreeMap<RunId, Kept>,
-    /// Every kept run, the one that began first at the front.
-    order: VecDeque<RunId>,
-    /// Runs that have ended and are not packed, and when; the first to end at the front.
-    unpacked: VecDeque<(RunId, i64)>,
+    /// Those that are not packed.
+    runs: BoxMap<RunId, Kept>,
+    /// Which of these have ended, and when; the first to end at the front.
+    ended: VecDeque<(RunId, i64)>,
+    /// Those that are packed, the first to end at the front.
+    blocks: VecDeque<Arc<Block>>,
+    /// How many these are.
+    packed: usize,
     bytes: usize,
 }
 
@@ -71,7 +76,7 @@ struct Kept {
     graph: Arc<Graph>,
     trigger: NodeIndex,
     began_ms: i64,
-    trace: Trace,
+    steps: VecDeque<Step>,
     steps_forgotten: u64,
     /// The node that waits for something, and since when.
     waits: Option<(Arc<str>, i64)>,
@@ -79,71 +84,39 @@ struct Kept {
     bytes: usize,
 }
 
-/// What is kept of a run's steps.
-#[derive(Clone, Debug)]
-enum Trace {
-    Steps(VecDeque<Step>),
-    /// So many, as the JSON that is shown of them, deflated.
-    Packed(usize, Box<[u8]>),
-}
-
-/// One visit of a node.
-#[derive(Clone, Debug)]
-struct Step {
-    visited: Visited,
-    outputs: Vec<Given>,
-    bytes: usize,
-}
-
-/// What left by one output.
-#[derive(Clone, Debug)]
-struct Given {
-    count: usize,
-    /// The first items.
-    items: Box<[GivenItem]>,
-}
-
-/// One item.
-#[derive(Clone, Debug)]
-enum GivenItem {
-    /// As JSON: its values would take several times the room.
-    Text(Box<str>),
-    /// Shared with the run: it is large, or not made yet.
-    Shared(Arc<Json>),
-    LeftOut,
+/// Some runs that have ended.
+#[derive(Debug)]
+struct Block {
+    /// Which, and when they began.
+    runs: Box<[(RunId, i64)]>,
+    /// As they are shown, in a JSON array, deflated.
+    packed: Box<[u8]>,
 }
 
 impl History {
     /// A run begins.
     pub(super) fn begin(&self, run: RunId, graph: &Arc<Graph>, trigger: NodeIndex, now_ms: i64) {
         let graph = graph.clone();
-        let (trace, steps_forgotten) = (Trace::Steps(VecDeque::new()), 0);
+        let (steps, steps_forgotten) = (VecDeque::new(), 0);
         let (began_ms, waits, ended, bytes) = (now_ms, None, None, 0);
-        let kept = Kept { graph, trigger, began_ms, trace, steps_forgotten, waits, ended, bytes };
+        let kept = Kept { graph, trigger, began_ms, steps, steps_forgotten, waits, ended, bytes };
         self.change(|held| {
-            if held.runs.insert(run, kept).is_none() {
-                held.order.push_back(run);
-            }
+            held.runs.insert(run, kept);
             held.trim();
         });
     }
 
     /// A node was visited.
-    pub(super) fn visited(&self, run: RunId, mut visited: Visited) {
-        // What the items came from is not kept with them: it may be everything before.
-        let outputs = std::mem::take(&mut visited.outputs);
-        let outputs: Vec<Given> = given(&outputs);
-        let items = outputs.iter().flat_map(|given| given.items.iter());
-        let bytes = STEP_BYTES + items.map(GivenItem::size).sum::<usize>();
+    pub(super) fn visited(&self, run: RunId, visited: &Visited) {
+        let step = Step::new(visited);
         self.change(|held| {
             let Some(kept) = held.runs.get_mut(&run) else { return };
             kept.waits = None;
-            let Trace::Steps(steps) = &mut kept.trace else { return };
-            steps.push_back(Step { visited, outputs, bytes });
-            kept.bytes += bytes;
-            held.bytes += bytes;
-            if steps.len() > STEPS_MAX
-                && let Some(forgotten) = steps.pop_front()
+            kept.bytes += step.bytes;
+            held.bytes += step.bytes;
+            kept.steps.push_back(step);
+            if kept.steps.len() > STEPS_MAX
+                && let Some(forgotten) = kept.steps.pop_front()
             {
                 kept.steps_forgotten += 1;
                 kept.bytes -= forgotten.bytes;
@@ -167,31 +140,36 @@ impl History {
         self.change(|held| {
             if let Some(kept) = held.runs.get_mut(&run) {
                 kept.waits = None;
-                kept.ended = Some((now_ms, outcome.clone()));
-                held.unpacked.push_back((run, now_ms));
-                // Of more than are kept, the first are forgotten.
-                if held.unpacked.len() > RUNS_MAX {
-                    held.unpacked.pop_front();
+                if kept.ended.replace((now_ms, outcome.clone())).is_none() {
+                    held.ended.push_back((run, now_ms));
                 }
             }
         });
     }
 
-    /// Packs some of the runs that ended long enough ago; to be called every second or so.
-    pub(super) fn pack(&self, now_ms: i64) {
-        for _ in 0..PACKED_MAX {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((run, ended_ms)) = held.unpacked.front().copied() else { return };
-            if ended_ms + PACKED_AFTER_MS > now_ms {
-                return;
-            }
-            held.unpacked.pop_front();
-            let Some(kept) = held.runs.get(&run).cloned() else { continue };
+    /// Packs some of the runs that ended long enough ago, and says whether there were any; to be called
+    /// every second or so.
+    pub(super) fn pack(&self, now_ms: i64) -> bool {
+        for count in 0..BLOCKS_MAX {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let open = held.blocks.back().filter(|last| last.is_open()).cloned();
+            let due = held.due(open.as_ref().map_or(0, |open| open.runs.len()), now_ms);
             drop(held);
-            let shown = kept.trace.shown(&kept.graph).to_string();
-            let packed = compress_to_vec(shown.as_bytes(), PACKED_LEVEL).into_boxed_slice();
-            self.change(|held| held.pack(run, packed));
+            if due.is_empty() {
+                return count > 0;
+            }
+            let (mut runs, mut shown) = open
+                .as_ref()
+                .map_or_else(Default::default, |open| (open.runs.to_vec(), open.shown()));
+            for (run, kept) in &due {
+                runs.push((*run, kept.began_ms));
+                shown.push(kept.shown(*run, now_ms));
+            }
+            let text = Value::from(shown).to_string();
+            let packed = compress_to_vec(text.as_bytes(), PACKED_LEVEL).into();
+            self.change(|held| held.pack(open, Block { runs: runs.into(), packed }));
         }
+        true
     }
 
     /// Runs have been served there; their figures are these now.
@@ -226,20 +204,35 @@ impl History {
     /// A line for each run, the latest first.
     pub(super) fn list(&self, now_ms: i64) -> Value {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = held.order.iter().rev().filter_map(|id| Some((id, held.runs.get(id)?)));
-        runs.map(|(id, kept)| kept.line(*id, now_ms)).collect()
+        let line = |(id, kept): (&RunId, &Kept)| (kept.began_ms, *id, kept.line(*id, now_ms));
+        let mut lines: Vec<_> = held.runs.iter().map(line).collect();
+        let blocks = held.blocks.clone();
+        drop(held);
+        for block in blocks {
+            for ((id, began_ms), mut shown) in block.runs.iter().zip(block.shown()) {
+                if let Some(members) = shown.as_object_mut() {
+                    members.retain(|key, _| !["stepsForgotten", "trace"].contains(&key.as_str()));
+                }
+                lines.push((*began_ms, *id, shown));
+            }
+        }
+        lines.sort_by_key(|(began_ms, id, _)| Reverse((*began_ms, *id)));
+        lines.into_iter().map(|(_, _, line)| line).collect()
     }
 
     /// Everything that is kept of a run.
     pub(super) fn show(&self, run: RunId, now_ms: i64) -> Option<Value> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing is done after the lock is given back: the copy shares its items.
-        let kept = held.runs.get(&run)?.clone();
+        if let Some(kept) = held.runs.get(&run).cloned() {
+            drop(held);
+            return Some(kept.shown(run, now_ms));
+        }
+        let place = |block: &Arc<Block>| block.runs.iter().position(|(id, _)| *id == run);
+        let find = |block: &Arc<Block>| Some((block.clone(), place(block)?));
+        let (block, place) = held.blocks.iter().find_map(find)?;
         drop(held);
-        let mut shown = kept.line(run, now_ms);
-        shown["stepsForgotten"] = kept.steps_forgotten.into();
-        shown["trace"] = kept.trace.shown(&kept.graph);
-        Some(shown)
+        block.shown().into_iter().nth(place)
     }
 
     fn change(&self, change: impl FnOnce(&mut Held)) {
@@ -248,23 +241,69 @@ impl History {
 }
 
 impl Held {
-    /// Keeps the steps of a run in this form from now on.
-    fn pack(&mut self, run: RunId, packed: Box<[u8]>) {
-        let Some(kept) = self.runs.get_mut(&run) else { return };
-        self.bytes = self.bytes - kept.bytes + packed.len();
-        kept.bytes = packed.len();
-        kept.trace = Trace::Packed(kept.trace.len(), packed);
+    /// The runs that come into a block of which so many are; none before enough ended long enough ago.
+    fn due(&self, begun: usize, now_ms: i64) -> Vec<(RunId, Kept)> {
+        let (mut due, mut bytes) = (Vec::new(), 0);
+        for (run, ended_ms) in &self.ended {
+            let Some(kept) = self.runs.get(run) else { continue };
+            if ended_ms + PACKED_AFTER_MS > now_ms {
+                break;
+            }
+            bytes += kept.bytes;
+            due.push((*run, kept.clone()));
+            if begun + due.len() == BLOCK_RUNS || bytes > BLOCK_BYTES {
+                return due;
+            }
+        }
+        let first = self.ended.front().map(|(_, ended_ms)| ended_ms + PACKED_AFTER_MS);
+        if first.is_some_and(|first| first + TOGETHER_MS <= now_ms) { due } else { Vec::new() }
+    }
+
+    /// Keeps the runs that were taken from [`Self::due`], and those of the block that was open, in this
+    /// form from now on; unless one was forgotten meanwhile.
+    fn pack(&mut self, open: Option<Arc<Block>>, block: Block) {
+        let begun = open.as_ref().map_or(0, |open| open.runs.len());
+        let due = block.runs[begun..].iter().map(|(run, _)| run);
+        let is_open = match (&open, self.blocks.back()) {
+            (Some(open), Some(last)) => Arc::ptr_eq(open, last),
+            (open, _) => open.is_none(),
+        };
+        if !is_open || !self.ended.iter().map(|(run, _)| run).take(due.len()).eq(due.clone()) {
+            return;
+        }
+        for (run, _) in self.ended.drain(..due.len()) {
+            self.bytes -= self.runs.remove(&run).map_or(0, |kept| kept.bytes);
+        }
+        if let Some(open) = open {
+            self.blocks.pop_back();
+            self.packed -= begun;
+            self.bytes -= open.packed.len();
+        }
+        self.bytes += block.packed.len();
+        self.packed += block.runs.len();
+        self.blocks.push_back(Arc::new(block));
         self.trim();
     }
 
-    /// Forgets what is too much.
+    /// Forgets what is too much: the runs that ended first, a block of them at once.
     fn trim(&mut self) {
-        while self.order.len() > RUNS_MAX || (self.bytes > BYTES_MAX && self.order.len() > 1) {
-            let is_over = |id: &RunId| self.runs.get(id).is_none_or(|kept| kept.ended.is_some());
-            let place = self.order.iter().position(is_over).unwrap_or(0);
-            let Some(id) = self.order.remove(place) else { return };
-            if let Some(kept) = self.runs.remove(&id) {
-                self.bytes -= kept.bytes;
+        loop {
+            let (is_large, count) = (self.bytes > BYTES_MAX, self.runs.len() + self.packed);
+            let oldest = self.blocks.front().map(|block| (block.runs.len(), block.packed.len()));
+            if let Some((runs, bytes)) = oldest {
+                if !is_large && count - runs < RUNS_MAX {
+                    return;
+                }
+                self.blocks.pop_front();
+                self.packed -= runs;
+                self.bytes -= bytes;
+            } else {
+                if count <= RUNS_MAX && (!is_large || count == 1) {
+                    return;
+                }
+                let first_ended = self.ended.pop_front().map(|(run, _)| run);
+                let Some(run) = first_ended.or_else(|| Some(*self.runs.first()?.0)) else { return };
+                self.bytes -= self.runs.remove(&run).map_or(0, |kept| kept.bytes);
             }
         }
     }
@@ -286,7 +325,7 @@ impl Kept {
             "status": status,
             "began": moment(self.began_ms),
             "lastedMs": until_ms - self.began_ms,
-            "steps": self.steps_forgotten + self.trace.len() as u64,
+            "steps": self.steps_forgotten + self.steps.len() as u64,
         });
         if let Some((node, since_ms)) = &self.waits {
             line["waits"] = json!({ "node": &**node, "sinceMs": since_ms - self.began_ms });
@@ -297,113 +336,25 @@ impl Kept {
         }
         line
     }
-}
-
-impl Trace {
-    fn len(&self) -> usize {
-        match self {
-            Self::Steps(steps) => steps.len(),
-            Self::Packed(steps, _) => *steps,
-        }
-    }
-
-    fn shown(&self, graph: &Graph) -> Value {
-        match self {
-            Self::Steps(steps) => steps.iter().map(|step| step.shown(graph)).collect(),
-            Self::Packed(_, packed) => decompress_to_vec(packed)
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok())
-                .unwrap_or_default(),
-        }
-    }
-}
-
-impl Step {
-    fn shown(&self, graph: &Graph) -> Value {
-        let Visited { node, name, workflow, pass, lasted_ms: (since_ms, until_ms), fault, .. } =
-            &self.visited;
-        // Of another workflow only the counts are known here.
-        let labels = match workflow {
-            None => graph.node(*node).outputs.as_slice(),
-            Some(_) => &[],
-        };
-        let outputs = self.outputs.iter().enumerate().map(|(output, given)| {
-            let item = |item: &GivenItem| match item {
-                GivenItem::Text(text) => {
-                    json!({ "json": serde_json::from_str::<Value>(text).ok() })
-                }
-                GivenItem::Shared(json) => json!({ "json": ***json }),
-                GivenItem::LeftOut => {
-                    json!({ "leftOut": format!("more than {ITEM_BYTES_MAX} bytes") })
-                }
-            };
-            json!({
-                "branch": labels.get(output).map_or("main", String::as_str),
-                "count": given.count,
-                "items": given.items.iter().map(item).collect::<Value>(),
-            })
-        });
-        let mut shown = json!({
-            "node": &**name, "run": pass, "at": moment(*since_ms),
-            "lastedMs": until_ms - since_ms, "outputs": outputs.collect::<Value>(),
-        });
-        if let Some(workflow) = workflow {
-            shown["workflow"] = (**workflow).into();
-        }
-        if let Some(fault) = fault {
-            shown["error"] = json!({ "message": fault.message, "code": fault.code });
-        }
+    /// The line, and every step.
+    fn shown(&self, id: RunId, now_ms: i64) -> Value {
+        let mut shown = self.line(id, now_ms);
+        shown["stepsForgotten"] = self.steps_forgotten.into();
+        shown["trace"] = self.steps.iter().map(|step| step.shown(&self.graph)).collect();
         shown
     }
 }
 
-fn given(outputs: &Branches) -> Vec<Given> {
-    let given = outputs.iter().map(|items| Given {
-        count: items.len(),
-        items: items.iter().take(ITEMS_MAX).map(|item| GivenItem::of(&item.json)).collect(),
-    });
-    given.collect()
-}
-
-impl GivenItem {
-    fn of(json: &Arc<Json>) -> Self {
-        let (made, late) = json.made();
-        let size = size(made);
-        if size + late > ITEM_BYTES_MAX {
-            return Self::LeftOut;
-        }
-        let is_small = size <= TEXT_MAX && late == 0;
-        let text = is_small.then(|| serde_json::to_string(made).ok()).flatten();
-        text.map_or_else(|| Self::Shared(json.clone()), |text| Self::Text(text.into()))
+impl Block {
+    /// Whether there is room for more.
+    fn is_open(&self) -> bool {
+        self.runs.len() < BLOCK_RUNS && self.packed.len() < PACKED_BYTES
     }
 
-    fn size(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Shared(json) => {
-                let (made, late) = json.made();
-                size(made) + late
-            }
-            Self::LeftOut => 0,
-        }
-    }
-}
-
-/// About how many bytes an object takes.
-fn size(object: &Object) -> usize {
-    const ENTRY: usize = 64;
-    let fields = object.iter().map(|(key, value)| ENTRY + key.len() + value_size(value));
-    fields.sum()
-}
-
-fn value_size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(values) => {
-            values.iter().map(|value| size_of::<Value>() + value_size(value)).sum()
-        }
-        Value::Object(fields) => size(fields),
+    /// Its runs as they are shown.
+    fn shown(&self) -> Vec<Value> {
+        let text = decompress_to_vec(&self.packed).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
     }
 }
 
@@ -414,6 +365,7 @@ fn moment(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::step::{ITEM_BYTES_MAX, ITEMS_MAX, TEXT_MAX};
     use super::*;
     use crate::flow::{Catalogue, Fault, Item, check, read};
 
@@ -434,7 +386,7 @@ mod tests {
     fn a_run_is_shown_with_its_steps_and_how_it_ended() {
         let (history, run) = (History::default(), RunId(7));
         history.begin(run, &graph(), NodeIndex(0), 1000);
-        history.visited(run, visit(json!({ "a": 1 }), 12));
+        history.visited(run, &visit(json!({ "a": 1 }), 12));
         history.waits(run, "Wait".into(), 2000);
         let line = &history.list(3000)[0];
         assert_eq!((&line["status"], &line["lastedMs"]), (&json!("running"), &json!(2000)));
@@ -454,30 +406,74 @@ mod tests {
         assert!(history.show(RunId(8), 0).is_none());
     }
 
+    /// What the bytes are that are said to be held.
+    fn assert_bytes(held: &Held) {
+        let runs = held.runs.iter().map(|(_, kept)| kept.bytes);
+        let blocks = held.blocks.iter().map(|block| block.packed.len());
+        assert_eq!(held.bytes, runs.chain(blocks).sum::<usize>());
+        assert_eq!(held.packed, held.blocks.iter().map(|block| block.runs.len()).sum::<usize>());
+    }
+
     #[test]
-    fn a_run_that_ended_is_packed_and_shown_as_before() {
+    fn runs_that_ended_are_packed_and_shown_as_before() {
         let (history, graph) = (History::default(), graph());
-        for run in [1, 2].map(RunId) {
+        let last = BLOCK_RUNS as u64;
+        for run in (0..=last + 1).map(RunId) {
             history.begin(run, &graph, NodeIndex(0), 1000);
-            history.visited(run, visit(json!({ "a": "ü", "b": [1, null] }), 12));
-            history.visited(run, visit(json!({ "a": "x".repeat(TEXT_MAX) }), 1));
+            history.visited(run, &visit(json!({ "a": "ü", "b": [1, null] }), 12));
+            history.visited(run, &visit(json!({ "a": "x".repeat(TEXT_MAX) }), 1));
         }
-        let before = history.show(RunId(1), 9000).unwrap();
-        history.end(RunId(1), &Finished::Success, 9000);
-        let is_packed = |run: u64| {
+        // The first goes on, and one more than fit into a block ends.
+        for run in (1..=last + 1).map(RunId) {
+            history.end(run, &Finished::Success, 9000);
+        }
+        let (list, before) = (history.list(9000), history.show(RunId(1), 9000).unwrap());
+        let size = history.held.lock().unwrap().bytes;
+        let counts = || {
             let held = history.held.lock().unwrap();
-            assert_eq!(held.bytes, held.runs.values().map(|kept| kept.bytes).sum::<usize>());
-            matches!(held.runs[&RunId(run)].trace, Trace::Packed(2, _))
+            assert_bytes(&held);
+            (held.runs.len(), held.packed)
         };
         history.pack(9000 + PACKED_AFTER_MS - 1);
-        assert!(!is_packed(1));
+        assert_eq!(counts(), (BLOCK_RUNS + 2, 0));
         history.pack(9000 + PACKED_AFTER_MS);
-        assert!(is_packed(1) && !is_packed(2));
-        let bytes = |run| history.held.lock().unwrap().runs[&RunId(run)].bytes;
-        assert!(2 * bytes(1) < bytes(2), "{} of {}", bytes(1), bytes(2));
-        let after = history.show(RunId(1), 99_000).unwrap();
-        assert_eq!((&after["trace"], &after["steps"]), (&before["trace"], &json!(2)));
-        assert_eq!((&after["status"], &after["lastedMs"]), (&json!("success"), &json!(8000)));
+        assert_eq!(counts(), (2, BLOCK_RUNS));
+        let packed = history.held.lock().unwrap().bytes;
+        assert!(4 * packed < size, "{packed} of {size}");
+        // The one that is left begins a block, and the first goes into it.
+        history.pack(9000 + PACKED_AFTER_MS + TOGETHER_MS);
+        assert_eq!(counts(), (1, BLOCK_RUNS + 1));
+        assert_eq!((history.list(9000), history.show(RunId(1), 99_000)), (list, Some(before)));
+        history.end(RunId(0), &Finished::Cancelled, 10_000);
+        history.pack(10_000 + PACKED_AFTER_MS + TOGETHER_MS);
+        assert_eq!((counts(), history.held.lock().unwrap().blocks.len()), ((0, BLOCK_RUNS + 2), 2));
+        for (run, status) in [(0, "cancelled"), (last + 1, "success")] {
+            assert_eq!(history.show(RunId(run), 99_000).unwrap()["status"], status);
+        }
+        assert!(history.show(RunId(last + 2), 99_000).is_none());
+    }
+
+    /// Blocks are forgotten whole, and with them no run that there is room for.
+    #[test]
+    fn the_last_runs_are_there_packed_or_not() {
+        let (history, graph) = (History::default(), graph());
+        for run in 0..3000 {
+            history.begin(RunId(run), &graph, NodeIndex(0), 0);
+            history.end(RunId(run), &Finished::Success, 0);
+            if run % 100 == 0 {
+                history.pack(PACKED_AFTER_MS);
+            }
+            let held = history.held.lock().unwrap();
+            assert_bytes(&held);
+            let (all, count) = (run as usize + 1, held.runs.len() + held.packed);
+            assert!((RUNS_MAX.min(all)..RUNS_MAX + BLOCK_RUNS).contains(&count), "{count}");
+        }
+        let list = history.list(0);
+        let ids = list.as_array().unwrap().iter().map(|line| line["id"].as_str().unwrap());
+        let ids: Vec<u64> = ids.map(|id| id.parse().unwrap()).collect();
+        let expected: Vec<u64> = (3000 - ids.len() as u64..3000).rev().collect();
+        assert_eq!(ids, expected);
+        assert!(ids.iter().all(|id| history.show(RunId(*id), 0).is_some()));
     }
 
     #[test]
@@ -488,22 +484,21 @@ mod tests {
             history.begin(RunId(run), &graph, NodeIndex(0), 0);
             // The first run never ends, and is kept before those that have.
             for _ in 0..5 {
-                history.visited(RunId(run), visit(json!({ "a": large }), 1));
+                history.visited(RunId(run), &visit(json!({ "a": large }), 1));
             }
             if run > 0 {
                 history.end(RunId(run), &Finished::Success, 1);
             }
         }
         let held = history.held.lock().unwrap();
-        assert!(held.bytes <= BYTES_MAX && held.runs.len() == held.order.len());
-        assert!(held.order.len() < RUNS_MAX && held.order.front() == Some(&RunId(0)));
-        let bytes: usize = held.runs.values().map(|kept| kept.bytes).sum();
-        assert_eq!(bytes, held.bytes);
+        assert!(held.bytes <= BYTES_MAX && held.runs.len() == held.ended.len() + 1);
+        assert!(held.runs.len() < RUNS_MAX && held.runs.contains_key(&RunId(0)));
+        assert_bytes(&held);
         drop(held);
         for _ in 0..STEPS_MAX {
-            history.visited(RunId(0), visit(json!({}), 1));
+            history.visited(RunId(0), &visit(json!({}), 1));
         }
-        history.visited(RunId(0), visit(json!({ "a": "x".repeat(ITEM_BYTES_MAX) }), 1));
+        history.visited(RunId(0), &visit(json!({ "a": "x".repeat(ITEM_BYTES_MAX) }), 1));
         let shown = history.show(RunId(0), 0).unwrap();
         assert_eq!(shown["trace"].as_array().unwrap().len(), STEPS_MAX);
         assert_eq!(shown["stepsForgotten"], 6);

@@ -24,6 +24,7 @@ use crate::shell::admin::{Admin, queues};
 use crate::shell::history::History;
 use crate::shell::server::snapshot;
 use crate::shell::signalling::{Input, MOS_BOUNDS, Snapshot, Talks};
+use crate::shell::trim;
 use crate::shell::wake::Sender;
 use crate::shell::webhooks::{
     ANSWER_MAX, BODY_MAX, Content, Part, Reply, Request, Webhooks, pairs,
@@ -117,7 +118,9 @@ async fn pack(history: &History, clock: Clock) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
-        history.pack(clock.wall_ms());
+        if history.pack(clock.wall_ms()) {
+            trim::give_back();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::call::Fact;
 use crate::shell::clock::wall_us;
+use crate::shell::trim;
 
 /// Lines that may wait to be written; one more is left out and counted.
 const WAITING_MAX: usize = 8192;
@@ -102,7 +103,7 @@ impl Drop for Log {
 impl Lines {
     /// Writes what comes until the other side is gone.
     pub(super) fn run(self) {
-        while let Ok(first) = self.lines.recv() {
+        while let Some(first) = trim::recv(&self.lines) {
             // Whatever comes in this time is written together; nobody has to wake this thread for it.
             thread::park_timeout(GATHERED);
             for line in std::iter::once(first).chain(self.lines.try_iter()) {

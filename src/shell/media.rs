@@ -21,6 +21,7 @@ use crate::shell::realtime::Priority;
 use crate::shell::recordings::Take;
 use crate::shell::signalling::Input;
 use crate::shell::thrift::{Thrift, Way};
+use crate::shell::trim::Trim;
 use crate::shell::wake::{Inbox, Sender};
 use crate::shell::{Clock, clock};
 
@@ -133,6 +134,7 @@ pub(super) struct MediaThread {
     phase: u8,
     /// Who spoke last on a port, and until when that matters; at most one for each port.
     sources: BTreeMap<u16, (SocketAddr, Tick)>,
+    trim: Trim,
 }
 
 impl MediaThread {
@@ -171,6 +173,7 @@ impl MediaThread {
             clock,
             phase,
             sources,
+            trim: Trim::default(),
         })
     }
 
@@ -184,8 +187,9 @@ impl MediaThread {
                 Way::Wake => &self.urgent,
                 Way::Look => &self.poller,
             };
-            poller.wait(None, &mut ready);
+            poller.wait(self.trim.poll_timeout().map(|due| self.clock.until(due)), &mut ready);
             let now = self.clock.now();
+            self.trim.handle_timeout(now);
             for source in &ready {
                 match source.number {
                     INBOX => {
@@ -232,9 +236,13 @@ impl MediaThread {
         if pace == self.beat.pace() {
             return true;
         }
-        self.beat.adapt(pace, self.clock.now());
+        let now = self.clock.now();
+        self.beat.adapt(pace, now);
         let is_asleep = pace == Pace::Rest;
         self.inbox.sleep(is_asleep);
+        if is_asleep {
+            self.trim.worked(now);
+        }
         // What was posted before the senders could know; if it ends the rest, the next beat sees that.
         !is_asleep || self.obey()
     }

@@ -48,6 +48,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod thrift;
+mod trim;
 mod wake;
 mod webhooks;
 

@@ -81,7 +81,7 @@ impl Quick {
             match output {
                 Output::Paused { .. } => {}
                 Output::Visited { run, visited } => {
-                    self.history.visited(run, visited.clone());
+                    self.history.visited(run, &visited);
                     return Some(Output::Visited { run, visited });
                 }
                 output @ (Output::Ask { .. }

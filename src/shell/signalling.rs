@@ -26,6 +26,7 @@ use crate::shell::recordings::Keeps;
 use crate::shell::sockets::{INBOX, Sockets, TCP, UDP};
 use crate::shell::store::{self, Store};
 use crate::shell::stream::{Given, Streams};
+use crate::shell::trim::Trim;
 use crate::shell::wake::{Inbox, Sender};
 use crate::sip::{Flow, Transport};
 
@@ -184,6 +185,7 @@ pub(super) struct Signalling {
     store: Store,
     clock: Clock,
     coalescer: Coalescer,
+    trim: Trim,
     dropped: u64,
     ended: BTreeMap<String, u64>,
     talks: Talks,
@@ -215,6 +217,7 @@ impl Signalling {
             store,
             clock,
             coalescer: Coalescer::new(),
+            trim: Trim::default(),
             dropped: 0,
             ended: BTreeMap::new(),
             talks: Talks::default(),
@@ -234,7 +237,9 @@ impl Signalling {
         loop {
             let due =
                 [self.switch.poll_timeout(), self.streams.next_expiry(), self.quick.poll_timeout()];
-            let mut wait = due.into_iter().flatten().min().map(|due| self.clock.until(due));
+            let due = due.into_iter().flatten().min();
+            let next = due.into_iter().chain(self.trim.poll_timeout()).min();
+            let mut wait = next.map(|next| self.clock.until(next));
             if self.outlets.recordings.is_waiting() {
                 self.outlets.recordings.send(None);
                 wait = Some(wait.unwrap_or(KEEP_AGAIN).min(KEEP_AGAIN));
@@ -266,6 +271,10 @@ impl Signalling {
                 self.quick.handle_timeout(now);
             }
             self.drain();
+            if !ready.is_empty() || due.is_some_and(|due| due <= now) {
+                self.trim.worked(now);
+            }
+            self.trim.handle_timeout(now);
         }
     }
 

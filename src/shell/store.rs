@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::config::Retention;
 use crate::promise::{DAY, Journal, KEYS_MAX, Made, PromiseId, Record, Secret};
+use crate::shell::trim;
 
 /// Records that wait for the disk. More means that it has stopped, and is a failure.
 const WAITING_MAX: usize = 8192;
@@ -196,7 +197,7 @@ fn run(
     mut tidy: Tidy,
     mut report: impl FnMut(Report),
 ) {
-    while let Ok(first) = records.recv() {
+    while let Some(first) = trim::recv(&records) {
         let mut group = vec![first];
         group.extend(records.try_iter().take(GROUP_MAX - 1));
         match commit(&mut connection, &group, last) {

@@ -9,9 +9,9 @@ use crate::call::record::Heading;
 use crate::sip::{self, Flow, Ladder, Message};
 
 /// Messages that are remembered; older ones are forgotten.
-const MESSAGES_MAX: usize = 1024;
+const MESSAGES_MAX: usize = 256;
 /// Bytes that there is room for; older messages are forgotten.
-const BYTES_MAX: usize = 1024 * 1024;
+const BYTES_MAX: usize = 256 * 1024;
 /// Messages that are looked through for those of a new call.
 const LOOK_BACK: usize = 64;
 
