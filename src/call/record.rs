@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::base::Tick;
 use crate::call::leg::{Leg, LegRef};
 use crate::call::record::line::{CallLine, LegLine, heard_mos, talked};
+use crate::sip::Label;
 
 mod line;
 
@@ -50,7 +51,7 @@ impl Epoch {
 pub struct Trace {
     /// Its Call-ID.
     pub call_id: Box<str>,
-    messages: Vec<(Tick, Heading, Box<str>)>,
+    messages: Vec<(Tick, Heading, Label)>,
     left_out: u64,
 }
 
@@ -70,9 +71,9 @@ impl Trace {
     }
 
     /// A message came or left.
-    pub fn push(&mut self, at: Tick, heading: Heading, label: &str) {
+    pub fn push(&mut self, at: Tick, heading: Heading, label: Label) {
         if self.messages.len() < MESSAGES_MAX {
-            self.messages.push((at, heading, label.into()));
+            self.messages.push((at, heading, label));
         } else {
             self.left_out += 1;
         }
@@ -290,7 +291,7 @@ mod tests {
     fn a_trace_is_bounded_and_says_what_it_left_out() {
         let mut trace = Trace::new("id");
         for _ in 0..MESSAGES_MAX + 3 {
-            trace.push(Tick::ZERO, Heading::In, "BYE");
+            trace.push(Tick::ZERO, Heading::In, Label::Malformed);
         }
         assert_eq!((trace.messages.len(), trace.left_out), (MESSAGES_MAX, 3));
     }

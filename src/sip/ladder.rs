@@ -8,7 +8,7 @@
 //!       0.541s * the phone hangs up
 //! ```
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::message::{Start, find};
 use super::name::Method;
@@ -57,7 +57,7 @@ impl Ladder {
         to: usize,
         bytes: &[u8],
     ) {
-        self.labelled(sent, arrived, from, to, &label(bytes));
+        self.labelled(sent, arrived, from, to, &Label::of(bytes).to_string());
     }
 
     /// The same for a message of which only its name is kept.
@@ -173,22 +173,42 @@ fn shaft(span: usize, label: &str, is_rightward: bool, has_arrived: bool) -> Str
     cells.into_iter().collect()
 }
 
-/// What a message is called: its method, or its status and the method it answers. Only its first
-/// line and its CSeq are read: this is asked of every message that comes and goes.
-pub fn label(bytes: &[u8]) -> String {
-    let mut lines = Lines(bytes.trim_ascii_start());
-    match lines.next().map(Start::parse) {
-        Some(Ok((Start::Request { method, .. }, _))) => method.as_str().to_owned(),
-        Some(Ok((Start::Response { status, .. }, _))) => {
-            let cseq = lines.value(b"Cc", |name| name.eq_ignore_ascii_case(b"cseq"));
-            let method = cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1));
-            // Only a token: what is shown in a terminal is the peer's text.
-            match method.and_then(|method| Method::parse(method.as_bytes())) {
-                Some(method) => format!("{status} {}", method.as_str()),
-                None => status.to_string(),
+/// What a message is called: its method, or its status and the method it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `INVITE`.
+    Request(Method),
+    /// `180 INVITE`; without a method when its CSeq names none.
+    Response(u16, Option<Method>),
+    /// No message at all.
+    Malformed,
+}
+
+impl Label {
+    /// Only its first line and its CSeq are read: this is asked of every message that comes and goes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut lines = Lines(bytes.trim_ascii_start());
+        match lines.next().map(Start::parse) {
+            Some(Ok((Start::Request { method, .. }, _))) => Self::Request(method),
+            Some(Ok((Start::Response { status, .. }, _))) => {
+                let cseq = lines.value(b"Cc", |name| name.eq_ignore_ascii_case(b"cseq"));
+                let method = cseq.and_then(|cseq| cseq.split_ascii_whitespace().nth(1));
+                // Only a token: what is shown in a terminal is the peer's text.
+                Self::Response(status, method.and_then(|method| Method::parse(method.as_bytes())))
             }
+            Some(Err(_)) | None => Self::Malformed,
         }
-        Some(Err(_)) | None => "malformed".to_owned(),
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(method) => f.write_str(method.as_str()),
+            Self::Response(status, Some(method)) => write!(f, "{status} {}", method.as_str()),
+            Self::Response(status, None) => write!(f, "{status}"),
+            Self::Malformed => f.write_str("malformed"),
+        }
     }
 }
 
@@ -245,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_message_is_called_by_its_first_line_and_its_cseq() {
-        let of = |text: &str| label(text.as_bytes());
+        let of = |text: &str| Label::of(text.as_bytes()).to_string();
         assert_eq!(of("\r\nBYE sip:a@b SIP/2.0\r\nCSeq: 2 BYE\r\n\r\n"), "BYE");
         assert_eq!(of("SIP/2.0 180 Ringing\r\nVia: x\r\ncseq:  7  INVITE \r\n\r\n"), "180 INVITE");
         assert_eq!(of("SIP/2.0 200 OK\r\nVia: x\r\n\r\nCSeq: 1 BYE"), "200");

@@ -35,7 +35,7 @@ pub use endpoint::{
     FarSide, Gauges, MAX_FORWARDS, NotSent, Outgoing, Party, RequestId, TRIES_MAX, TransactionId,
 };
 pub use framing::{Frame, Framer, FramingError, FramingFlaw, STREAM_MAX};
-pub use ladder::{Ladder, ROWS_MAX, call_id, label};
+pub use ladder::{Label, Ladder, ROWS_MAX, call_id};
 pub use limits::{BODY_MAX, FIELDS_MAX, HEAD_MAX, VIAS_MAX};
 pub use message::{Field, Message, ParseError, Start};
 pub use name::{Method, Name};

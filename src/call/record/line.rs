@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::Tick;
 use crate::call::leg::{EndReason, Leg, LegRef, OriginKind, leg_text};
@@ -10,6 +10,7 @@ use crate::call::quality::{Scale, mos};
 use crate::call::record::{Call, CallKey, Epoch, Heading, Path, Trace};
 use crate::media::Statistics;
 use crate::sdp::Encoding;
+use crate::sip::Label;
 
 /// Sound waits for so long before it is played: a packet and the jitter buffer's usual depth.
 const PLAYOUT: Duration = Duration::from_millis(60);
@@ -52,7 +53,7 @@ pub(super) struct LegLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     audio: Option<AudioLine>,
     /// Milliseconds since the Unix epoch, way, what it is called.
-    messages: Vec<(u64, &'static str, &'a str)>,
+    messages: Vec<(u64, &'static str, Called<'a>)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_left_out: Option<u64>,
 }
@@ -94,13 +95,23 @@ impl<'a> LegLine<'a> {
     }
 }
 
-fn messages(trace: &Trace, epoch: Epoch) -> Vec<(u64, &'static str, &str)> {
+/// What a message is called, as text.
+#[derive(Debug)]
+struct Called<'a>(&'a Label);
+
+impl Serialize for Called<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+fn messages(trace: &Trace, epoch: Epoch) -> Vec<(u64, &'static str, Called<'_>)> {
     let rows = trace.messages.iter().map(|(at, heading, label)| {
         let way = match heading {
             Heading::In => "in",
             Heading::Out => "out",
         };
-        (epoch.ms.saturating_add(at.as_millis()), way, &**label)
+        (epoch.ms.saturating_add(at.as_millis()), way, Called(label))
     });
     rows.collect()
 }

@@ -12,7 +12,7 @@ use crate::call::record::{
 };
 use crate::call::switch::{Output, Switch};
 use crate::flow::{RunId, Visited};
-use crate::sip;
+use crate::sip::{self, Label};
 
 /// Every call that is not over.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Switch {
     pub(super) fn add_leg_to_call(&mut self, id: LegRef, key: CallKey, call_id: &str) {
         let mut trace = Trace::new(call_id);
         for (at, heading, bytes) in self.recent.of_call(call_id) {
-            trace.push(at, heading, &sip::label(bytes));
+            trace.push(at, heading, Label::of(bytes));
         }
         let workflow = self.legs.get(id).map_or(usize::MAX, |leg| leg.origin.workflow);
         let key = self.continue_call(key, workflow, self.recent.now());
@@ -88,7 +88,7 @@ impl Switch {
         self.recent.push(heading, flow, call_id, bytes);
         let known = call_id.and_then(|call_id| self.calls.by_call_id.get(call_id));
         if let Some(leg) = known.and_then(|leg| self.legs.get_mut(*leg)) {
-            leg.trace.push(self.recent.now(), heading, &sip::label(bytes));
+            leg.trace.push(self.recent.now(), heading, Label::of(bytes));
         }
     }
 
