@@ -1,5 +1,6 @@
 //! `sipPbx`: every operation of the action node, checked against the table of operations.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -72,7 +73,8 @@ impl NodeType for Action {
     }
 
     fn outputs(&self, _version: f64, parameters: &Object) -> Vec<String> {
-        operation(parameters).map_or_else(Vec::new, |operation| operation.outputs(parameters))
+        let labels = operation(parameters).map(|operation| operation.outputs(parameters));
+        labels.into_iter().flatten().map(Cow::into_owned).collect()
     }
 
     fn check(&self, _version: f64, parameters: &Object, report: &mut Findings) {

@@ -1,6 +1,8 @@
 //! The operations of the SIP PBX node as a table: keys, defaults, branches; what the checker, the
 //! engine and the documentation read alike.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 /// One operation of the action node, under the names that exports use.
@@ -384,30 +386,30 @@ impl Operation {
     }
 
     /// The branches in order, for parameters as written.
-    pub fn outputs(&self, parameters: &Map<String, Value>) -> Vec<String> {
+    pub fn outputs(&self, parameters: &Map<String, Value>) -> Vec<Cow<'static, str>> {
         match self.branches {
-            Branches::Fixed(labels) => owned(labels),
+            Branches::Fixed(labels) => fixed(labels),
             Branches::CallWait => call_wait_outputs(parameters),
             Branches::DialMake if text(parameters, "callMode") == "extension" => {
-                owned(&["Result", "Unavailable"])
+                fixed(&["Result", "Unavailable"])
             }
-            Branches::DialMake => owned(&["Result"]),
+            Branches::DialMake => fixed(&["Result"]),
             Branches::DialWait => {
                 let chosen = words(parameters.get("waitEventOutputs"));
                 let optional =
                     [("ringing", "Ringing"), ("progress", "Progress"), ("rejected", "Rejected")];
                 let optional = optional.iter().filter(|(word, _)| chosen.iter().any(|c| c == word));
-                let mut labels = optional.map(|(_, label)| (*label).to_owned()).collect::<Vec<_>>();
-                labels.extend(owned(&["Answered", "Interrupted", "Timeout", "Failed"]));
+                let mut labels = optional.map(|(_, label)| (*label).into()).collect::<Vec<_>>();
+                labels.extend(fixed(&["Answered", "Interrupted", "Timeout", "Failed"]));
                 labels
             }
-            Branches::Media if is_background(parameters) => owned(&["Result"]),
-            Branches::Media => owned(&["Interrupted", "Completed"]),
-            Branches::Tone if is_background(parameters) => owned(&["Result"]),
+            Branches::Media if is_background(parameters) => fixed(&["Result"]),
+            Branches::Media => fixed(&["Interrupted", "Completed"]),
+            Branches::Tone if is_background(parameters) => fixed(&["Result"]),
             Branches::Tone if parameters.get("repeatInfinite") == Some(&Value::Bool(true)) => {
-                owned(&["Interrupted"])
+                fixed(&["Interrupted"])
             }
-            Branches::Tone => owned(&["Interrupted", "Completed"]),
+            Branches::Tone => fixed(&["Interrupted", "Completed"]),
         }
     }
 }
@@ -446,16 +448,17 @@ pub fn words(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-fn call_wait_outputs(parameters: &Map<String, Value>) -> Vec<String> {
-    let mut labels = wait_rules(parameters).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+fn call_wait_outputs(parameters: &Map<String, Value>) -> Vec<Cow<'static, str>> {
+    let rules = wait_rules(parameters).into_iter();
+    let mut labels = rules.map(|(_, label)| label.into()).collect::<Vec<_>>();
     if parameters.get("waitDtmfFallbackEnabled") == Some(&Value::Bool(true)) {
-        labels.push("DTMF Fallback".to_owned());
+        labels.push("DTMF Fallback".into());
     }
     let options = parameters.get("options");
     if !words(options.and_then(|options| options.get("interruptReasons"))).is_empty() {
-        labels.push("Interrupted".to_owned());
+        labels.push("Interrupted".into());
     }
-    labels.extend(owned(&["Timeout", "Ended"]));
+    labels.extend(fixed(&["Timeout", "Ended"]));
     labels
 }
 
@@ -469,15 +472,15 @@ fn text<'a>(parameters: &'a Map<String, Value>, key: &str) -> &'a str {
     parameters.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn owned(labels: &[&str]) -> Vec<String> {
-    labels.iter().map(ToString::to_string).collect()
+fn fixed(labels: &[&'static str]) -> Vec<Cow<'static, str>> {
+    labels.iter().copied().map(Cow::Borrowed).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outputs(parameters: Value) -> Vec<String> {
+    fn outputs(parameters: Value) -> Vec<Cow<'static, str>> {
         let mut parameters = parameters.as_object().unwrap().clone();
         let operation = Operation::find(text(&parameters, "operation")).unwrap();
         operation.fill(&mut parameters);

@@ -64,7 +64,8 @@ impl Ask {
 
     /// The branch with this label; for fixed branches, which come after those of rules.
     pub(super) fn branch(&self, label: &str) -> usize {
-        let operation = Operation::find(&self.text("operation"));
+        let name = self.parameter("operation").and_then(Value::as_str).unwrap_or_default();
+        let operation = Operation::find(name);
         let labels = operation.map(|operation| operation.outputs(&self.parameters));
         labels.and_then(|labels| labels.iter().rposition(|l| l == label)).unwrap_or(0)
     }
