@@ -19,7 +19,8 @@ use crate::base::BoxMap;
 use crate::flow::{Finished, Gauges, Graph, NodeIndex, Output, RunId, Visited};
 use step::Step;
 
-/// Runs that are kept; of one more, the first that has ended is forgotten, else the oldest.
+/// Runs that are kept; of one more, the first block is forgotten, else the first that has ended, else the
+/// oldest.
 pub(super) const RUNS_MAX: usize = 1000;
 /// Steps of one run that are kept; its oldest are forgotten, and counted.
 pub(super) const STEPS_MAX: usize = 500;
@@ -291,7 +292,7 @@ impl Held {
             let (is_large, count) = (self.bytes > BYTES_MAX, self.runs.len() + self.packed);
             let oldest = self.blocks.front().map(|block| (block.runs.len(), block.packed.len()));
             if let Some((runs, bytes)) = oldest {
-                if !is_large && count - runs < RUNS_MAX {
+                if !is_large && count <= RUNS_MAX {
                     return;
                 }
                 self.blocks.pop_front();
@@ -365,7 +366,7 @@ fn moment(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::step::{ITEM_BYTES_MAX, ITEMS_MAX, TEXT_MAX};
+    use super::step::{ITEM_BYTES_MAX, ITEMS_MAX, LEVELS_MAX, TEXT_MAX};
     use super::*;
     use crate::flow::{Catalogue, Fault, Item, check, read};
 
@@ -453,7 +454,32 @@ mod tests {
         assert!(history.show(RunId(last + 2), 99_000).is_none());
     }
 
-    /// Blocks are forgotten whole, and with them no run that there is room for.
+    /// A reader of JSON refuses what nests too deep: one such item would take the whole block with it.
+    #[test]
+    fn an_item_that_nests_deep_harms_no_other_run() {
+        let (history, graph) = (History::default(), graph());
+        let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+        for (run, levels) in [(1, 1), (2, 125), (3, 400), (4, LEVELS_MAX - 1), (5, LEVELS_MAX)] {
+            history.begin(RunId(run), &graph, NodeIndex(0), 0);
+            history.visited(RunId(run), &visit(json!({ "a": deep(levels) }), 1));
+            history.end(RunId(run), &Finished::Success, 0);
+        }
+        let list = history.list(0);
+        let shown = [1, 2, 3, 4, 5].map(|run| history.show(RunId(run), 0));
+        let item =
+            |run: usize| &shown[run - 1].as_ref().unwrap()["trace"][0]["outputs"][0]["items"][0];
+        assert_eq!(item(1)["json"]["a"], json!([1]));
+        assert_eq!((item(2), item(3)["leftOut"].is_string()), (item(3), true));
+        assert_eq!((item(4)["json"].is_object(), item(5)), (true, item(3)));
+        assert!(history.pack(PACKED_AFTER_MS + TOGETHER_MS));
+        assert_eq!(history.held.lock().unwrap().packed, 5);
+        assert_eq!(
+            (history.list(0), [1, 2, 3, 4, 5].map(|run| history.show(RunId(run), 0))),
+            (list, shown)
+        );
+    }
+
+    /// Blocks are forgotten whole, so that a few runs less may be left than there is room for.
     #[test]
     fn the_last_runs_are_there_packed_or_not() {
         let (history, graph) = (History::default(), graph());
@@ -466,7 +492,10 @@ mod tests {
             let held = history.held.lock().unwrap();
             assert_bytes(&held);
             let (all, count) = (run as usize + 1, held.runs.len() + held.packed);
-            assert!((RUNS_MAX.min(all)..RUNS_MAX + BLOCK_RUNS).contains(&count), "{count}");
+            assert!(
+                (RUNS_MAX.min(all) - BLOCK_RUNS.min(all)..=RUNS_MAX).contains(&count),
+                "{count}"
+            );
         }
         let list = history.list(0);
         let ids = list.as_array().unwrap().iter().map(|line| line["id"].as_str().unwrap());

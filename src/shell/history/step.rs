@@ -12,6 +12,9 @@ use crate::flow::{Branches, Fault, Graph, Json, LateMembers, NodeIndex, Object, 
 pub(super) const ITEMS_MAX: usize = 10;
 /// Bytes of one item that is kept.
 pub(super) const ITEM_BYTES_MAX: usize = 16 * 1024;
+/// Levels of one item that is kept. Readers of JSON take 128, ours of a block of runs too, and what is
+/// shown around an item has nine.
+pub(super) const LEVELS_MAX: usize = 100;
 /// Bytes of an item that is kept as text; to write larger ones takes longer than the step.
 pub(super) const TEXT_MAX: usize = 1024;
 /// Bytes of what is kept of a step beside its items.
@@ -29,7 +32,7 @@ pub(super) struct Step {
     /// What left by each output, as JSON: `[{"count": 1, "items": [{"json": {}}]}]`.
     outputs: Box<[u8]>,
     missing: Box<[Missing]>,
-    /// About how many there are of it all.
+    /// About how many bytes all of it takes.
     pub(super) bytes: usize,
 }
 
@@ -120,7 +123,10 @@ fn written(outputs: &Branches) -> (Box<[u8]>, Box<[Missing]>, usize) {
                 text.push(b',');
             }
             let (made, late) = given.json.made();
-            let size = size(made);
+            let Some(size) = size(made, LEVELS_MAX) else {
+                let _ = write!(text, "{{\"leftOut\":\"more than {LEVELS_MAX} levels\"}}");
+                continue;
+            };
             if size + late > ITEM_BYTES_MAX {
                 let _ = write!(text, "{{\"leftOut\":\"more than {ITEM_BYTES_MAX} bytes\"}}");
             } else if size > TEXT_MAX {
@@ -142,21 +148,24 @@ fn written(outputs: &Branches) -> (Box<[u8]>, Box<[Missing]>, usize) {
     (text.into(), missing.into(), bytes)
 }
 
-/// About how many bytes an object takes.
-fn size(object: &Object) -> usize {
+/// About how many bytes an object takes; `None` where it has more levels than these.
+fn size(object: &Object, levels: usize) -> Option<usize> {
     const ENTRY: usize = 64;
-    let fields = object.iter().map(|(key, value)| ENTRY + key.len() + value_size(value));
-    fields.sum()
+    let inner = levels.checked_sub(1)?;
+    let entry =
+        |(key, value): (&String, &Value)| Some(ENTRY + key.len() + value_size(value, inner)?);
+    object.iter().map(entry).sum()
 }
 
-fn value_size(value: &Value) -> usize {
+fn value_size(value: &Value, levels: usize) -> Option<usize> {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(0),
+        Value::String(text) => Some(text.len()),
         Value::Array(values) => {
-            values.iter().map(|value| size_of::<Value>() + value_size(value)).sum()
+            let inner = levels.checked_sub(1)?;
+            values.iter().map(|value| Some(size_of::<Value>() + value_size(value, inner)?)).sum()
         }
-        Value::Object(fields) => size(fields),
+        Value::Object(fields) => size(fields, levels),
     }
 }
 
