@@ -4,6 +4,7 @@
 
 mod boxed;
 mod caught;
+mod dotted;
 mod few;
 mod queue;
 mod rng;
@@ -14,6 +15,7 @@ mod timers;
 
 pub use boxed::BoxMap;
 pub use caught::caught;
+pub use dotted::Dotted;
 pub use few::push_few;
 pub use queue::Bounded;
 pub use rng::Rng;

@@ -163,19 +163,20 @@ impl LegRecord {
 }
 
 impl Record {
-    /// The line of the file.
-    pub fn line(&self) -> String {
-        let line = match self {
+    /// Adds its line of the file to these.
+    pub fn write_line(&self, lines: &mut Vec<u8>) {
+        let written = match self {
             Self::Leg(record) => {
                 let LegRecord { id, leg, flow, epoch } = &**record;
-                serde_json::to_string(&LegLine::of(*id, leg, flow, *epoch))
+                serde_json::to_writer(&mut *lines, &LegLine::of(*id, leg, flow, *epoch))
             }
             Self::Call(record) => {
                 let CallRecord { key, call, ended, epoch } = &**record;
-                serde_json::to_string(&CallLine::whole(*key, call, *ended, *epoch))
+                serde_json::to_writer(&mut *lines, &CallLine::whole(*key, call, *ended, *epoch))
             }
         };
-        line.expect(PLAIN)
+        written.expect(PLAIN);
+        lines.push(b'\n');
     }
 }
 

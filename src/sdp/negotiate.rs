@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
+use crate::base::Dotted;
 use crate::sdp::{Audio, Description, Direction, Encoding, Format, Ptime, Rejected, Section};
 
 /// Payload type that we offer for telephone-event.
@@ -180,11 +181,13 @@ fn preamble(local: &Local) -> String {
     let family = if address.is_ipv4() { "IP4" } else { "IP6" };
     let mut text = String::with_capacity(320);
     let Local { session_id, version, .. } = local;
-    let connection = format!("IN {family} {address}\r\n");
-    write_line(&mut text, format_args!("v=0\r\no=- {session_id} {version} {connection}s=-"));
-    for part in ["c=", &connection, "t=0 0\r\n"] {
-        text.push_str(part);
-    }
+    text.write_fmt(format_args!("v=0\r\no=- {session_id} {version} ")).expect(WRITES);
+    let begin = text.len();
+    write_line(&mut text, format_args!("IN {family} {}", Dotted(address)));
+    let connection = begin..text.len();
+    text.push_str("s=-\r\nc=");
+    text.extend_from_within(connection);
+    text.push_str("t=0 0\r\n");
     text
 }
 

@@ -85,14 +85,13 @@ impl Recorder {
         while let Some(first) = trim::recv(&self.records) {
             // Whatever comes in this time is written together; nobody has to wake this thread for it.
             thread::park_timeout(GATHERED);
-            let mut lines = String::new();
+            let mut lines = Vec::new();
             let mut count = 0_u64;
             for record in std::iter::once(first).chain(self.records.try_iter()) {
-                lines.push_str(&record.line());
-                lines.push('\n');
+                record.write_line(&mut lines);
                 count += 1;
             }
-            match writer.write(lines.as_bytes()) {
+            match writer.write(&lines) {
                 Ok(()) => {
                     self.counts.written.fetch_add(count, Ordering::Relaxed);
                     is_told = false;

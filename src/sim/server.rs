@@ -332,7 +332,9 @@ impl Server {
     /// than the first [`FACTS_MAX`].
     pub fn take_call_records(&mut self) -> Vec<serde_json::Value> {
         let read = |record: &CallRecord| {
-            serde_json::from_str(&record.line()).expect("a line of the file is JSON")
+            let mut line = Vec::new();
+            record.write_line(&mut line);
+            serde_json::from_slice(&line).expect("a line of the file is JSON")
         };
         std::mem::take(&mut self.call_records).iter().map(read).collect()
     }
@@ -514,7 +516,7 @@ impl Server {
                 payload: Payload::Sip(transmit.bytes),
             }),
             Output::OpenMedia { leg, port } if self.taken_ports.contains(&port) => {
-                let why = format!("the audio ports {port} and {}: taken", port + 1);
+                let why = format!("the audio port {port}: taken");
                 self.switch.handle_no_audio(leg, why, now);
             }
             Output::OpenMedia { leg, port } => {

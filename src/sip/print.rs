@@ -12,6 +12,7 @@ use super::reason::reason_phrase;
 use super::text::find_bare;
 use super::typed::Via;
 use super::uri::Host;
+use crate::base::Dotted;
 
 /// A message on its way out. The first mistake is remembered and told by [`Printer::finish`] or
 /// [`Printer::body`], so that the calls can be chained.
@@ -177,7 +178,7 @@ impl Printer {
             self.bytes.write_fmt(said).expect("a vector takes every byte")
         };
         if asks_port || !host.is_equivalent(&host_of(source)) {
-            add(format_args!(";received={}", source.ip().to_canonical()));
+            add(format_args!(";received={}", Dotted(source.ip().to_canonical())));
         }
         if asks_port {
             add(format_args!(";rport={}", source.port()));

@@ -115,10 +115,13 @@ impl Message<'_> {
     /// Scheme (416), extensions (420) and body (415) are for the one who is asked.
     pub fn validate(&self) -> Result<Mandatory<'_>, Flaw> {
         self.flaw.map_or(Ok(()), Err)?;
-        for name in ONCE {
-            if self.fields_of(name).nth(1).is_some() {
-                return Err(Flaw::Repeated(name));
-            }
+        let (mut seen, mut repeated) = (0, 0);
+        for bit in self.fields.iter().map(|field| bit(field.name)) {
+            repeated |= seen & bit;
+            seen |= bit;
+        }
+        if let Some(name) = ONCE.into_iter().find(|name| repeated & bit(*name) != 0) {
+            return Err(Flaw::Repeated(name));
         }
         let via = self.validate_path()?;
         let (from, to, call_id) = (self.from()?, self.to()?, self.call_id()?);
@@ -163,6 +166,12 @@ impl Message<'_> {
             Start::Response { .. } => Ok(()),
         }
     }
+}
+
+/// The place of a name in a set of names.
+const fn bit(name: Name) -> u128 {
+    const { assert!((Name::Other as u32) < u128::BITS, "every name has its bit") };
+    1 << name as u32
 }
 
 /// Headers of which a message has at most one. Content-Length is not among them: said twice the

@@ -129,10 +129,12 @@ impl Switch {
             Some(_) => &[],
         };
         let given = visited.outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
+        let mut outputs = Vec::with_capacity(given.clone().count());
         let label = |place: usize| match labels.get(place) {
             Some(label) => label.as_str().into(),
             None => place.to_string().into(),
         };
+        outputs.extend(given.map(|(place, _)| label(place)));
         call.path.push(Visit {
             at: now,
             run: card.number,
@@ -140,7 +142,7 @@ impl Switch {
                 None => visited.name.clone(),
                 Some(workflow) => format!("{workflow}: {}", visited.name).into(),
             },
-            outputs: given.map(|(place, _)| label(place)).collect(),
+            outputs: outputs.into(),
             fault: visited.fault.as_ref().map(|fault| (&*fault.code).into()),
         });
     }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
 use super::types::Party;
+use crate::base::Dotted;
 
 /// Who we are on a flow: what is advertised, or the flow's own address.
 pub(super) struct Here<'a> {
@@ -15,6 +16,9 @@ impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.advertised {
             Some(advertised) => f.write_str(advertised),
+            None if self.local.is_ipv4() => {
+                write!(f, "{}:{}", Dotted(self.local.ip()), self.local.port())
+            }
             None => write!(f, "{}", self.local),
         }
     }
@@ -45,8 +49,14 @@ impl fmt::Display for UserAt<'_> {
         if self.0.is_empty() {
             return Ok(());
         }
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
+        if self.0.bytes().all(is_plain) {
+            f.write_str(self.0)?;
+            return f.write_char('@');
+        }
         for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            if is_plain(byte) {
                 f.write_char(char::from(byte))?;
             } else {
                 write!(f, "%{byte:02X}")?;

@@ -98,7 +98,7 @@ impl Endpoint {
 
     /// A new call.
     pub(super) fn on_invite(&mut self, invite: &Incoming<'_>, now: Tick) {
-        let tag = invite.key.to_string();
+        let tag = invite.key.tag();
         let Some(dialog) = Dialog::of_callee(invite.message, &tag) else {
             return self.refuse(invite, 400, &[]);
         };

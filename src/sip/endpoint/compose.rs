@@ -1,5 +1,6 @@
 //! Every message the endpoint sends, printed from what is known of its request or dialog.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::Endpoint;
@@ -17,6 +18,8 @@ use crate::sip::{Message, Method, Name, PrintError, Printer, Start, reason_phras
 const OWN_METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// The extensions that the endpoint knows, as Supported lists them (RFC 3261 §20.37).
 pub(super) const SUPPORTED: &[&str] = &["timer", "100rel"];
+/// Room for our Contact.
+const CONTACT_USUAL: usize = 64;
 /// What an INVITE may carry.
 pub(super) const ACCEPT: &str = "application/sdp";
 
@@ -277,7 +280,10 @@ impl Endpoint {
     /// Our Contact on this flow (RFC 3261 §8.1.1.8).
     pub(super) fn contact(&self, flow: Flow, user: &str) -> Box<str> {
         let parameter = flow.transport.uri_parameter();
-        format!("<sip:{}{}{parameter}>", UserAt(user), self.here(flow)).into()
+        let mut contact = String::with_capacity(CONTACT_USUAL);
+        write!(contact, "<sip:{}{}{parameter}>", UserAt(user), self.here(flow))
+            .expect("text takes every character");
+        (*contact).into()
     }
 
     fn begin_inside(
@@ -339,7 +345,7 @@ fn response(
     abilities: &Abilities,
 ) -> Result<Arc<[u8]>, PrintError> {
     let reason = reply.reason.unwrap_or_else(|| reason_phrase(reply.status));
-    let tag = reply.tag.map(|tag| tag.to_string()).unwrap_or_default();
+    let tag = reply.tag.map(Key::tag).unwrap_or_default();
     let mut page = Printer::answer_with_reason(request, reply.status, reason, &tag, flow.remote);
     if let Some(contact) = reply.contact {
         // What makes a dialog shows its way: the caller's route set is this list, reversed

@@ -1,7 +1,6 @@
 //! The transactions of an endpoint: found by key in one look-up, timed by one timer each.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
@@ -20,11 +19,15 @@ pub(super) const FORKS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(u64, u64);
 
-/// As a tag: a copy of a request gets the same one without state, and nobody can guess it
-/// (RFC 3261 §19.3).
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+impl Key {
+    /// As a tag: a copy of a request gets the same one without state, and nobody can guess it
+    /// (RFC 3261 §19.3).
+    pub(super) fn tag(self) -> String {
+        let mut tag = String::with_capacity(16);
+        tag.extend(self.0.to_be_bytes().into_iter().flat_map(|byte| {
+            [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        }));
+        tag
     }
 }
 
