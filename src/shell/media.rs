@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -38,37 +38,25 @@ const TIMER: u64 = u64::MAX - 1;
 /// What the media thread is told.
 #[derive(Debug)]
 pub(super) enum MediaInput {
-    /// Open a leg with these sockets.
-    Open { leg: LegId, port: u16, sockets: Pair },
+    /// Open a leg with this socket for RTP, which is bound to this port.
+    Open { leg: LegId, port: u16, rtp: UdpSocket },
     /// A command of the switch.
     Command(Command),
     /// End the thread.
     Stop,
 }
 
-/// The RTP and RTCP sockets of one leg. Signalling binds them, so that it knows at once when
-/// somebody else has the port, and so that what comes early waits in them.
-#[derive(Debug)]
-pub(super) struct Pair {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-}
-
-impl Pair {
-    /// Binds this port and the next.
-    pub(super) fn bind(address: IpAddr, port: u16) -> io::Result<Self> {
-        let family = match address {
-            IpAddr::V4(_) => AddressFamily::INET,
-            IpAddr::V6(_) => AddressFamily::INET6,
-        };
-        let bind = |port: u16| {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
-            rustix::net::bind(&socket, &SocketAddr::new(address, port))?;
-            io::Result::Ok(UdpSocket::from(socket))
-        };
-        Ok(Self { rtp: bind(port)?, rtcp: bind(port + 1)? })
-    }
+/// A socket for audio at this address. Signalling binds that of RTP, so that it knows at once when
+/// somebody else has the port, and so that what comes early waits in it.
+pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(UdpSocket::from(socket))
 }
 
 /// The sockets of one leg.
@@ -77,9 +65,20 @@ struct Sockets {
     leg: LegId,
     port: u16,
     rtp: UdpSocket,
-    rtcp: UdpSocket,
+    rtcp: Rtcp,
     /// Whether the RTP socket is in the urgent epoll.
     is_urgent: bool,
+}
+
+/// The RTCP socket of a leg, one port above that of RTP (RFC 3550 §11). It is bound with the first
+/// audio that comes or the first report that goes; a leg that ends before, because nobody answers or
+/// another phone was faster, does without.
+#[derive(Debug)]
+enum Rtcp {
+    Unbound,
+    Bound(UdpSocket),
+    /// Another program has its port: the call goes on without reports.
+    Taken,
 }
 
 /// How soon a packet is to be read.
@@ -89,22 +88,55 @@ enum Urgency {
     Patient,
 }
 
+impl Sockets {
+    /// Binds the RTCP socket if that was not tried yet, and has it watched.
+    fn bind_rtcp(&mut self, poller: &Poller) {
+        if !matches!(self.rtcp, Rtcp::Unbound) {
+            return;
+        }
+        let port = self.port + 1;
+        let bound = self.rtp.local_addr().and_then(|local| {
+            let socket = bind(SocketAddr::new(local.ip(), port))?;
+            poller.add(&socket, number(self.leg, Channel::Rtcp))?;
+            Ok(socket)
+        });
+        self.rtcp = match bound {
+            Ok(socket) => Rtcp::Bound(socket),
+            Err(error) => {
+                tracing::warn!(port, %error, "no RTCP for this leg: its port cannot be bound");
+                Rtcp::Taken
+            }
+        };
+    }
+
+    const fn socket(&self, channel: Channel) -> Option<&UdpSocket> {
+        match (channel, &self.rtcp) {
+            (Channel::Rtp, _) => Some(&self.rtp),
+            (Channel::Rtcp, Rtcp::Bound(rtcp)) => Some(rtcp),
+            (Channel::Rtcp, Rtcp::Unbound | Rtcp::Taken) => None,
+        }
+    }
+}
+
 /// Sockets by the leg's place.
 #[derive(Debug)]
 struct Table {
     places: Vec<Option<Sockets>>,
+    /// All but the RTP sockets of bridged legs.
+    patient: Poller,
     recordings: SyncSender<Take>,
 }
 
 impl Wire for Table {
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        let Some(Some(sockets)) = self.places.get(leg.index()) else { return };
-        let socket = match channel {
-            Channel::Rtp => &sockets.rtp,
-            Channel::Rtcp => &sockets.rtcp,
-        };
-        // A packet that the kernel does not take now is too late in 20 ms; the peer counts it.
-        let _ = socket.send_to(packet, to);
+        let Some(Some(sockets)) = self.places.get_mut(leg.index()) else { return };
+        if channel == Channel::Rtcp {
+            sockets.bind_rtcp(&self.patient);
+        }
+        if let Some(socket) = sockets.socket(channel) {
+            // A packet that the kernel does not take now is too late in 20 ms; the peer counts it.
+            let _ = socket.send_to(packet, to);
+        }
     }
 
     fn record(&mut self, recorder: u64, index: u64, channels: &[&[i16; FRAME]]) {
@@ -120,7 +152,6 @@ pub(super) struct MediaThread {
     poller: Poller,
     /// These, and the RTP sockets of bridged legs.
     urgent: Poller,
-    patient: Poller,
     /// Legs in `urgent`.
     bridged: usize,
     thrift: Thrift,
@@ -153,7 +184,7 @@ impl MediaThread {
             poller.add_signal(&inbox, INBOX)?;
             poller.add(&beat, TIMER)?;
         }
-        let table = Table { places: Vec::new(), recordings };
+        let table = Table { places: Vec::new(), patient, recordings };
         let shard = Shard::new(config, rng);
         let (held, sources) = (None, BTreeMap::new());
         let (bridged, phase) = (0, 0);
@@ -162,7 +193,6 @@ impl MediaThread {
             table,
             poller,
             urgent,
-            patient,
             bridged,
             thrift: Thrift::new(),
             way: Way::Wake,
@@ -264,7 +294,7 @@ impl MediaThread {
     fn obey(&mut self) -> bool {
         while let Some(input) = self.inbox.take() {
             match input {
-                MediaInput::Open { leg, port, sockets } => self.open(leg, port, sockets),
+                MediaInput::Open { leg, port, rtp } => self.open(leg, port, rtp),
                 MediaInput::Command(command) => self.command(command),
                 MediaInput::Stop => return false,
             }
@@ -307,8 +337,8 @@ impl MediaThread {
         sockets.is_urgent = is_urgent;
         self.bridged = if is_urgent { self.bridged + 1 } else { self.bridged - 1 };
         let (from, to) = match is_urgent {
-            true => (&self.patient, &self.urgent),
-            false => (&self.urgent, &self.patient),
+            true => (&self.table.patient, &self.urgent),
+            false => (&self.urgent, &self.table.patient),
         };
         from.remove(&sockets.rtp);
         if let Err(error) = to.add(&sockets.rtp, number(leg, Channel::Rtp)) {
@@ -333,7 +363,7 @@ impl MediaThread {
         for _ in 0..rounds_max {
             let poller = match urgency {
                 Urgency::Urgent => &self.urgent,
-                Urgency::Patient => &self.patient,
+                Urgency::Patient => &self.table.patient,
             };
             poller.wait(Some(Duration::ZERO), ready);
             if ready.is_empty() {
@@ -350,27 +380,20 @@ impl MediaThread {
     fn receive(&mut self, number: u64, buffer: &mut [u8], now: Tick) {
         let place = (number >> 1) as usize;
         let channel = if number & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
-        let Some(Some(sockets)) = self.table.places.get(place) else { return };
-        let socket = match channel {
-            Channel::Rtp => &sockets.rtp,
-            Channel::Rtcp => &sockets.rtcp,
-        };
-        let leg = sockets.leg;
+        let Some(Some(sockets)) = self.table.places.get_mut(place) else { return };
+        let Some(socket) = sockets.socket(channel) else { return };
         let Ok((length, from)) = socket.recv_from(buffer) else { return };
+        sockets.bind_rtcp(&self.table.patient);
+        let leg = sockets.leg;
         let (table, packet) = (&mut self.table, &buffer[..length]);
         self.shard.guarded(|shard| shard.handle_packet(leg, channel, from, packet, table, now));
     }
 
-    fn open(&mut self, leg: LegId, port: u16, sockets: Pair) {
-        let Pair { rtp, rtcp } = sockets;
-        let watched = self
-            .patient
-            .add(&rtp, number(leg, Channel::Rtp))
-            .and_then(|()| self.patient.add(&rtcp, number(leg, Channel::Rtcp)));
-        if let Err(error) = watched {
+    fn open(&mut self, leg: LegId, port: u16, rtp: UdpSocket) {
+        if let Err(error) = self.table.patient.add(&rtp, number(leg, Channel::Rtp)) {
             tracing::error!(%error, "cannot wait for the audio of a leg");
         }
-        let sockets = Sockets { leg, port, rtp, rtcp, is_urgent: false };
+        let sockets = Sockets { leg, port, rtp, rtcp: Rtcp::Unbound, is_urgent: false };
         let place = leg.index();
         if self.table.places.len() <= place {
             self.table.places.resize_with(place + 1, || None);
@@ -412,3 +435,6 @@ impl From<Report> for Input {
         Self::Media(report)
     }
 }
+
+#[cfg(test)]
+mod tests;

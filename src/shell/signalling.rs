@@ -18,7 +18,7 @@ use crate::shell::calls::Calls;
 use crate::shell::coalesce::{BURST_MAX, Coalescer};
 use crate::shell::flows::{self, Outlet};
 use crate::shell::log::Log;
-use crate::shell::media::{MediaInput, Pair};
+use crate::shell::media::{MediaInput, bind};
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quick::Quick;
 use crate::shell::quota::Quota;
@@ -420,10 +420,10 @@ impl Signalling {
     fn route(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => self.transmit(transmit.flow, &transmit.bytes),
-            Output::OpenMedia { leg, port } => match Pair::bind(self.audio, port) {
-                Ok(sockets) => self.outlets.media.post(MediaInput::Open { leg, port, sockets }),
+            Output::OpenMedia { leg, port } => match bind(SocketAddr::new(self.audio, port)) {
+                Ok(rtp) => self.outlets.media.post(MediaInput::Open { leg, port, rtp }),
                 Err(error) => {
-                    let why = format!("the audio ports {port} and {}: {error}", port + 1);
+                    let why = format!("the audio port {port}: {error}");
                     self.switch.handle_no_audio(leg, why, self.clock.now());
                 }
             },
