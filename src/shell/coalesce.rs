@@ -3,8 +3,8 @@
 //!
 //! A processor that has rested has to fetch the program again, so that ten messages at once take little
 //! more of it than three that come alone. Network drivers coalesce interrupts for the same reason. SIP can
-//! wait: its first retransmission comes after 500 ms (RFC 3261 §17.1.1.1), and the longest wait here is
-//! that of audio for the rest of its packet.
+//! wait: its first retransmission comes after 500 ms (RFC 3261 §17.1.1.1), and here it waits no longer than
+//! sound does until its packet is full.
 
 use std::time::Duration;
 
