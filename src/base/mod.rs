@@ -4,22 +4,22 @@
 
 mod boxed;
 mod caught;
-mod dotted;
 mod few;
 mod queue;
 mod rng;
 mod slab;
 mod spare;
+mod text;
 mod tick;
 mod timers;
 
 pub use boxed::BoxMap;
 pub use caught::caught;
-pub use dotted::Dotted;
 pub use few::push_few;
 pub use queue::Bounded;
 pub use rng::Rng;
 pub use slab::{Id, Slab};
 pub use spare::take_out;
+pub use text::{Dotted, hexadecimal};
 pub use tick::Tick;
 pub use timers::{Armed, Timers};

@@ -163,7 +163,7 @@ impl LegRecord {
 }
 
 impl Record {
-    /// Adds its line of the file to these.
+    /// Appends its line of the file, JSON and a line break, to these.
     pub fn write_line(&self, lines: &mut Vec<u8>) {
         let written = match self {
             Self::Leg(record) => {

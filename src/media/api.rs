@@ -404,6 +404,8 @@ pub enum Refusal {
     TooManyDigits,
     /// The peer does not take telephone-events, or no stream is configured yet.
     NoTelephoneEvent,
+    /// The port above that of RTP cannot be bound (RFC 3550 §11): the leg goes on without reports.
+    NoRtcp,
 }
 
 impl fmt::Display for Refusal {
@@ -418,6 +420,7 @@ impl fmt::Display for Refusal {
             Self::TooManyRecorders => "too many recorders on this leg",
             Self::TooManyDigits => "too many digits wait to be sent",
             Self::NoTelephoneEvent => "the peer does not take telephone-events",
+            Self::NoRtcp => "no reports (RTCP): the port above that of RTP cannot be bound",
         })
     }
 }

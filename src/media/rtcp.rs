@@ -1,5 +1,7 @@
 //! RTCP packets (RFC 3550 §6): sender and receiver reports with a CNAME, read and written.
 
+use crate::base::hexadecimal;
+
 /// One report block (RFC 3550 §6.4.1): what one side says of the other's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
@@ -175,10 +177,6 @@ impl Compound {
         self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
         self.length += bytes.len();
     }
-}
-
-fn hexadecimal(number: u64) -> [u8; 16] {
-    std::array::from_fn(|place| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 0xF])
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(super) enum MediaInput {
 
 /// A socket for audio at this address. Signalling binds that of RTP, so that it knows at once when
 /// somebody else has the port, and so that what comes early waits in it.
-pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn bind_audio(address: SocketAddr) -> io::Result<UdpSocket> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -77,8 +77,8 @@ struct Sockets {
 enum Rtcp {
     Unbound,
     Bound(UdpSocket),
-    /// Another program has its port: the call goes on without reports.
-    Taken,
+    /// Its port cannot be had, as when another program has it: the leg goes on without reports.
+    Failed,
 }
 
 /// How soon a packet is to be read.
@@ -89,31 +89,25 @@ enum Urgency {
 }
 
 impl Sockets {
-    /// Binds the RTCP socket if that was not tried yet, and has it watched.
-    fn bind_rtcp(&mut self, poller: &Poller) {
+    /// Binds the RTCP socket if that was not tried yet, and has it watched; whether it failed just now.
+    fn bind_rtcp(&mut self, poller: &Poller) -> bool {
         if !matches!(self.rtcp, Rtcp::Unbound) {
-            return;
+            return false;
         }
-        let port = self.port + 1;
-        let bound = self.rtp.local_addr().and_then(|local| {
-            let socket = bind(SocketAddr::new(local.ip(), port))?;
+        let bound: io::Result<_> = self.rtp.local_addr().and_then(|local| {
+            let socket = bind_audio(SocketAddr::new(local.ip(), self.port + 1))?;
             poller.add(&socket, number(self.leg, Channel::Rtcp))?;
             Ok(socket)
         });
-        self.rtcp = match bound {
-            Ok(socket) => Rtcp::Bound(socket),
-            Err(error) => {
-                tracing::warn!(port, %error, "no RTCP for this leg: its port cannot be bound");
-                Rtcp::Taken
-            }
-        };
+        self.rtcp = bound.map_or(Rtcp::Failed, Rtcp::Bound);
+        matches!(self.rtcp, Rtcp::Failed)
     }
 
     const fn socket(&self, channel: Channel) -> Option<&UdpSocket> {
         match (channel, &self.rtcp) {
             (Channel::Rtp, _) => Some(&self.rtp),
             (Channel::Rtcp, Rtcp::Bound(rtcp)) => Some(rtcp),
-            (Channel::Rtcp, Rtcp::Unbound | Rtcp::Taken) => None,
+            (Channel::Rtcp, Rtcp::Unbound | Rtcp::Failed) => None,
         }
     }
 }
@@ -124,15 +118,29 @@ struct Table {
     places: Vec<Option<Sockets>>,
     /// All but the RTP sockets of bridged legs.
     patient: Poller,
+    /// Legs that have just been found to get no RTCP socket; signalling is told, which logs it: whoever
+    /// reads the log slowly must not hold up audio.
+    without_rtcp: Vec<LegId>,
     recordings: SyncSender<Take>,
+}
+
+impl Table {
+    /// Binds a leg's RTCP socket, if that was not tried yet.
+    fn bind_rtcp(&mut self, leg: LegId) {
+        if let Some(Some(sockets)) = self.places.get_mut(leg.index())
+            && sockets.bind_rtcp(&self.patient)
+        {
+            self.without_rtcp.push(leg);
+        }
+    }
 }
 
 impl Wire for Table {
     fn send(&mut self, leg: LegId, channel: Channel, to: SocketAddr, packet: &[u8]) {
-        let Some(Some(sockets)) = self.places.get_mut(leg.index()) else { return };
         if channel == Channel::Rtcp {
-            sockets.bind_rtcp(&self.patient);
+            self.bind_rtcp(leg);
         }
+        let Some(Some(sockets)) = self.places.get(leg.index()) else { return };
         if let Some(socket) = sockets.socket(channel) {
             // A packet that the kernel does not take now is too late in 20 ms; the peer counts it.
             let _ = socket.send_to(packet, to);
@@ -184,7 +192,7 @@ impl MediaThread {
             poller.add_signal(&inbox, INBOX)?;
             poller.add(&beat, TIMER)?;
         }
-        let table = Table { places: Vec::new(), patient, recordings };
+        let table = Table { places: Vec::new(), patient, without_rtcp: Vec::new(), recordings };
         let shard = Shard::new(config, rng);
         let (held, sources) = (None, BTreeMap::new());
         let (bridged, phase) = (0, 0);
@@ -280,8 +288,12 @@ impl MediaThread {
     /// Tells signalling what there is. What it has no room for is told after the next tick: a report
     /// that is lost may be the end of a prompt that a flow waits for.
     fn report(&mut self) {
-        while let Some(report) =
-            self.held.take().or_else(|| self.shard.poll_report().map(Input::Media))
+        let refused = |leg| Input::Media(Report::Refused { leg, why: media::Refusal::NoRtcp });
+        while let Some(report) = self
+            .held
+            .take()
+            .or_else(|| self.shard.poll_report().map(Input::Media))
+            .or_else(|| self.table.without_rtcp.pop().map(refused))
         {
             if let Err(report) = self.reports.offer(report) {
                 self.held = Some(report);
@@ -380,11 +392,10 @@ impl MediaThread {
     fn receive(&mut self, number: u64, buffer: &mut [u8], now: Tick) {
         let place = (number >> 1) as usize;
         let channel = if number & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
-        let Some(Some(sockets)) = self.table.places.get_mut(place) else { return };
-        let Some(socket) = sockets.socket(channel) else { return };
+        let Some(Some(sockets)) = self.table.places.get(place) else { return };
+        let (leg, Some(socket)) = (sockets.leg, sockets.socket(channel)) else { return };
         let Ok((length, from)) = socket.recv_from(buffer) else { return };
-        sockets.bind_rtcp(&self.table.patient);
-        let leg = sockets.leg;
+        self.table.bind_rtcp(leg);
         let (table, packet) = (&mut self.table, &buffer[..length]);
         self.shard.guarded(|shard| shard.handle_packet(leg, channel, from, packet, table, now));
     }

@@ -18,7 +18,7 @@ use crate::shell::calls::Calls;
 use crate::shell::coalesce::{BURST_MAX, Coalescer};
 use crate::shell::flows::{self, Outlet};
 use crate::shell::log::Log;
-use crate::shell::media::{MediaInput, bind};
+use crate::shell::media::{MediaInput, bind_audio};
 use crate::shell::poller::{Poller, Ready};
 use crate::shell::quick::Quick;
 use crate::shell::quota::Quota;
@@ -420,13 +420,15 @@ impl Signalling {
     fn route(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => self.transmit(transmit.flow, &transmit.bytes),
-            Output::OpenMedia { leg, port } => match bind(SocketAddr::new(self.audio, port)) {
-                Ok(rtp) => self.outlets.media.post(MediaInput::Open { leg, port, rtp }),
-                Err(error) => {
-                    let why = format!("the audio port {port}: {error}");
-                    self.switch.handle_no_audio(leg, why, self.clock.now());
+            Output::OpenMedia { leg, port } => {
+                match bind_audio(SocketAddr::new(self.audio, port)) {
+                    Ok(rtp) => self.outlets.media.post(MediaInput::Open { leg, port, rtp }),
+                    Err(error) => {
+                        let why = format!("the audio port {port}: {error}");
+                        self.switch.handle_no_audio(leg, why, self.clock.now());
+                    }
                 }
-            },
+            }
             // The media thread looks every 5 ms; a wake-up for each command would cost more than it.
             Output::Media(command) => self.outlets.media.post(MediaInput::Command(command)),
             Output::Flow(input) => {

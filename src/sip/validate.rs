@@ -115,12 +115,13 @@ impl Message<'_> {
     /// Scheme (416), extensions (420) and body (415) are for the one who is asked.
     pub fn validate(&self) -> Result<Mandatory<'_>, Flaw> {
         self.flaw.map_or(Ok(()), Err)?;
+        // In one pass: every message is asked this, and has a dozen fields.
         let (mut seen, mut repeated) = (0, 0);
-        for bit in self.fields.iter().map(|field| bit(field.name)) {
-            repeated |= seen & bit;
-            seen |= bit;
+        for field in &self.fields {
+            repeated |= seen & set_of(field.name);
+            seen |= set_of(field.name);
         }
-        if let Some(name) = ONCE.into_iter().find(|name| repeated & bit(*name) != 0) {
+        if let Some(name) = ONCE.into_iter().find(|name| repeated & set_of(*name) != 0) {
             return Err(Flaw::Repeated(name));
         }
         let via = self.validate_path()?;
@@ -168,8 +169,8 @@ impl Message<'_> {
     }
 }
 
-/// The place of a name in a set of names.
-const fn bit(name: Name) -> u128 {
+/// The set of this name alone, one bit for each name.
+const fn set_of(name: Name) -> u128 {
     const { assert!((Name::Other as u32) < u128::BITS, "every name has its bit") };
     1 << name as u32
 }

@@ -129,11 +129,12 @@ impl Switch {
             Some(_) => &[],
         };
         let given = visited.outputs.iter().enumerate().filter(|(_, items)| !items.is_empty());
-        let mut outputs = Vec::with_capacity(given.clone().count());
         let label = |place: usize| match labels.get(place) {
             Some(label) => label.as_str().into(),
             None => place.to_string().into(),
         };
+        // Room for as many as there are: to give back the rest of it costs more than to count.
+        let mut outputs = Vec::with_capacity(given.clone().count());
         outputs.extend(given.map(|(place, _)| label(place)));
         call.path.push(Visit {
             at: now,

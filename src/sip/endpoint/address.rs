@@ -14,12 +14,12 @@ pub(super) struct Here<'a> {
 
 impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.advertised {
-            Some(advertised) => f.write_str(advertised),
-            None if self.local.is_ipv4() => {
-                write!(f, "{}:{}", Dotted(self.local.ip()), self.local.port())
+        match (self.advertised, self.local) {
+            (Some(advertised), _) => f.write_str(advertised),
+            (None, SocketAddr::V4(local)) => {
+                write!(f, "{}:{}", Dotted((*local.ip()).into()), local.port())
             }
-            None => write!(f, "{}", self.local),
+            (None, SocketAddr::V6(local)) => write!(f, "{local}"),
         }
     }
 }
@@ -49,14 +49,8 @@ impl fmt::Display for UserAt<'_> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let is_plain =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
-        if self.0.bytes().all(is_plain) {
-            f.write_str(self.0)?;
-            return f.write_char('@');
-        }
         for byte in self.0.bytes() {
-            if is_plain(byte) {
+            if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
                 f.write_char(char::from(byte))?;
             } else {
                 write!(f, "%{byte:02X}")?;

@@ -18,10 +18,10 @@ use crate::sip::{Message, Method, Name, PrintError, Printer, Start, reason_phras
 const OWN_METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// The extensions that the endpoint knows, as Supported lists them (RFC 3261 §20.37).
 pub(super) const SUPPORTED: &[&str] = &["timer", "100rel"];
-/// Room for our Contact.
-const CONTACT_USUAL: usize = 64;
 /// What an INVITE may carry.
 pub(super) const ACCEPT: &str = "application/sdp";
+/// Bytes that a usual Contact of ours takes.
+const CONTACT_USUAL: usize = 64;
 
 /// What we say that we can do.
 #[derive(Clone, Debug)]
@@ -283,6 +283,7 @@ impl Endpoint {
         let mut contact = String::with_capacity(CONTACT_USUAL);
         write!(contact, "<sip:{}{}{parameter}>", UserAt(user), self.here(flow))
             .expect("text takes every character");
+        // Copied into its size: to give back the rest of the room costs more.
         (*contact).into()
     }
 

@@ -9,7 +9,6 @@ use super::leg::State;
 use super::table::{Key, Keys, Role};
 use super::types::{DialogId, Event, TransactionId};
 use crate::base::Tick;
-use crate::sip::message::find;
 use crate::sip::text::Params;
 use crate::sip::transport::{Flow, Transport};
 use crate::sip::{Flaw, Mandatory, Message, Method, Name, Start, Uri, Via};
@@ -59,7 +58,7 @@ impl<'a> Incoming<'a> {
         let Mandatory { via, from, to, call_id, cseq } = message.validate()?;
         let (branch, cseq) = (via.branch(), cseq.number);
         let (from_tag, to_tag) = (from.tag().unwrap_or_default(), to.tag().unwrap_or_default());
-        let key_of = |method| transaction_key(message, call_id, branch, cseq, method, keys);
+        let key_of = |method| transaction_key(message, branch, cseq, method, keys);
         let is_ack = *method == Method::Ack;
         let key = key_of(if is_ack { &Method::Invite } else { method });
         let is_cancel = *method == Method::Cancel;
@@ -105,7 +104,6 @@ fn response_flow(via: &Via<'_>, flow: Flow) -> Flow {
 /// not unique. Without a branch the headers that RFC 2543 compared stand in for it.
 fn transaction_key(
     request: &Message<'_>,
-    call_id: &str,
     branch: Option<&str>,
     cseq: u32,
     method: &Method,
@@ -113,17 +111,14 @@ fn transaction_key(
 ) -> Key {
     let via = request.text(Name::Via).unwrap_or_default();
     let method = method.as_str().as_bytes();
-    let (call_id, number) = (call_id.as_bytes(), cseq.to_be_bytes());
+    let text = |name| request.text(name).unwrap_or_default().as_bytes();
+    let (call_id, number) = (text(Name::CallId), cseq.to_be_bytes());
     match branch {
         Some(branch) => {
-            let via = via.as_bytes();
-            let sent_by = &via[..find(via, b';').unwrap_or(via.len())];
+            let sent_by = via.split(';').next().unwrap_or_default().as_bytes();
             keys.of(&[b"server", branch.as_bytes(), sent_by, call_id, &number, method])
         }
-        None => {
-            let from = request.text(Name::From).unwrap_or_default().as_bytes();
-            keys.of(&[b"2543", via.as_bytes(), from, call_id, &number, method])
-        }
+        None => keys.of(&[b"2543", via.as_bytes(), text(Name::From), call_id, &number, method]),
     }
 }
 
@@ -131,8 +126,7 @@ fn transaction_key(
 pub(super) fn server_key(request: &Message<'_>, method: &Method, keys: Keys) -> Key {
     let branch = request.via().ok().and_then(|via| via.branch());
     let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-    let call_id = request.text(Name::CallId).unwrap_or_default();
-    transaction_key(request, call_id, branch, cseq, method, keys)
+    transaction_key(request, branch, cseq, method, keys)
 }
 
 /// The key of a client transaction (RFC 3261 §17.1.3).

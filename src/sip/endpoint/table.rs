@@ -7,7 +7,7 @@ use std::sync::Arc;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::types::{CloseOutId, DialogId, RequestId, TransactionId};
-use crate::base::{Armed, Rng, Slab, Tick, Timers, take_out};
+use crate::base::{Armed, Rng, Slab, Tick, Timers, hexadecimal, take_out};
 use crate::sip::transaction::{Client, InviteClient, InviteServer, Server, Timing};
 use crate::sip::transport::{Flow, Transport};
 
@@ -23,11 +23,7 @@ impl Key {
     /// As a tag: a copy of a request gets the same one without state, and nobody can guess it
     /// (RFC 3261 §19.3).
     pub(super) fn tag(self) -> String {
-        let mut tag = String::with_capacity(16);
-        tag.extend(self.0.to_be_bytes().into_iter().flat_map(|byte| {
-            [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
-        }));
-        tag
+        hexadecimal(self.0).into_iter().map(char::from).collect()
     }
 }
 

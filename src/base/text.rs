@@ -1,5 +1,5 @@
-//! Addresses as text: messages are full of them, and of the time that the standard library takes four
-//! fifths go into widths and padding.
+//! Addresses and numbers as text: messages are full of them, and of the time that the standard library
+//! takes for an IPv4 address four fifths go into widths and padding.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,6 +25,11 @@ impl fmt::Display for Dotted {
     }
 }
 
+/// A number as 16 hexadecimal digits, in lower case and ASCII.
+pub fn hexadecimal(number: u64) -> [u8; 16] {
+    std::array::from_fn(|place| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 0xF])
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -43,5 +48,12 @@ mod tests {
         }
         let six: IpAddr = "2001:db8::1".parse().unwrap();
         assert_eq!(Dotted(six).to_string(), "2001:db8::1");
+    }
+
+    #[test]
+    fn a_number_has_sixteen_digits() {
+        for number in [0, 0x12, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
+        }
     }
 }
