@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Checker, raw};
 use crate::call::{Guard, QueueSettings};
-use crate::promise::{Hours, Pauses, Policy};
+use crate::promise::{Hours, Pauses, Policy, REST_MAX};
 
 /// Pauses that one list may hold.
 const PAUSES_MAX: usize = 20;
@@ -40,8 +40,8 @@ impl Checker<'_> {
             }
         };
         let seconds = |duration: Duration| duration.as_secs();
-        let rest =
-            self.within(&path("rest_s"), queue.rest_s, 0..=3600, seconds(standard.policy.rest));
+        let rest = seconds(standard.policy.rest);
+        let rest = self.within(&path("rest_s"), queue.rest_s, 0..=seconds(REST_MAX), rest);
         let hours = self.hours(&path("hours"), queue.hours, &path("zone"), queue.zone);
         let expiry = seconds(standard.policy.expiry);
         let expiry = self.within(&path("expiry_s"), queue.expiry_s, 60..=2_592_000, expiry);

@@ -58,6 +58,6 @@ pub use request::{KEYS_MAX, Keyed, RequestKey, Requested};
 pub use restore::RestoreError;
 pub use types::{
     Attempt, BROKEN_FREE_MAX, Cancelled, DAY, End, Event, LeftBehind, Outcome, PROMISES_MAX,
-    Pauses, Place, Policies, Policy, PromiseId, Promised, Refused, Stale, State, TEXT_MAX, Unknown,
-    View, WAY_MAX, Wanted,
+    Pauses, Place, Policies, Policy, PromiseId, Promised, REST_MAX, Refused, Stale, State,
+    TEXT_MAX, Unknown, View, WAY_MAX, Wanted,
 };

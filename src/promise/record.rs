@@ -126,7 +126,8 @@ pub enum Next {
 /// What a store knows when the process starts: all that [`super::Book::restore`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// Every record of every promise that has not ended, by sequence number.
+    /// Every record of every promise that has not ended, or ended within [`super::REST_MAX`], by
+    /// sequence number.
     pub records: Vec<(u64, Record)>,
     /// Records that carry the key of a request, of ended promises too.
     pub requests: Vec<(u64, Record)>,

@@ -1,10 +1,12 @@
 //! Numbers that are left alone for a while, because a telephone there may still ring for a call that
-//! is over: one whose INVITE or CANCEL is on its way, or that an earlier process left behind.
+//! is over: one whose INVITE or CANCEL is on its way, or that an earlier process left behind. After
+//! a restart the records say which, for no longer than [`REST_MAX`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::book::Book;
-use super::types::{PromiseId, State};
+use super::types::{Outcome, PromiseId, REST_MAX, State};
 use crate::base::Tick;
 
 /// Until when a number rests, and what has to wait for that.
@@ -20,8 +22,7 @@ impl Book {
     /// is left alone for as long as after an attempt of unknown outcome.
     pub fn may_ring_on(&mut self, number: &str, now: Tick) {
         let promises = self.promises_to(number);
-        let rests = promises.iter().map(|(queue, _)| self.policies.of(*queue).rest);
-        let until = now + rests.max().unwrap_or(self.policies.standard.rest);
+        let until = now + self.rest_of(&promises);
         self.resting.retain(|_, rest| rest.until > now);
         let rest = Rest { until, moved: BTreeMap::new() };
         let before = self.resting.insert(number.to_owned(), rest);
@@ -33,6 +34,25 @@ impl Book {
                 self.arm(id, due);
             }
         }
+    }
+
+    /// What [`Self::may_ring_on`] was to an earlier process: how the attempt ended says whether a
+    /// telephone may ring on, though its promise may have ended with it (A1, I3).
+    pub(super) fn replay_rest(&mut self, number: &str, outcome: Outcome, at_ms: u64) {
+        if outcome.may_ring_on() {
+            let rest = self.rest_of(&self.promises_to(number));
+            // From now on at most, if the wall clock was set back between both processes.
+            let until = self.tick_at(at_ms.saturating_add(rest.as_millis() as u64));
+            let until = until.min(Tick::ZERO + rest);
+            let moved = BTreeMap::new();
+            self.resting.insert(number.to_owned(), Rest { until, moved });
+        }
+    }
+
+    /// How long a number rests that these promises are made to.
+    fn rest_of(&self, promises: &[(u64, PromiseId)]) -> Duration {
+        let rests = promises.iter().map(|(queue, _)| self.policies.of(*queue).rest);
+        rests.max().unwrap_or(self.policies.standard.rest).min(REST_MAX)
     }
 
     /// The promises to a number in any queue, with the queue.

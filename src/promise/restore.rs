@@ -9,7 +9,6 @@ use super::book::{Book, Promise, Wake};
 use super::limit::Limits;
 use super::record::{Journal, Next, Record};
 use super::request::Requests;
-use super::rest::Rest;
 use super::types::{Event, LeftBehind, Outcome, Policies, PromiseId, State, Wanted};
 
 /// A record that cannot follow on those before it: the journal is not one that this program wrote.
@@ -108,6 +107,8 @@ impl Book {
                 promise.way = way;
                 promise.far_side = None;
                 promise.state = State::Dialling { attempt };
+                // Whatever rang there was known to be silent.
+                self.resting.remove(&promise.wanted.number);
             }
             Record::AttemptRinging { attempt, far_side, .. } => {
                 let promise = self.promises.get_mut(&id)?;
@@ -120,7 +121,7 @@ impl Book {
                 promise.far_side = far_side;
                 promise.state = State::Answered { attempt };
             }
-            Record::AttemptEnded { attempt, outcome, next, .. } => {
+            Record::AttemptEnded { attempt, outcome, next, at_ms, .. } => {
                 let due = match next {
                     Next::Armed { due_ms } => Some(self.tick_at(due_ms)),
                     Next::Live | Next::Ended(_) => None,
@@ -132,11 +133,9 @@ impl Book {
                 let policy = self.policies.of(promise.wanted.queue);
                 promise.count(outcome, policy);
                 (promise.way, promise.far_side) = (None, None);
-                if let (Outcome::Unknown, Some(until)) = (outcome, due) {
-                    let rest = Rest { until, moved: BTreeMap::new() };
-                    self.resting.insert(promise.wanted.number.clone(), rest);
-                }
                 promise.state = due.map_or(State::Queued, |due| State::Armed { due });
+                let number = promise.wanted.number.clone();
+                self.replay_rest(&number, outcome, at_ms);
             }
             Record::Ended { .. } => {}
         }
@@ -169,8 +168,8 @@ impl Book {
         let armed = self.timers.arm(expires, Wake::Expiry(id));
         self.known_mut(id).expiry = Some(armed);
         match state {
-            State::Live | State::Queued | State::Closed { .. } => self.arm(id, now),
-            State::Armed { due } => self.arm(id, due.max(now)),
+            State::Live | State::Queued | State::Closed { .. } => self.resume_at(id, now),
+            State::Armed { due } => self.resume_at(id, due.max(now)),
             State::Planned { attempt }
             | State::Dialling { attempt }
             | State::Answered { attempt } => {
@@ -182,5 +181,10 @@ impl Book {
                 self.close_attempt(id, attempt, Outcome::Unknown, now);
             }
         }
+    }
+
+    fn resume_at(&mut self, id: PromiseId, earliest: Tick) {
+        let due = self.after_rest(id, earliest);
+        self.arm(id, due);
     }
 }

@@ -115,7 +115,8 @@ pub struct Policy {
     /// than ring twice. Without it, rather twice.
     pub is_unknown_counted: bool,
     /// How long a number is left alone at least after an attempt of unknown outcome, unless the
-    /// trunk says that nothing rings there: a ring time, and 64·T1 for a CANCEL that is lost.
+    /// trunk says that nothing rings there: a ring time, and 64·T1 for a CANCEL that is lost. At
+    /// most [`REST_MAX`].
     pub rest: Duration,
     /// When customers may be called (A5).
     pub hours: Hours,
@@ -202,6 +203,9 @@ impl Pauses {
     }
 }
 
+/// The longest that a number may rest; what the records of promises that have ended are read for.
+pub const REST_MAX: Duration = Duration::from_secs(3600);
+
 /// What limits by the day look back on.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
@@ -284,6 +288,22 @@ pub enum Outcome {
     /// The process died during the attempt: counts, because the customer may have been rung,
     /// unless the policy would rather ring twice.
     Unknown,
+}
+
+impl Outcome {
+    /// Whether a phone may ring for the attempt that nobody calls any more, as far as the records
+    /// say: the answer to our CANCEL is in none.
+    pub(super) const fn may_ring_on(self) -> bool {
+        match self {
+            Self::NoAnswer | Self::Network | Self::Broken | Self::Unknown => true,
+            Self::Reached
+            | Self::Unconnected
+            | Self::Busy
+            | Self::Refused
+            | Self::Invalid
+            | Self::Closed => false,
+        }
+    }
 }
 
 /// Attempts of a promise that may be taken back without counting as one that the customer was given.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::config::Retention;
-use crate::promise::{DAY, Journal, KEYS_MAX, Made, PromiseId, Record, Secret};
+use crate::promise::{DAY, Journal, KEYS_MAX, Made, PromiseId, REST_MAX, Record, Secret};
 use crate::shell::trim;
 
 /// Records that wait for the disk. More means that it has stopped, and is a failure.
@@ -379,7 +379,20 @@ fn load_requests(connection: &Connection) -> Result<Vec<(u64, Record)>, StoreErr
     Ok(requests)
 }
 
-/// Every record of every promise that has not ended, and the counters that never go back.
+/// The last record from before `since_ms`; 0 when there is none. The latest are looked at first, and
+/// no more than are needed.
+fn last_before(connection: &Connection, since_ms: u64) -> Result<i64, StoreError> {
+    let mut select = connection.prepare(
+        "SELECT sequence FROM journal WHERE CASE WHEN json_valid(record)
+             THEN coalesce(json_extract(record, '$.at_ms'), json_extract(record, '$.made_ms')) < ?1
+             END ORDER BY sequence DESC LIMIT 1",
+    )?;
+    let mut rows = select.query([since_ms.cast_signed()])?;
+    Ok(rows.next()?.map_or(Ok(0), |row| row.get(0))?)
+}
+
+/// Every record of every promise that has not ended, or so lately that a phone may still ring for
+/// it; and the counters that never go back.
 fn load(connection: &Connection, now_ms: u64) -> Result<Journal, StoreError> {
     let secret = connection.query_row("SELECT high, low FROM secret", [], pair)?;
     let (last_sequence, last_promise) = connection.query_row(
@@ -389,10 +402,11 @@ fn load(connection: &Connection, now_ms: u64) -> Result<Journal, StoreError> {
     )?;
     let mut select = connection.prepare(
         "SELECT sequence, record FROM journal AS open WHERE NOT EXISTS
-             (SELECT 1 FROM journal WHERE promise = open.promise AND is_end = 1)
+             (SELECT 1 FROM journal WHERE promise = open.promise AND is_end = 1 AND sequence <= ?1)
          ORDER BY sequence",
     )?;
-    let mut rows = select.query([])?;
+    let since_ms = now_ms.saturating_sub(REST_MAX.as_millis() as u64);
+    let mut rows = select.query([last_before(connection, since_ms)?])?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
         let sequence = row.get::<_, i64>(0)?.cast_unsigned();
@@ -438,12 +452,36 @@ mod tests {
         for file in ["ringback.db", "ringback.db-wal"] {
             fs::copy(directory.join(file), after.join(file)).unwrap();
         }
-        let (_, restored, _) = start(&after);
+        let later = REST_MAX.as_millis() as u64 + 1;
+        let (_store, restored) = Store::open(&after, KEEPING, later, |_| {}).unwrap();
         assert_eq!((restored.last_sequence, restored.last_promise), (201, 200));
         assert_eq!(restored.secret, journal.secret);
         let open: Vec<(u64, Record)> =
             (1..=200).filter(|id| *id != 7).map(|id| (id, promised(id))).collect();
         assert_eq!(restored.records, open);
+    }
+
+    /// A1, I3: a phone may still ring for what ended within [`REST_MAX`].
+    #[test]
+    fn what_ended_lately_is_read_too() {
+        let directory = fresh("lately");
+        let (store, _, _) = start(&directory);
+        let minute = 60_000;
+        let ended = |id, at_ms| Record::Ended { promise: PromiseId(id), end: End::Expired, at_ms };
+        let all =
+            [promised(1), promised(2), promised(3), ended(1, 10 * minute), ended(2, 65 * minute)];
+        let all: Vec<(u64, Record)> = (1..).zip(all).collect();
+        for (sequence, record) in all.clone() {
+            store.write(sequence, record).unwrap();
+        }
+        drop(store);
+        let read = |now_ms| {
+            let (_, journal) = Store::open(&directory, KEEPING, now_ms, |_| {}).unwrap();
+            journal.records.iter().map(|(sequence, _)| *sequence).collect::<Vec<u64>>()
+        };
+        assert_eq!(read(70 * minute), [1, 2, 3, 4, 5], "1 ended an hour ago");
+        assert_eq!(read(100 * minute), [2, 3, 5]);
+        assert_eq!(read(1000 * minute), [3]);
     }
 
     #[test]
