@@ -42,7 +42,12 @@ impl Centre {
         self.request_in("support", key, override_hours)
     }
 
-    fn request_in(&mut self, queue: &str, key: &str, override_hours: Option<&str>) -> PromiseMade {
+    pub(crate) fn request_in(
+        &mut self,
+        queue: &str,
+        key: &str,
+        override_hours: Option<&str>,
+    ) -> PromiseMade {
         self.world.note(&format!("somebody asks that the customer be called, with the key {key}"));
         let request = PromiseRequest {
             key: RequestKey::parse(key).unwrap(),

@@ -38,12 +38,12 @@ impl Book {
 
     /// What [`Self::may_ring_on`] was to an earlier process: how the attempt ended says whether a
     /// telephone may ring on, though its promise may have ended with it (A1, I3).
-    pub(super) fn replay_rest(&mut self, number: &str, outcome: Outcome, at_ms: u64) {
+    pub(super) fn replay_rest(&mut self, number: &str, outcome: Outcome, at_ms: u64, now: Tick) {
         if outcome.may_ring_on() {
             let rest = self.rest_of(&self.promises_to(number));
-            // From now on at most, if the wall clock was set back between both processes.
+            // From now on at most, should the wall clock have been set back between both processes.
             let until = self.tick_at(at_ms.saturating_add(rest.as_millis() as u64));
-            let until = until.min(Tick::ZERO + rest);
+            let until = until.min(now + rest);
             let moved = BTreeMap::new();
             self.resting.insert(number.to_owned(), Rest { until, moved });
         }

@@ -65,7 +65,7 @@ impl Book {
             book.requests.note(sequence, &record);
         }
         for (sequence, record) in journal.records {
-            book.replay(sequence, record).ok_or(RestoreError { sequence })?;
+            book.replay(sequence, record, now).ok_or(RestoreError { sequence })?;
         }
         let open: Vec<PromiseId> = book.promises.keys().copied().collect();
         for id in open {
@@ -75,7 +75,7 @@ impl Book {
     }
 
     /// Takes one record in; `None` when it cannot follow on those before it.
-    fn replay(&mut self, sequence: u64, record: Record) -> Option<()> {
+    fn replay(&mut self, sequence: u64, record: Record, now: Tick) -> Option<()> {
         self.last_sequence = self.last_sequence.max(sequence);
         self.durable = self.last_sequence;
         self.requests.note(sequence, &record);
@@ -135,7 +135,7 @@ impl Book {
                 (promise.way, promise.far_side) = (None, None);
                 promise.state = due.map_or(State::Queued, |due| State::Armed { due });
                 let number = promise.wanted.number.clone();
-                self.replay_rest(&number, outcome, at_ms);
+                self.replay_rest(&number, outcome, at_ms, now);
             }
             Record::Ended { .. } => {}
         }
