@@ -11,6 +11,7 @@ use ringback::sip::Cause;
 use serde_json::{Value, json};
 
 use crate::queue::{AGENT, AGENT_HUMS, CUSTOMER, CUSTOMER_HUMS, Centre, NUMBER, OTHER, ended};
+use crate::silence::calls_to;
 use crate::story;
 
 /// One of the two frequencies that ring back in the default tone; the customer hums the other.
@@ -314,14 +315,32 @@ fn a_customer_who_is_in_the_menu_is_not_dialled() {
     centre.world.note("the customer phones in again");
     centre.customer_calls();
     centre.agent_is_told(1);
-    let events = centre.world.phone(CUSTOMER).events().iter();
-    let calls = events.filter(|(_, event)| matches!(event, PhoneEvent::Ended(_))).count();
-    assert_eq!(calls, 1, "only his first call has ended: nobody has dialled him");
+    served_without_having_been_dialled(centre);
+}
+
+/// The customer, who is in the menu, chooses the queue, and an agent takes his call.
+fn served_without_having_been_dialled(mut centre: Centre) {
+    assert_eq!(calls_to(&centre.world, CUSTOMER), [], "{}", centre.world.ladder());
     centre.customer_presses("1");
     centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
     centre.both_hear_each_other();
     assert_eq!(centre.promise_ends(), ["reached"]);
     centre.close();
+}
+
+/// A10: nor is he when he phones in while his attempt is being written down: its INVITE never leaves.
+#[test]
+fn a_customer_who_phones_in_before_his_attempt_is_on_disk_is_not_dialled() {
+    let mut centre = Centre::soundless("callback_caller_before_the_attempt_is_on_disk");
+    centre.customer_asks_and_leaves();
+    centre.agents_are_free();
+    centre.world.server().set_disk_delay(Duration::from_secs(2));
+    centre.until("the agent talks", |world| world.phone(AGENT).is_talking());
+    centre.world.note("the disk is slow, and the customer phones in again");
+    centre.customer_calls();
+    centre.agent_is_told(1);
+    centre.world.server().set_disk_delay(Duration::ZERO);
+    served_without_having_been_dialled(centre);
 }
 
 /// QC-13: an entry whose caller has left may have to wait for the first time; nobody is there to play

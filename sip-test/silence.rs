@@ -13,7 +13,7 @@ use ringback::sip::{Message, Method};
 use crate::queue::{AGENT, CUSTOMER, Centre, OTHER, SERVER, server};
 
 /// When each call of the server to this phone began.
-fn calls_to(world: &World, index: usize) -> Vec<Tick> {
+pub(crate) fn calls_to(world: &World, index: usize) -> Vec<Tick> {
     let mut began = BTreeMap::new();
     for seen in world.messages().iter().filter(|seen| (seen.from, seen.to) == (SERVER, index)) {
         let message = Message::parse(&seen.bytes).unwrap();

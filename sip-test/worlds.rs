@@ -1,8 +1,8 @@
 //! Random worlds: people, links, crashes and clocks by a seed, and what must be true in all of them.
 //!
-//! `WORLDS=10000 cargo test --release --test sip-test worlds` plays that many seeds, `WORLD=17` one
-//! of them. What is checked is what the wire, the disk and the people saw; nothing
-//! asks the server what it thinks.
+//! `WORLDS=10000 cargo test --release --test sip-test worlds` plays that many seeds, from 0 or from
+//! `WORLDS_FROM` on, `WORLD=17` one of them. What is checked is what the wire, the disk and the
+//! people saw; nothing asks the server what it thinks.
 //!
 //! A3 and I8, the order in the queue, are checked in `dispatch/model.rs`, where places can be seen;
 //! A12 is about requests from outside that nobody here makes. Every fourth world has hours, and
@@ -33,10 +33,19 @@ const SEEDS: u64 = 3;
 const CALLING: Duration = Duration::from_secs(900);
 /// Seeds that once failed, and how many seconds people called then; each is played for ever: a
 /// customer dialled while in the menu, a position that got worse, an agent rung twice, a customer
-/// left with nobody, a promise that was kept before it was on disk, and counted as none; and twice
-/// a customer who talked in one callback and was dialled for another queue.
-const KEPT: [(u64, u64); 7] =
-    [(24, 1800), (86, 1800), (75, 1800), (78, 1800), (952, 900), (177, 900), (241, 900)];
+/// left with nobody, a promise that was kept before it was on disk, and counted as none; twice a
+/// customer who talked in one callback and was dialled for another queue; and one who phoned in
+/// while his attempt was being written down.
+const KEPT: [(u64, u64); 8] = [
+    (24, 1800),
+    (86, 1800),
+    (75, 1800),
+    (78, 1800),
+    (952, 900),
+    (177, 900),
+    (241, 900),
+    (23_805, 900),
+];
 /// Flaws that are told at once.
 const FLAWS_TOLD: usize = 20;
 
@@ -440,7 +449,8 @@ fn random_worlds_keep_every_promise() {
         println!("{:#?}", check_all(&[seed]));
         return;
     }
-    let seeds = (0..number("WORLDS").unwrap_or(SEEDS))
+    let from = number("WORLDS_FROM").unwrap_or(0);
+    let seeds = (from..from + number("WORLDS").unwrap_or(SEEDS))
         .chain(KEPT.map(|(seed, _)| seed))
         .collect::<Vec<_>>();
     let reports = check_all(&seeds);

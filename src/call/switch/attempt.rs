@@ -70,13 +70,18 @@ impl Switch {
         }
     }
 
-    /// The attempt is on disk: its INVITE leaves.
+    /// The attempt is on disk: its INVITE leaves, unless the customer is on the line meanwhile.
     pub(super) fn on_attempt_ready(&mut self, promise: PromiseId, number: u32, now: Tick) {
         self.take_from_run(promise);
         let Some((ask, planned)) = self.take_planned(promise, number) else {
             // Its run is gone: nobody would hear the customer.
             return self.on_attempt_over((promise, number), NOBODY_WAITS, now);
         };
+        if self.is_on_line(&planned.attempt.number) {
+            // He has phoned in while the disk took its time (A10).
+            self.on_attempt_over((promise, number), CALLED_IN, now);
+            return self.fail(&ask, Failed::Promise(Refused::Live));
+        }
         match self.begin_attempt_dial(planned, now) {
             Some(dial) => {
                 let mut payload = json!({ "dialId": dial_text(dial) });
