@@ -122,7 +122,9 @@ impl Calls {
         None
     }
 
-    /// I6: a caller has at most one agent; others who answered in the same moment are let go.
+    /// I6: a caller has at most one agent; others who answered in the same moment are let go. An
+    /// agent is told when the customer could not be reached, and one of another queue may be dialling
+    /// him then.
     pub(super) fn bridged_twice(&self) -> Option<String> {
         let mut held = self.all.values().filter(|call| call.is_to_agent() && call.is_held());
         let second = |one: &Call| {
@@ -132,9 +134,20 @@ impl Calls {
                     && other.number == one.number
                     && other.began > one.began
                     && other.answered < Some(one.ended)
+                    && !self.has_let_go(one, other.answered)
             })
         };
         held.find_map(|one| Some(format!("I6: {one:?} and {:?}", second(one)?)))
+    }
+
+    /// Whether the customer was dialled for this agent, and that call was over by then.
+    fn has_let_go(&self, agent: &Call, by: Option<Tick>) -> bool {
+        let mut dials = self.all.values().filter(|call| call.is_dial_back());
+        dials.any(|dial| {
+            dial.number == agent.number
+                && Some(dial.began) >= agent.answered
+                && Some(dial.ended) <= by
+        })
     }
 
     /// A10, A11: nobody is dialled whose own call is up.
