@@ -44,8 +44,10 @@ impl Book {
             // From now on at most, should the wall clock have been set back between both processes.
             let until = self.tick_at(at_ms.saturating_add(rest.as_millis() as u64));
             let until = until.min(now + rest);
-            let moved = BTreeMap::new();
-            self.resting.insert(number.to_owned(), Rest { until, moved });
+            if until > now {
+                let moved = BTreeMap::new();
+                self.resting.insert(number.to_owned(), Rest { until, moved });
+            }
         }
     }
 

@@ -282,7 +282,12 @@ fn a_number_rests_though_its_promise_has_ended_and_the_process_dies_again() {
         world.heard();
         world.run_until_heard();
         assert_eq!((world.now, world.heard()), (at(152), vec![Event::Due { promise: two }]));
-        assert!(world.book.begin_attempt(two, None, world.now).is_ok());
+        let attempt = world.book.begin_attempt(two, None, world.now).unwrap().attempt;
+        world.write();
+        world.book.attempt_ended(two, attempt, Outcome::Busy, world.now).unwrap();
+        world.write();
+        world.crash(usize::MAX);
+        assert!(world.book.resting.is_empty(), "it is known what became of the last attempt");
     }
 }
 
