@@ -1,6 +1,6 @@
 //! The calls of a world, as the wire showed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringback::base::Tick;
@@ -38,7 +38,7 @@ impl Call {
     }
 }
 
-/// Every call of a world by its Call-ID.
+/// Every call of a world by its Call-ID, but those of which no INVITE has arrived: nothing rang.
 pub(super) struct Calls {
     pub(super) all: BTreeMap<String, Call>,
 }
@@ -46,9 +46,13 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn read(messages: &[Seen], crashes: &[Tick]) -> Self {
         let mut all = BTreeMap::<String, Call>::new();
+        let mut arrived = BTreeSet::new();
         for seen in messages {
             let Ok(message) = Message::parse(&seen.bytes) else { continue };
             let Ok(call_id) = message.call_id() else { continue };
+            if message.method() == Some(&Method::Invite) && seen.arrived.is_some() {
+                arrived.insert(call_id.to_owned());
+            }
             let by_server = seen.from == SERVER;
             // What the server sends counts when it is sent, and what it is sent when it arrives.
             let Some(at) = (if by_server { Some(seen.sent) } else { seen.arrived }) else {
@@ -99,6 +103,7 @@ impl Calls {
                 Start::Request { .. } => {}
             }
         }
+        all.retain(|call_id, _| arrived.contains(call_id));
         Self { all }
     }
 
